@@ -1,0 +1,89 @@
+//! The crate's one error type. Every message names the file, option, operation or shape at fault and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+/// Shorthand for results with the crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Whatever can go wrong, sorted by what the user has to look at.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An operation was given shapes or parameters that it cannot work with.
+    #[error("{op}: {detail}")]
+    Op {
+        /// The operation's name, for example `conv2d`.
+        op: &'static str,
+        /// What does not fit, with the shapes, and what would.
+        detail: String,
+    },
+
+    /// A value that was fed to, or read from, a running plan does not fit the graph.
+    #[error("`{name}`: {detail}")]
+    Value {
+        /// The name of the input or state.
+        name: String,
+        /// What does not fit, and what would.
+        detail: String,
+    },
+
+    /// The device could not be had, was lost, or has too little memory.
+    #[error("device: {0}")]
+    Device(String),
+
+    /// A file or folder could not be read, written or understood.
+    #[error("{}: {detail}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was wrong with it and what to do.
+        detail: String,
+    },
+
+    /// A data set as a whole cannot be used: too few classes, nothing readable, an empty side of a split.
+    #[error("{0}")]
+    Data(String),
+
+    /// An option of the command line or a key of a configuration file is wrong. Exit code 2.
+    #[error("{option}: {detail}")]
+    Usage {
+        /// The option or key, as the user wrote it.
+        option: String,
+        /// What is wrong with it and what is allowed.
+        detail: String,
+    },
+
+    /// Training stopped because the loss was no longer finite.
+    #[error("{0}")]
+    NonFinite(String),
+}
+
+impl Error {
+    /// An [`Error::Op`].
+    pub fn op(op: &'static str, detail: impl Into<String>) -> Self {
+        Self::Op { op, detail: detail.into() }
+    }
+
+    /// An [`Error::Value`].
+    pub fn value(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Value { name: name.into(), detail: detail.into() }
+    }
+
+    /// An [`Error::File`].
+    pub fn file(path: impl AsRef<Path>, detail: impl std::fmt::Display) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), detail: detail.to_string() }
+    }
+
+    /// An [`Error::Usage`].
+    pub fn usage(option: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Usage { option: option.into(), detail: detail.into() }
+    }
+
+    /// The process's exit code for this error: 2 for wrong usage, 1 for everything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage { .. } => 2,
+            _ => 1,
+        }
+    }
+}

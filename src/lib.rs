@@ -1,0 +1,19 @@
+//! Humdinger: a tensor engine with hand-written WGSL kernels, and a classifier that names the song somebody hums, sings
+//! or whistles. ARCHITECTURE.md is the map.
+
+pub mod audio;
+pub mod cases;
+pub mod cli;
+pub mod cpu;
+pub mod data;
+pub mod device;
+pub mod error;
+pub mod gpu;
+pub mod graph;
+pub mod nn;
+pub mod ops;
+pub mod tensor;
+pub mod train;
+
+pub use error::{Error, Result};
+pub use tensor::{DType, Real, Shape, Spec, Tensor};
