@@ -1,0 +1,65 @@
+// Normalises with the batch's statistics and moves the running ones; see src/ops/batch_norm.rs. Every workgroup combines
+// the parts of its channel itself, in the same order: mean and sum of squares of a union (Chan, Golub and LeVeque, 1979).
+
+override ITEMS: u32;
+override CHANNELS: u32;
+override PLANE: u32;
+override PARTS: u32;
+override MOMENTUM: f32;
+override EPSILON: f32;
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> gamma: array<f32>;
+@group(0) @binding(2) var<storage, read> beta: array<f32>;
+@group(0) @binding(3) var<storage, read> parts: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<storage, read_write> saved: array<f32>;
+@group(0) @binding(6) var<storage, read_write> running_mean: array<f32>;
+@group(0) @binding(7) var<storage, read_write> running_var: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let count = ITEMS * PLANE;
+    let blocks = (count + 1023u) / 1024u;
+    let number = group.y * groups.x + group.x;
+    if (number >= CHANNELS * blocks) {
+        return;
+    }
+    let channel = number / blocks;
+    let block = number % blocks;
+    let length = (count + PARTS - 1u) / PARTS;
+
+    var mean = 0.0;
+    for (var p = 0u; p < PARTS; p++) {
+        let size = min((p + 1u) * length, count) - min(p * length, count);
+        mean += parts[(channel * PARTS + p) * 2u] * (f32(size) / f32(count));
+    }
+    var squares = 0.0;
+    for (var p = 0u; p < PARTS; p++) {
+        let size = min((p + 1u) * length, count) - min(p * length, count);
+        let d = parts[(channel * PARTS + p) * 2u] - mean;
+        squares += parts[(channel * PARTS + p) * 2u + 1u] + f32(size) * d * d;
+    }
+    let variance = squares / f32(count);
+    let inverse = 1.0 / sqrt(variance + EPSILON);
+    if (block == 0u && lane == 0u) {
+        saved[channel] = mean;
+        saved[CHANNELS + channel] = inverse;
+        running_mean[channel] = running_mean[channel] * (1.0 - MOMENTUM) + mean * MOMENTUM;
+        let unbiased = squares / f32(count - 1u);
+        running_var[channel] = running_var[channel] * (1.0 - MOMENTUM) + unbiased * MOMENTUM;
+    }
+    let scale = inverse * gamma[channel];
+    let shift = beta[channel];
+    for (var k = 0u; k < 16u; k++) {
+        let e = block * 1024u + k * 64u + lane;
+        if (e < count) {
+            let at = ((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE;
+            y[at] = (x[at] - mean) * scale + shift;
+        }
+    }
+}

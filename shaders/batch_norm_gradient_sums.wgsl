@@ -1,0 +1,52 @@
+// For each channel and each part of its elements: the sums of dy, of dy (x - mean) and of x - mean; see src/ops/batch_norm.rs.
+
+override ITEMS: u32;
+override CHANNELS: u32;
+override PLANE: u32;
+override PARTS: u32;
+
+@group(0) @binding(0) var<storage, read> dy: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> saved: array<f32>;
+@group(0) @binding(3) var<storage, read_write> parts: array<f32>;
+
+var<workgroup> sums: array<vec3<f32>, 64>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = group.y * groups.x + group.x;
+    if (number >= CHANNELS * PARTS) {
+        return;
+    }
+    let channel = number / PARTS;
+    let part = number % PARTS;
+    let count = ITEMS * PLANE;
+    let length = (count + PARTS - 1u) / PARTS;
+    let first = min(part * length, count);
+    let end = min(first + length, count);
+    let mean = saved[channel];
+
+    var sum = vec3<f32>(0.0, 0.0, 0.0);
+    for (var e = first + lane; e < end; e += 64u) {
+        let at = ((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE;
+        let difference = x[at] - mean;
+        sum += vec3<f32>(dy[at], dy[at] * difference, difference);
+    }
+    sums[lane] = sum;
+    workgroupBarrier();
+    for (var width = 32u; width > 0u; width >>= 1u) {
+        if (lane < width) {
+            sums[lane] += sums[lane + width];
+        }
+        workgroupBarrier();
+    }
+    if (lane == 0u) {
+        parts[number * 3u] = sums[0].x;
+        parts[number * 3u + 1u] = sums[0].y;
+        parts[number * 3u + 2u] = sums[0].z;
+    }
+}

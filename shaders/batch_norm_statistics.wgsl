@@ -1,0 +1,62 @@
+// For each channel and each part of its elements: their mean, and their sum of squared distances from it; see
+// src/ops/batch_norm.rs. One workgroup a part; the part is read twice, so that nothing cancels, and the second
+// reading corrects the rounding error of the first.
+
+override ITEMS: u32;
+override CHANNELS: u32;
+override PLANE: u32;
+override PARTS: u32;
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> parts: array<f32>;
+
+var<workgroup> sums: array<vec2<f32>, 64>;
+
+fn total(lane: u32, value: vec2<f32>) -> vec2<f32> {
+    workgroupBarrier();
+    sums[lane] = value;
+    workgroupBarrier();
+    for (var width = 32u; width > 0u; width >>= 1u) {
+        if (lane < width) {
+            sums[lane] += sums[lane + width];
+        }
+        workgroupBarrier();
+    }
+    return sums[0];
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = group.y * groups.x + group.x;
+    if (number >= CHANNELS * PARTS) {
+        return;
+    }
+    let channel = number / PARTS;
+    let part = number % PARTS;
+    let count = ITEMS * PLANE;
+    let length = (count + PARTS - 1u) / PARTS;
+    let first = min(part * length, count);
+    let end = min(first + length, count);
+
+    var sum = 0.0;
+    for (var e = first + lane; e < end; e += 64u) {
+        sum += x[((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE];
+    }
+    let size = f32(max(end - first, 1u));
+    let mean = total(lane, vec2<f32>(sum, 0.0)).x / size;
+    var distances = vec2<f32>(0.0, 0.0);
+    for (var e = first + lane; e < end; e += 64u) {
+        let d = x[((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE] - mean;
+        distances += vec2<f32>(d, d * d);
+    }
+    let all = total(lane, distances);
+    if (lane == 0u) {
+        let rest = all.x / size;
+        parts[number * 2u] = mean + rest;
+        parts[number * 2u + 1u] = all.y - rest * all.x;
+    }
+}

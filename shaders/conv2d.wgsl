@@ -1,0 +1,276 @@
+// Convolution and its gradient with respect to the input, as one matrix product per group whose right factor is read
+// straight from the map ("implicit GEMM"); see src/ops/conv2d/gpu.rs.
+//
+//   result[n, m, i, j] = bias[m] + sum over c, u, v of source[n, c, row, column] * w[m, c, u, v],
+//   row = a * MUL_H + start + q * STEP_H,  i = residue + a * CLASSES_H,  u = first + q * TAP_STEP_H,  likewise columns.
+//
+// Forward there is one class. In the gradient of a strided convolution the pixels of the result fall into
+// CLASSES_H x CLASSES_W classes, each of which meets every TAP_STEP-th tap only; each class is a product of its own, so
+// that no invocation multiplies by the zeros between the strides. A workgroup makes a tile of THREAD_ROWS * 4 (or 8)
+// channels by (64 / THREAD_ROWS) * 4 (or 8) pixels of one class, of one group.
+
+override ITEMS: u32;
+override GROUPS: u32;
+override ROWS: u32; // result channels of a group
+override CHANNELS: u32; // source channels of a group
+override SOURCE_H: u32;
+override SOURCE_W: u32;
+override RESULT_H: u32;
+override RESULT_W: u32;
+override KERNEL_H: u32;
+override KERNEL_W: u32;
+override CLASSES_H: u32;
+override CLASSES_W: u32;
+override TAP_STEP_H: u32;
+override TAP_STEP_W: u32;
+override MUL_H: i32;
+override MUL_W: i32;
+override STEP_H: i32;
+override STEP_W: i32;
+override OFFSET_H: i32; // start = (residue + OFFSET - first * DILATION) / CLASSES
+override OFFSET_W: i32;
+override DILATION_H: i32;
+override DILATION_W: i32;
+override W_ROW: u32; // distance between the weights of neighbouring result channels
+override W_CHANNEL: u32; // and of neighbouring source channels
+override BIAS: bool;
+override RELU: bool;
+
+override THREAD_ROWS: u32; // 64 invocations stand in THREAD_ROWS rows
+override WIDE_ROWS: bool; // each owns 8 rows of results, else 4
+override WIDE_COLUMNS: bool; // and 8 columns, else 4
+override DEPTH: u32; // terms of the sum that are staged at a time
+override BLOCK: u32; // terms that are summed before their sum is added to the total; 0: all
+override ROW_TILES: u32;
+override COLUMN_TILES: u32; // of one class
+override WORKGROUPS: u32;
+
+@group(0) @binding(0) var<storage, read> source: array<f32>;
+@group(0) @binding(1) var<storage, read> weights: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> result: array<f32>;
+
+// The staged factors: for each term, the tile's rows (or columns) four by four.
+var<workgroup> left: array<vec4<f32>, 256>;
+var<workgroup> right: array<vec4<f32>, 512>;
+
+// Integer division by way of a float reciprocal, corrected: exact while the quotient stays below two million.
+fn divide(a: u32, b: u32, reciprocal: f32) -> u32 {
+    let q = u32(f32(a) * reciprocal);
+    let rest = i32(a - q * b);
+    return u32(i32(q) + select(0, 1, rest >= i32(b)) - select(0, 1, rest < 0));
+}
+
+// acc + a b^T, with a down the rows of the result.
+fn accumulate(acc: mat4x4<f32>, a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        fma(vec4(a.x), b, acc[0]),
+        fma(vec4(a.y), b, acc[1]),
+        fma(vec4(a.z), b, acc[2]),
+        fma(vec4(a.w), b, acc[3]),
+    );
+}
+
+// The first tap that meets pixels of this residue class, or `taps` where none does.
+fn first_tap(residue: u32, offset: i32, dilation: i32, classes: u32, tap_step: u32, taps: u32) -> u32 {
+    for (var u = 0u; u < tap_step; u++) {
+        if ((i32(residue) + offset - i32(u) * dilation) % i32(classes) == 0) {
+            return min(u, taps);
+        }
+    }
+    return taps;
+}
+
+struct Class {
+    residue: vec2<u32>,
+    pixels: vec2<u32>, // rows and columns of the result's map that are in the class
+    count: u32, // their number, over all items
+    reciprocals: vec2<f32>, // of the pixels of an item, and of a row
+}
+
+// Item, row and column within the class of result pixel `q`.
+fn locate(pick: Class, q: u32) -> vec3<u32> {
+    let area = pick.pixels.x * pick.pixels.y;
+    let item = divide(q, area, pick.reciprocals.x);
+    let rest = q - item * area;
+    let row = divide(rest, pick.pixels.y, pick.reciprocals.y);
+    return vec3(item, row, rest - row * pick.pixels.y);
+}
+
+fn finish(sum: f32, channel: u32) -> f32 {
+    var v = sum;
+    if (BIAS) {
+        v += bias[channel];
+    }
+    if (RELU) {
+        // max(NaN, 0) is 0: NaN is told by its bits.
+        let is_nan = (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+        v = select(max(v, 0.0), v, is_nan);
+    }
+    return v;
+}
+
+fn store(pick: Class, group: u32, block: mat4x4<f32>, row: u32, column: u32) {
+    let area = RESULT_H * RESULT_W;
+    for (var e = 0u; e < 4u; e++) {
+        if (column + e < pick.count) {
+            let at = locate(pick, column + e);
+            let i = pick.residue.x + at.y * CLASSES_H;
+            let j = pick.residue.y + at.z * CLASSES_W;
+            let first = (at.x * GROUPS + group) * ROWS * area + i * RESULT_W + j;
+            let sums = vec4(block[0][e], block[1][e], block[2][e], block[3][e]);
+            for (var d = 0u; d < 4u; d++) {
+                if (row + d < ROWS) {
+                    result[first + (row + d) * area] = finish(sums[d], group * ROWS + row + d);
+                }
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = workgroup.y * workgroups.x + workgroup.x;
+    if (number >= WORKGROUPS) {
+        return;
+    }
+    let tile_row = number / COLUMN_TILES % ROW_TILES;
+    let rest = number / COLUMN_TILES / ROW_TILES;
+    let group = rest / (CLASSES_H * CLASSES_W);
+    var pick: Class;
+    pick.residue = vec2(rest / CLASSES_W % CLASSES_H, rest % CLASSES_W);
+    pick.pixels = vec2(
+        (RESULT_H + CLASSES_H - 1u - pick.residue.x) / CLASSES_H,
+        (RESULT_W + CLASSES_W - 1u - pick.residue.y) / CLASSES_W,
+    );
+    pick.count = ITEMS * pick.pixels.x * pick.pixels.y;
+    pick.reciprocals = 1.0 / vec2(f32(max(pick.pixels.x * pick.pixels.y, 1u)), f32(max(pick.pixels.y, 1u)));
+
+    let thread_columns = 64u / THREAD_ROWS;
+    let row_quads = THREAD_ROWS * select(1u, 2u, WIDE_ROWS);
+    let column_quads = thread_columns * select(1u, 2u, WIDE_COLUMNS);
+    let first_row = tile_row * row_quads * 4u;
+    let first_column = (number % COLUMN_TILES) * column_quads * 4u;
+    if (first_column >= pick.count) {
+        return;
+    }
+
+    let first_u = first_tap(pick.residue.x, OFFSET_H, DILATION_H, CLASSES_H, TAP_STEP_H, KERNEL_H);
+    let first_v = first_tap(pick.residue.y, OFFSET_W, DILATION_W, CLASSES_W, TAP_STEP_W, KERNEL_W);
+    let taps_h = (KERNEL_H - first_u + TAP_STEP_H - 1u) / TAP_STEP_H;
+    let taps_w = (KERNEL_W - first_v + TAP_STEP_W - 1u) / TAP_STEP_W;
+    let start_row = (i32(pick.residue.x) + OFFSET_H - i32(first_u) * DILATION_H) / i32(CLASSES_H);
+    let start_column = (i32(pick.residue.y) + OFFSET_W - i32(first_v) * DILATION_W) / i32(CLASSES_W);
+    let taps = taps_h * taps_w;
+    let terms = CHANNELS * taps;
+    let taps_reciprocal = 1.0 / f32(max(taps, 1u));
+    let taps_w_reciprocal = 1.0 / f32(max(taps_w, 1u));
+
+    // The four pixels that this invocation stages in every round.
+    let my_quad = lane % column_quads;
+    var rows: vec4<i32>;
+    var columns: vec4<i32>;
+    var bases: vec4<u32>;
+    for (var e = 0u; e < 4u; e++) {
+        let q = first_column + my_quad * 4u + e;
+        let at = locate(pick, q);
+        let inside = q < pick.count;
+        // Far outside the map, so that every tap of it is zero.
+        rows[e] = select(-1073741824, i32(at.y) * MUL_H + start_row, inside);
+        columns[e] = i32(at.z) * MUL_W + start_column;
+        bases[e] = select(0u, (at.x * GROUPS + group) * CHANNELS * SOURCE_H * SOURCE_W, inside);
+    }
+
+    let my_row = lane / thread_columns;
+    let my_column = lane % thread_columns;
+    var sum00 = mat4x4<f32>();
+    var sum01 = mat4x4<f32>();
+    var sum10 = mat4x4<f32>();
+    var sum11 = mat4x4<f32>();
+    var total00 = mat4x4<f32>();
+    var total01 = mat4x4<f32>();
+    var total10 = mat4x4<f32>();
+    var total11 = mat4x4<f32>();
+    var in_block = 0u;
+
+    for (var first = 0u; first < terms; first += DEPTH) {
+        {
+            let k = first + lane % DEPTH;
+            let c = divide(k, taps, taps_reciprocal);
+            let tap = k - c * taps;
+            let u = divide(tap, taps_w, taps_w_reciprocal);
+            let v = tap - u * taps_w;
+            let at = group * ROWS * CHANNELS * KERNEL_H * KERNEL_W + c * W_CHANNEL
+                + (first_u + u * TAP_STEP_H) * KERNEL_W + first_v + v * TAP_STEP_W;
+            for (var quad = lane / DEPTH; quad < row_quads; quad += 64u / DEPTH) {
+                let row = first_row + quad * 4u;
+                let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(k < terms);
+                let place = select(vec4(0u), vec4(at + row * W_ROW) + vec4(0u, 1u, 2u, 3u) * W_ROW, inside);
+                let loaded = vec4(weights[place.x], weights[place.y], weights[place.z], weights[place.w]);
+                left[(lane % DEPTH) * row_quads + quad] = select(vec4(0.0), loaded, inside);
+            }
+        }
+        for (var d = lane / column_quads; d < DEPTH; d += 64u / column_quads) {
+            let k = first + d;
+            let c = divide(k, taps, taps_reciprocal);
+            let tap = k - c * taps;
+            let u = divide(tap, taps_w, taps_w_reciprocal);
+            let v = tap - u * taps_w;
+            let row = rows + vec4(i32(u) * STEP_H);
+            let column = columns + vec4(i32(v) * STEP_W);
+            let inside = (vec4<u32>(row) < vec4(SOURCE_H)) & (vec4<u32>(column) < vec4(SOURCE_W)) & vec4(k < terms);
+            let at = bases + (vec4(c * SOURCE_H) + vec4<u32>(row)) * SOURCE_W + vec4<u32>(column);
+            let place = select(vec4(0u), at, inside);
+            let loaded = vec4(source[place.x], source[place.y], source[place.z], source[place.w]);
+            right[d * column_quads + my_quad] = select(vec4(0.0), loaded, inside);
+        }
+        workgroupBarrier();
+        for (var d = 0u; d < DEPTH; d++) {
+            let a0 = left[d * row_quads + my_row];
+            let b0 = right[d * column_quads + my_column];
+            sum00 = accumulate(sum00, a0, b0);
+            if (WIDE_COLUMNS) {
+                let b1 = right[d * column_quads + thread_columns + my_column];
+                sum01 = accumulate(sum01, a0, b1);
+                if (WIDE_ROWS) {
+                    sum11 = accumulate(sum11, left[d * row_quads + THREAD_ROWS + my_row], b1);
+                }
+            }
+            if (WIDE_ROWS) {
+                sum10 = accumulate(sum10, left[d * row_quads + THREAD_ROWS + my_row], b0);
+            }
+        }
+        workgroupBarrier();
+        if (BLOCK > 0u) {
+            in_block += DEPTH;
+            if (in_block >= BLOCK) {
+                in_block = 0u;
+                total00 += sum00;
+                total01 += sum01;
+                total10 += sum10;
+                total11 += sum11;
+                sum00 = mat4x4<f32>();
+                sum01 = mat4x4<f32>();
+                sum10 = mat4x4<f32>();
+                sum11 = mat4x4<f32>();
+            }
+        }
+    }
+
+    let row = first_row + my_row * 4u;
+    let column = first_column + my_column * 4u;
+    store(pick, group, total00 + sum00, row, column);
+    if (WIDE_COLUMNS) {
+        store(pick, group, total01 + sum01, row, column + thread_columns * 4u);
+    }
+    if (WIDE_ROWS) {
+        store(pick, group, total10 + sum10, row + THREAD_ROWS * 4u, column);
+        if (WIDE_COLUMNS) {
+            store(pick, group, total11 + sum11, row + THREAD_ROWS * 4u, column + thread_columns * 4u);
+        }
+    }
+}

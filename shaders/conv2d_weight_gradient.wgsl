@@ -1,0 +1,212 @@
+// The gradient of a convolution with respect to its weights and bias, as one matrix product per group:
+//
+//   dw[o, (c, u, v)] = sum over n, i, j of dy[n, o, i, j] * x[n, c, i * sh + u * dh - ph, j * sw + v * dw - pw],
+//
+// and, as one more column where x is taken for 1, db[o]; see src/ops/conv2d/gpu.rs. The sum over items and pixels is
+// cut into stretches of CHUNK terms; each makes a partial result [GROUPS * ROWS, COLUMNS] of its own, and
+// conv2d_weight_gradient_sum.wgsl adds them in a fixed order. Where there is one stretch only (DIRECT), the results are
+// written to dw and db right away.
+
+override ITEMS: u32;
+override GROUPS: u32;
+override ROWS: u32; // output channels of a group
+override CHANNELS: u32; // input channels of a group
+override INPUT_H: u32;
+override INPUT_W: u32;
+override OUTPUT_H: u32;
+override OUTPUT_W: u32;
+override KERNEL_H: u32;
+override KERNEL_W: u32;
+override STRIDE_H: u32;
+override STRIDE_W: u32;
+override PADDING_H: i32;
+override PADDING_W: i32;
+override DILATION_H: u32;
+override DILATION_W: u32;
+override COLUMNS: u32; // CHANNELS * KERNEL_H * KERNEL_W, and one more for the bias
+override CHUNK: u32;
+override DIRECT: bool;
+
+override THREAD_ROWS: u32; // 64 invocations stand in THREAD_ROWS rows
+override WIDE_ROWS: bool; // each owns 8 rows of results, else 4
+override WIDE_COLUMNS: bool; // and 8 columns, else 4
+override DEPTH: u32; // terms of the sum that are staged at a time
+override BLOCK: u32; // terms that are summed before their sum is added to the total; 0: all
+override ROW_TILES: u32;
+override COLUMN_TILES: u32;
+override WORKGROUPS: u32;
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(2) var<storage, read_write> partials: array<f32>; // DIRECT: dw
+@group(0) @binding(3) var<storage, read_write> db: array<f32>;
+
+// The staged factors: for each term, the tile's rows (or columns) four by four.
+var<workgroup> left: array<vec4<f32>, 256>;
+var<workgroup> right: array<vec4<f32>, 512>;
+// Where each of the tile's columns reads x: offset of the channel, row and column of the tap, and what the column is
+// (0 nothing, 1 a weight, 2 the bias).
+var<workgroup> taps: array<vec4<i32>, 128>;
+
+// Integer division by way of a float reciprocal, corrected: exact while the quotient stays below two million.
+fn divide(a: u32, b: u32, reciprocal: f32) -> u32 {
+    let q = u32(f32(a) * reciprocal);
+    let rest = i32(a - q * b);
+    return u32(i32(q) + select(0, 1, rest >= i32(b)) - select(0, 1, rest < 0));
+}
+
+// acc + a b^T, with a down the rows of the result.
+fn accumulate(acc: mat4x4<f32>, a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        fma(vec4(a.x), b, acc[0]),
+        fma(vec4(a.y), b, acc[1]),
+        fma(vec4(a.z), b, acc[2]),
+        fma(vec4(a.w), b, acc[3]),
+    );
+}
+
+fn value_at(tap: vec4<i32>, base: u32, row: i32, column: i32, valid: bool) -> f32 {
+    let i = row + tap.y;
+    let j = column + tap.z;
+    let inside = valid && tap.w == 1 && u32(i) < INPUT_H && u32(j) < INPUT_W;
+    let loaded = x[select(0u, base + u32(tap.x) + u32(i) * INPUT_W + u32(j), inside)];
+    return select(select(0.0, 1.0, valid && tap.w == 2), loaded, inside);
+}
+
+fn store(partial: u32, block: mat4x4<f32>, row: u32, column: u32) {
+    let weights = CHANNELS * KERNEL_H * KERNEL_W;
+    let width = select(COLUMNS, weights, DIRECT);
+    for (var d = 0u; d < 4u; d++) {
+        for (var e = 0u; e < 4u; e++) {
+            if (row + d < ROWS && column + e < width) {
+                partials[(partial * ROWS + row + d) * width + column + e] = block[d][e];
+            } else if (DIRECT && row + d < ROWS && column + e < COLUMNS) {
+                db[partial * ROWS + row + d] = block[d][e];
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = workgroup.y * workgroups.x + workgroup.x;
+    if (number >= WORKGROUPS) {
+        return;
+    }
+    let tile_row = number / COLUMN_TILES % ROW_TILES;
+    let group = number / COLUMN_TILES / ROW_TILES % GROUPS;
+    let split = number / COLUMN_TILES / ROW_TILES / GROUPS;
+    let thread_columns = 64u / THREAD_ROWS;
+    let row_quads = THREAD_ROWS * select(1u, 2u, WIDE_ROWS);
+    let column_quads = thread_columns * select(1u, 2u, WIDE_COLUMNS);
+    let first_row = tile_row * row_quads * 4u;
+    let first_column = (number % COLUMN_TILES) * column_quads * 4u;
+
+    for (var i = lane; i < column_quads * 4u; i += 64u) {
+        let column = first_column + i;
+        let c = column / (KERNEL_H * KERNEL_W);
+        let tap = column % (KERNEL_H * KERNEL_W);
+        let weight = c < CHANNELS;
+        taps[i] = vec4(
+            i32(select(0u, c * INPUT_H * INPUT_W, weight)),
+            i32(tap / KERNEL_W * DILATION_H) - PADDING_H,
+            i32(tap % KERNEL_W * DILATION_W) - PADDING_W,
+            select(select(0, 2, column < COLUMNS), 1, weight),
+        );
+    }
+    workgroupBarrier();
+
+    let area = OUTPUT_H * OUTPUT_W;
+    let area_reciprocal = 1.0 / f32(area);
+    let width_reciprocal = 1.0 / f32(OUTPUT_W);
+    let end = min((split + 1u) * CHUNK, ITEMS * area);
+    let depth_lane = lane % DEPTH;
+    let my_row = lane / thread_columns;
+    let my_column = lane % thread_columns;
+    var sum00 = mat4x4<f32>();
+    var sum01 = mat4x4<f32>();
+    var sum10 = mat4x4<f32>();
+    var sum11 = mat4x4<f32>();
+    var total00 = mat4x4<f32>();
+    var total01 = mat4x4<f32>();
+    var total10 = mat4x4<f32>();
+    var total11 = mat4x4<f32>();
+    var in_block = 0u;
+
+    for (var first = split * CHUNK; first < end; first += DEPTH) {
+        let r = first + depth_lane;
+        let valid = r < end;
+        let item = divide(r, area, area_reciprocal);
+        let pixel = r - item * area;
+        let i = divide(pixel, OUTPUT_W, width_reciprocal);
+        let j = pixel - i * OUTPUT_W;
+        let dy_base = (item * GROUPS + group) * ROWS * area + pixel;
+        for (var quad = lane / DEPTH; quad < row_quads; quad += 64u / DEPTH) {
+            let row = first_row + quad * 4u;
+            let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(valid);
+            let place = select(vec4(0u), vec4(dy_base + row * area) + vec4(0u, 1u, 2u, 3u) * area, inside);
+            let loaded = vec4(dy[place.x], dy[place.y], dy[place.z], dy[place.w]);
+            left[depth_lane * row_quads + quad] = select(vec4(0.0), loaded, inside);
+        }
+        let x_base = (item * GROUPS + group) * CHANNELS * INPUT_H * INPUT_W;
+        let x_row = i32(i * STRIDE_H);
+        let x_column = i32(j * STRIDE_W);
+        for (var quad = lane / DEPTH; quad < column_quads; quad += 64u / DEPTH) {
+            right[depth_lane * column_quads + quad] = vec4(
+                value_at(taps[quad * 4u], x_base, x_row, x_column, valid),
+                value_at(taps[quad * 4u + 1u], x_base, x_row, x_column, valid),
+                value_at(taps[quad * 4u + 2u], x_base, x_row, x_column, valid),
+                value_at(taps[quad * 4u + 3u], x_base, x_row, x_column, valid),
+            );
+        }
+        workgroupBarrier();
+        for (var d = 0u; d < DEPTH; d++) {
+            let a0 = left[d * row_quads + my_row];
+            let b0 = right[d * column_quads + my_column];
+            sum00 = accumulate(sum00, a0, b0);
+            if (WIDE_COLUMNS) {
+                let b1 = right[d * column_quads + thread_columns + my_column];
+                sum01 = accumulate(sum01, a0, b1);
+                if (WIDE_ROWS) {
+                    sum11 = accumulate(sum11, left[d * row_quads + THREAD_ROWS + my_row], b1);
+                }
+            }
+            if (WIDE_ROWS) {
+                sum10 = accumulate(sum10, left[d * row_quads + THREAD_ROWS + my_row], b0);
+            }
+        }
+        workgroupBarrier();
+        if (BLOCK > 0u) {
+            in_block += DEPTH;
+            if (in_block >= BLOCK) {
+                in_block = 0u;
+                total00 += sum00;
+                total01 += sum01;
+                total10 += sum10;
+                total11 += sum11;
+                sum00 = mat4x4<f32>();
+                sum01 = mat4x4<f32>();
+                sum10 = mat4x4<f32>();
+                sum11 = mat4x4<f32>();
+            }
+        }
+    }
+
+    let partial = split * GROUPS + group;
+    let row = first_row + my_row * 4u;
+    let column = first_column + my_column * 4u;
+    store(partial, total00 + sum00, row, column);
+    if (WIDE_COLUMNS) {
+        store(partial, total01 + sum01, row, column + thread_columns * 4u);
+    }
+    if (WIDE_ROWS) {
+        store(partial, total10 + sum10, row + THREAD_ROWS * 4u, column);
+        if (WIDE_COLUMNS) {
+            store(partial, total11 + sum11, row + THREAD_ROWS * 4u, column + thread_columns * 4u);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Cases of the spectrogram front end. None of its operations has a gradient: no parameter lies upstream of them.
+
+use super::{Case, Input, Refusal};
+use crate::graph::{Graph, Value};
+use crate::ops::{BankRows, Fill, Framing, Per};
+use crate::tensor::{Shape, Spec};
+use std::f64::consts::TAU;
+
+/// A periodic Hann window.
+fn hann(len: usize) -> Vec<f64> {
+    (0..len).map(|i| 0.5 - 0.5 * (TAU * i as f64 / len as f64).cos()).collect()
+}
+
+/// Overlapping triangles of growing width over `bins` bins.
+fn bank(bins: usize, bands: usize) -> BankRows {
+    let edge = |i: usize| 1 + (bins - 2) * i * (i + bands) / ((bands + 2) * (2 * bands + 2));
+    let mut rows = BankRows { bins, first: Vec::new(), offset: vec![0], weights: Vec::new() };
+    for band in 0..bands {
+        let (first, end) = (edge(band), edge(band + 2).max(edge(band) + 1));
+        rows.first.push(first as u32);
+        let middle = (first + end) as f64 / 2.0;
+        let triangle = |bin: usize| 1.0 / (1.0 + (bin as f64 + 0.5 - middle).abs());
+        rows.weights.extend((first..end).map(triangle));
+        rows.offset.push(rows.weights.len() as u32);
+    }
+    rows
+}
+
+fn spectrum(name: &'static str, x: [usize; 3], window: usize, framing: Framing) -> Case {
+    let build = move |g: &mut Graph, x: &[Value]| Ok(vec![g.power_spectrum(x[0], &hann(window), framing)?]);
+    Case::new("power_spectrum", name, [Input::real(x)], build).not_differentiable()
+}
+
+fn bands(name: &'static str, x: [usize; 3], bands: usize, framing: Framing) -> Case {
+    let build = move |g: &mut Graph, x: &[Value]| {
+        let window = hann(framing.n_fft);
+        Ok(vec![g.band_spectrum(x[0], &window, framing, &bank(framing.bins(), bands))?])
+    };
+    Case::new("band_spectrum", name, [Input::real(x)], build).not_differentiable()
+}
+
+fn on(
+    op: &'static str,
+    name: &'static str,
+    x: Input,
+    f: impl Fn(&mut Graph, Value) -> crate::Result<Value> + Send + Sync + 'static,
+) -> Case {
+    Case::new(op, name, [x], move |g, x| Ok(vec![f(g, x[0])?])).not_differentiable()
+}
+
+fn masks(name: &'static str, x: [usize; 4], counts: [usize; 2], fill: Fill) -> Case {
+    let pairs = |count: usize, axis: usize| Input::index([x[0], count, 2], axis as u32 + 1);
+    let inputs = [Input::real(x), pairs(counts[0], x[2]), pairs(counts[1], x[3])];
+    Case::new("mask", name, inputs, move |g, x| Ok(vec![g.mask(x[0], x[1], x[2], fill)?])).not_differentiable()
+}
+
+fn warp(name: &'static str, x: [usize; 4], by: &[f64]) -> Case {
+    let inputs = [Input::real(x), Input::given([x[0], 2], by.to_vec())];
+    Case::new("warp", name, inputs, |g, x| Ok(vec![g.warp(x[0], x[1])?])).not_differentiable()
+}
+
+fn crop(name: &'static str, x: [usize; 3], length: usize) -> Case {
+    let inputs = [Input::real(x), Input::index([x[0]], x[2] as u32)];
+    let build = move |g: &mut Graph, x: &[Value]| Ok(vec![g.circular_crop(x[0], x[1], length)?]);
+    Case::new("circular_crop", name, inputs, build).not_differentiable()
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let framing = |n_fft, hop, centred| Framing { n_fft, hop, centred };
+    let filter = |name, x: [usize; 4], bands| {
+        let rows = bank(x[3], bands);
+        on("filter_bank", name, Input::range(x, 0.0, 2.0), move |g, x| g.filter_bank(x, &rows))
+    };
+    let decibels = |name, shape: &[usize], top_db| {
+        on("decibels", name, Input::range(Shape::new(shape), 1e-4, 2.0), move |g, x| g.decibels(x, 1e-10, top_db))
+    };
+    let standardise = |name, shape: &[usize], per, eps| {
+        on("standardise", name, Input::range(Shape::new(shape), -3.0, 1.0), move |g, x| g.standardise(x, per, eps))
+    };
+    vec![
+        crop("one", [1, 1, 1], 1),
+        crop("whole", [3, 2, 50], 50),
+        crop("part", [4, 1, 77], 33),
+        spectrum("smallest", [1, 1, 5], 8, framing(8, 1, true)),
+        spectrum("overlap", [2, 1, 70], 16, framing(16, 5, true)),
+        spectrum("short window", [1, 1, 100], 10, framing(32, 7, false)),
+        spectrum("two channels", [2, 2, 1300], 1024, framing(1024, 512, true)),
+        spectrum("largest", [1, 1, 2100], 4096, framing(4096, 1000, true)),
+        bands("small", [1, 1, 300], 20, framing(256, 64, true)),
+        bands("notebook", [2, 2, 3000], 64, framing(1024, 512, true)),
+        bands("large", [8, 2, 44_000], 64, framing(1024, 512, true)).bench(),
+        filter("one frame", [1, 1, 1, 129], 8),
+        filter("two channels", [2, 2, 19, 513], 64),
+        filter("large", [8, 2, 86, 513], 64).bench(),
+        decibels("five", &[1, 5], 80.0),
+        decibels("cut off", &[3, 2, 16, 21], 20.0),
+        decibels("long", &[2, 9000], 70.0),
+        decibels("not cut off", &[2, 300], f64::INFINITY),
+        decibels("large", &[32, 2, 64, 86], 80.0).bench(),
+        masks("small, mean", [1, 1, 4, 5], [1, 1], Fill::ItemMean),
+        masks("constant", [2, 1, 6, 7], [1, 1], Fill::Constant(-2.0)),
+        masks("several", [3, 2, 64, 86], [2, 2], Fill::ItemMean),
+        masks("large", [32, 2, 64, 86], [1, 1], Fill::ItemMean).bench(),
+        standardise("two", &[1, 2], Per::Item, 1e-5),
+        standardise("per item", &[3, 2, 16, 21], Per::Item, 0.0),
+        standardise("per batch", &[3, 2, 16, 21], Per::Batch, 0.0),
+        standardise("long", &[2, 9001], Per::Item, 1e-5),
+        standardise("large", &[32, 2, 64, 86], Per::Batch, 0.0).bench(),
+        warp("one", [1, 1, 1, 1], &[0.0, 1.0]),
+        warp("shift and stretch", [2, 1, 12, 31], &[0.0, 1.0, 2.0, 0.5]),
+        warp("between", [4, 2, 20, 40], &[1.5, 1.25, -3.25, 0.75, 100.0, 1.0, 0.25, 3.0]),
+        warp("large", [32, 1, 64, 86], &[1.5, 1.25].repeat(32)).bench(),
+    ]
+}
+
+pub(super) fn refusals() -> Vec<Refusal> {
+    let framing = Framing { n_fft: 64, hop: 16, centred: true };
+    let signal = || Spec::real([2, 1, 100]);
+    let image = || Spec::real([2, 1, 4, 5]);
+    let crop = |name, x: Spec, start: Spec, length, words| {
+        let build = move |g: &mut Graph, x: &[Value]| Ok(vec![g.circular_crop(x[0], x[1], length)?]);
+        Refusal::new("circular_crop", name, [x, start], words, build)
+    };
+    let spectrum = |name, x: Spec, framing, words| {
+        let build = move |g: &mut Graph, x: &[Value]| Ok(vec![g.power_spectrum(x[0], &hann(64), framing)?]);
+        Refusal::new("power_spectrum", name, [x], words, build)
+    };
+    let mask = |name, x: Spec, frequency: Spec, time: Spec, fill, words| {
+        let build = move |g: &mut Graph, x: &[Value]| Ok(vec![g.mask(x[0], x[1], x[2], fill)?]);
+        Refusal::new("mask", name, [x, frequency, time], words, build)
+    };
+    let pairs = |n: usize| Spec::index([n, 1, 2]);
+    vec![
+        crop("too long", signal(), Spec::index([2]), 101, &["101", "[2, 1, 100]"]),
+        crop("nothing", signal(), Spec::index([2]), 0, &["0", "[2, 1, 100]"]),
+        crop("no signal", Spec::real([2, 100]), Spec::index([2]), 5, &["[2, 100]"]),
+        crop("other starts", signal(), Spec::index([3]), 5, &["[3]"]),
+        crop("start out of range", signal(), Spec::index([2]), 5, &["100"]).indices(vec![0, 100]),
+        spectrum("no power of two", signal(), Framing { n_fft: 60, ..framing }, &["60"]),
+        spectrum("no hop", signal(), Framing { hop: 0, ..framing }, &["hop"]),
+        spectrum("window too long", signal(), Framing { n_fft: 32, ..framing }, &["64", "32"]),
+        spectrum("signal too short", signal(), Framing { n_fft: 256, ..framing }, &["100", "256"]),
+        spectrum("no signal", image(), framing, &["[2, 1, 4, 5]"]),
+        Refusal::new("band_spectrum", "other bins", [signal()], &["33", "65"], move |g, x| {
+            Ok(vec![g.band_spectrum(x[0], &hann(64), framing, &bank(65, 8))?])
+        }),
+        Refusal::new("filter_bank", "other bins", [image()], &["33", "[2, 1, 4, 5]"], |g, x| {
+            Ok(vec![g.filter_bank(x[0], &bank(33, 8))?])
+        }),
+        Refusal::new("filter_bank", "malformed", [Spec::real([1, 1, 2, 33])], &["malformed"], |g, x| {
+            let mut rows = bank(33, 8);
+            rows.first[3] = 60;
+            Ok(vec![g.filter_bank(x[0], &rows)?])
+        }),
+        Refusal::new("decibels", "no floor", [image()], &["floor"], |g, x| Ok(vec![g.decibels(x[0], 0.0, 80.0)?])),
+        Refusal::new("decibels", "negative", [image()], &["-1"], |g, x| Ok(vec![g.decibels(x[0], 1e-10, -1.0)?])),
+        mask("other items", image(), pairs(3), pairs(2), Fill::ItemMean, &["[3, 1, 2]"]),
+        mask("not finite", image(), pairs(2), pairs(2), Fill::Constant(f64::NAN), &["finite"]),
+        mask("out of range", image(), pairs(2), pairs(2), Fill::ItemMean, &["below 5"]).indices(vec![0, 6, 0, 0]),
+        Refusal::new("standardise", "negative", [image()], &["-1"], |g, x| {
+            Ok(vec![g.standardise(x[0], Per::Item, -1.0)?])
+        }),
+        Refusal::new("standardise", "one element", [Spec::real([2])], &["[2]"], |g, x| {
+            Ok(vec![g.standardise(x[0], Per::Item, 0.0)?])
+        }),
+        Refusal::new("warp", "other items", [image(), Spec::real([3, 2])], &["[3, 2]"], |g, x| {
+            Ok(vec![g.warp(x[0], x[1])?])
+        }),
+        Refusal::new("warp", "no image", [signal(), Spec::real([2, 2])], &["[2, 1, 100]"], |g, x| {
+            Ok(vec![g.warp(x[0], x[1])?])
+        }),
+    ]
+}

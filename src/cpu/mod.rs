@@ -1,0 +1,7 @@
+//! Runs plans on the threads of this machine, in f32 or f64.
+
+mod pool;
+mod session;
+
+pub use pool::Pool;
+pub use session::CpuSession;

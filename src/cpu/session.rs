@@ -1,0 +1,299 @@
+//! A session on the CPU: memory, state, and plans bound to addresses.
+
+use crate::error::{Error, Result};
+use crate::graph::{
+    BufferKind, Constant, CpuReal, GroupId, Kernel, Op, Parallel, Place, Plan, PlanId, Private, Region, Session,
+    States, Step, Target, Work, check_indices, check_port, locate_state,
+};
+use crate::tensor::{DType, Spec};
+use std::sync::Arc;
+
+/// One cache line: buffers start at its alignment, so that vector loads never straddle two lines.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code)] [u8; 64]);
+
+/// A zero-filled buffer at a fixed address.
+struct Memory(Vec<Line>);
+
+impl Memory {
+    fn new(bytes: usize) -> Result<Self> {
+        let mut lines = Vec::new();
+        let count = bytes.div_ceil(64);
+        lines
+            .try_reserve_exact(count)
+            .map_err(|_| Error::Device(format!("no {bytes} bytes of memory to be had; choose a smaller batch size")))?;
+        lines.resize(count, Line([0; 64]));
+        Ok(Self(lines))
+    }
+
+    fn pointer(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// A plan's step with its operands as addresses.
+struct Bound {
+    op: Option<Arc<dyn Op>>,
+    name: &'static str,
+    inputs: Vec<Region>,
+    outputs: Vec<Region>,
+    scratch: Vec<Region>,
+    input_specs: Vec<Spec>,
+    output_specs: Vec<Spec>,
+}
+
+struct Compiled {
+    plan: Plan,
+    steps: Vec<Bound>,
+    inputs: Vec<Region>,
+    outputs: Vec<Region>,
+    // Holds what the regions point to. State buffers belong to the session.
+    _memory: Vec<Memory>,
+}
+
+/// State and plans on the CPU, computing in `T`. Training uses f32; f64 is there to check kernels and gradients.
+pub struct CpuSession<T: CpuReal = f32> {
+    states: Arc<States>,
+    groups: Vec<Memory>,
+    plans: Vec<Compiled>,
+    pool: Arc<dyn Parallel + Send>,
+    private: Memory,
+    /// Elements of each thread's part of `private`: the most that any step of any plan asks for.
+    private_each: usize,
+    real: std::marker::PhantomData<T>,
+}
+
+// SAFETY: regions point into memory that the session owns, and every access goes through `&mut self` or `&self`.
+unsafe impl<T: CpuReal> Send for CpuSession<T> {}
+
+impl<T: CpuReal> CpuSession<T> {
+    /// A session with the initial values of these states.
+    ///
+    /// # Errors
+    /// Where there is not enough memory.
+    pub fn new(states: Arc<States>, pool: Arc<dyn Parallel + Send>) -> Result<Self> {
+        let mut groups = Vec::new();
+        for (i, group) in states.groups().iter().enumerate() {
+            let mut memory = Memory::new(group.len * size_of::<T>())?;
+            let values = states.initial(GroupId(i));
+            // SAFETY: the memory was just made with room for this many elements, and zero is a valid T.
+            let slice = unsafe { std::slice::from_raw_parts_mut(memory.pointer().cast::<T>(), group.len) };
+            slice.iter_mut().zip(values).for_each(|(to, &from)| *to = T::from_f64(f64::from(from)));
+            groups.push(memory);
+        }
+        Ok(Self {
+            states,
+            groups,
+            plans: Vec::new(),
+            pool,
+            private: Memory(Vec::new()),
+            private_each: 0,
+            real: std::marker::PhantomData,
+        })
+    }
+
+    /// Reads an output of the last run where it lies.
+    ///
+    /// # Errors
+    /// Where there is no such output.
+    pub fn output(&self, id: PlanId, name: &str) -> Result<&[T]> {
+        let compiled = &self.plans[id.0];
+        compiled.plan.output(name)?;
+        let i = compiled.plan.outputs.iter().position(|port| port.name == name).unwrap_or_default();
+        let region = compiled.outputs[i];
+        // SAFETY: the region is alive while the session is, and nothing runs while `self` is borrowed.
+        Ok(unsafe { std::slice::from_raw_parts(region.pointer.cast(), region.len) })
+    }
+
+    /// Writes a real input in the session's own type.
+    ///
+    /// # Errors
+    /// As [`Session::write`].
+    pub fn write_real(&mut self, id: PlanId, name: &str, data: &[T]) -> Result<()> {
+        check_port(self.plans[id.0].plan.input(name)?, DType::Real, data.len())?;
+        let region = self.input_region(id, name);
+        // SAFETY: the region is alive while the session is; its length was checked; `&mut self` keeps others away.
+        unsafe { std::slice::from_raw_parts_mut(region.pointer.cast::<T>(), region.len) }.copy_from_slice(data);
+        Ok(())
+    }
+
+    /// A state, or a whole group by its name, where it lies.
+    ///
+    /// # Errors
+    /// As [`Session::read_state`].
+    pub fn state_mut(&mut self, name: &str, len: usize) -> Result<&mut [T]> {
+        let (group, offset) = locate_state(&self.states, name, len)?;
+        // SAFETY: inside the group's memory by `locate_state`; `&mut self` keeps others away.
+        Ok(unsafe { std::slice::from_raw_parts_mut(self.groups[group].pointer().cast::<T>().add(offset), len) })
+    }
+
+    /// Runs the plan step by step, calling `after(name of the operation, number of the step)` after each.
+    pub fn run_with(&mut self, id: PlanId, mut after: impl FnMut(&'static str, usize)) {
+        let workers = self.pool.workers();
+        let region = Region { pointer: self.private.pointer(), len: self.private_each * workers, dtype: DType::Real };
+        // SAFETY: the memory is the session's and was made with room for all workers.
+        let private = unsafe { Private::<T>::new(region, workers) };
+        for (i, step) in self.plans[id.0].steps.iter().enumerate() {
+            match &step.op {
+                Some(op) => {
+                    // SAFETY: the plan gives values that live at the same time disjoint places; the memory is the
+                    // session's, zero-filled at first, and nobody else has access while `self` is borrowed.
+                    let mut kernel = unsafe {
+                        Kernel::<T>::new(
+                            &step.inputs,
+                            &step.outputs,
+                            &step.scratch,
+                            &step.input_specs,
+                            &step.output_specs,
+                            &*self.pool,
+                            private,
+                        )
+                    };
+                    T::run(&**op, &mut kernel);
+                }
+                None => {
+                    let (from, to) = (step.inputs[0], step.outputs[0]);
+                    let size = if from.dtype == DType::Real { size_of::<T>() } else { size_of::<u32>() };
+                    // SAFETY: both regions have this length (the planner copies a value to a place of its own size).
+                    unsafe { std::ptr::copy(from.pointer, to.pointer, from.len * size) };
+                }
+            }
+            after(step.name, i);
+        }
+    }
+
+    fn input_region(&self, id: PlanId, name: &str) -> Region {
+        let compiled = &self.plans[id.0];
+        compiled.inputs[compiled.plan.inputs.iter().position(|port| port.name == name).unwrap_or_default()]
+    }
+}
+
+fn fill<T: CpuReal>(memory: &mut Memory, data: &Constant) {
+    // SAFETY: the buffer was made for exactly these elements.
+    unsafe {
+        match data {
+            Constant::Real(values) => {
+                let to = std::slice::from_raw_parts_mut(memory.pointer().cast::<T>(), values.len());
+                to.iter_mut().zip(values.iter()).for_each(|(to, &from)| *to = T::from_f64(from));
+            }
+            Constant::Index(values) => {
+                std::slice::from_raw_parts_mut(memory.pointer().cast::<u32>(), values.len()).copy_from_slice(values);
+            }
+        }
+    }
+}
+
+impl<T: CpuReal> Session for CpuSession<T> {
+    fn describe(&self) -> String {
+        format!("CPU, {} threads, f{}", self.pool.workers(), 8 * size_of::<T>())
+    }
+
+    fn states(&self) -> &States {
+        &self.states
+    }
+
+    fn add(&mut self, plan: Plan) -> Result<PlanId> {
+        if plan.target != Target::Cpu {
+            return Err(Error::Device("a plan made for a GPU was given to a CPU session".into()));
+        }
+        if !Arc::ptr_eq(plan.graph.states(), &self.states) {
+            return Err(Error::Device("the plan's graph was built over other states than the session's".into()));
+        }
+        for step in &plan.steps {
+            if let Work::Run(op) = &step.work {
+                let each = op.private_scratch(&step.input_specs, &step.output_specs).next_multiple_of(64);
+                if each > self.private_each {
+                    self.private = Memory::new(each * self.pool.workers() * size_of::<T>())?;
+                    self.private_each = each;
+                }
+            }
+        }
+        let mut memory = Vec::new();
+        let mut pointers = Vec::new();
+        for buffer in &plan.buffers {
+            let size = if buffer.dtype == DType::Real { size_of::<T>() } else { size_of::<u32>() };
+            pointers.push(match &buffer.kind {
+                BufferKind::State(group) => self.groups[group.0].pointer(),
+                kind => {
+                    let mut fresh = Memory::new(buffer.len * size)?;
+                    if let BufferKind::Constant(data) = kind {
+                        fill::<T>(&mut fresh, data);
+                    }
+                    let pointer = fresh.pointer();
+                    memory.push(fresh);
+                    pointer
+                }
+            });
+        }
+        let region = |place: &Place| {
+            let dtype = plan.buffers[place.buffer].dtype;
+            let size = if dtype == DType::Real { size_of::<T>() } else { size_of::<u32>() };
+            debug_assert!(place.offset + place.len <= plan.buffers[place.buffer].len);
+            // The planner keeps every place inside its buffer.
+            Region { pointer: pointers[place.buffer].wrapping_add(place.offset * size), len: place.len, dtype }
+        };
+        let bind = |step: &Step| Bound {
+            op: match &step.work {
+                Work::Run(op) => Some(op.clone()),
+                Work::Copy => None,
+            },
+            name: step.name(),
+            inputs: step.inputs.iter().map(region).collect(),
+            outputs: step.outputs.iter().map(region).collect(),
+            scratch: step.scratch.iter().map(region).collect(),
+            input_specs: step.input_specs.clone(),
+            output_specs: step.output_specs.clone(),
+        };
+        let steps = plan.steps.iter().map(bind).collect();
+        let inputs = plan.inputs.iter().map(|port| region(&port.place)).collect();
+        let outputs = plan.outputs.iter().map(|port| region(&port.place)).collect();
+        self.plans.push(Compiled { plan, steps, inputs, outputs, _memory: memory });
+        Ok(PlanId(self.plans.len() - 1))
+    }
+
+    fn plan(&self, id: PlanId) -> &Plan {
+        &self.plans[id.0].plan
+    }
+
+    fn write(&mut self, id: PlanId, input: &str, data: &[f32]) -> Result<()> {
+        check_port(self.plans[id.0].plan.input(input)?, DType::Real, data.len())?;
+        let region = self.input_region(id, input);
+        // SAFETY: the region is alive while the session is; its length was checked; `&mut self` keeps others away.
+        let to = unsafe { std::slice::from_raw_parts_mut(region.pointer.cast::<T>(), region.len) };
+        to.iter_mut().zip(data).for_each(|(to, &from)| *to = T::from_f64(f64::from(from)));
+        Ok(())
+    }
+
+    fn write_indices(&mut self, id: PlanId, input: &str, data: &[u32]) -> Result<()> {
+        check_indices(self.plans[id.0].plan.input(input)?, data)?;
+        let region = self.input_region(id, input);
+        // SAFETY: as in `write`.
+        unsafe { std::slice::from_raw_parts_mut(region.pointer.cast::<u32>(), region.len) }.copy_from_slice(data);
+        Ok(())
+    }
+
+    fn run(&mut self, id: PlanId) -> Result<()> {
+        self.run_with(id, |_, _| ());
+        Ok(())
+    }
+
+    fn read(&mut self, id: PlanId, output: &str, into: &mut [f32]) -> Result<()> {
+        check_port(self.plans[id.0].plan.output(output)?, DType::Real, into.len())?;
+        let from = self.output(id, output)?;
+        into.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f64() as f32);
+        Ok(())
+    }
+
+    fn read_state(&mut self, name: &str, into: &mut [f32]) -> Result<()> {
+        let from = self.state_mut(name, into.len())?;
+        into.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f64() as f32);
+        Ok(())
+    }
+
+    fn write_state(&mut self, name: &str, data: &[f32]) -> Result<()> {
+        let to = self.state_mut(name, data.len())?;
+        to.iter_mut().zip(data).for_each(|(to, &from)| *to = T::from_f64(f64::from(from)));
+        Ok(())
+    }
+}

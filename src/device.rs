@@ -1,0 +1,137 @@
+//! The choice between the CPU and a GPU, with its reason.
+
+use crate::cpu::{CpuSession, Pool};
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, GpuSession, adapters};
+use crate::graph::{Parallel, Session, States, Target};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// What somebody asked for: `auto`, `cpu`, `gpu` or `gpu:<n>`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A real GPU where there is one, the CPU otherwise.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The adapter of this number, or the first; a software one too.
+    Gpu(Option<usize>),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let number = |digits: &str| digits.parse().ok().map(|n| Self::Gpu(Some(n)));
+        let choice = match text.trim().to_ascii_lowercase().as_str() {
+            "auto" => Some(Self::Auto),
+            "cpu" => Some(Self::Cpu),
+            "gpu" => Some(Self::Gpu(None)),
+            other => other.strip_prefix("gpu:").and_then(number),
+        };
+        let detail =
+            || format!("`{text}` is no device; use auto, cpu, gpu, or gpu:<number> as `humdinger doctor` lists them");
+        choice.ok_or_else(|| Error::usage("--device", detail()))
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu(None) => f.write_str("gpu"),
+            Self::Gpu(Some(number)) => write!(f, "gpu:{number}"),
+        }
+    }
+}
+
+/// A device that sessions can be made on.
+pub struct Device {
+    kind: Kind,
+    reason: String,
+}
+
+enum Kind {
+    Cpu(Arc<Pool>),
+    Gpu(Gpu),
+}
+
+impl Device {
+    /// Turns a choice into a device.
+    ///
+    /// # Errors
+    /// Where the GPU that was asked for does not exist or cannot be opened. `auto` always finds the CPU.
+    pub fn choose(choice: DeviceChoice) -> Result<Self> {
+        match choice {
+            DeviceChoice::Cpu => Ok(Self::cpu("asked for")),
+            DeviceChoice::Gpu(number) => {
+                let gpu = Gpu::open(number)?;
+                let software =
+                    if gpu.adapter().is_software() { "; a software one, slower than `--device cpu`" } else { "" };
+                Ok(Self { reason: format!("asked for{software}"), kind: Kind::Gpu(gpu) })
+            }
+            DeviceChoice::Auto => {
+                let (software, real): (Vec<_>, Vec<_>) = adapters().into_iter().partition(|a| a.is_software());
+                let Some(best) = real.into_iter().next() else {
+                    let found = software.first().map_or("no GPU found".into(), |adapter| {
+                        format!("no GPU but {}, which is software and slower", adapter.name())
+                    });
+                    return Ok(Self::cpu(&found));
+                };
+                Ok(match Gpu::open_adapter(best) {
+                    Ok(gpu) => Self { kind: Kind::Gpu(gpu), reason: "the first GPU of this machine".into() },
+                    Err(error) => Self::cpu(&error.to_string()),
+                })
+            }
+        }
+    }
+
+    /// The CPU with all its cores.
+    fn cpu(reason: &str) -> Self {
+        Self { kind: Kind::Cpu(Arc::new(Pool::of_machine())), reason: reason.into() }
+    }
+
+    /// What plans for this device must be made for.
+    pub fn target(&self) -> Target {
+        match self.kind {
+            Kind::Cpu(_) => Target::Cpu,
+            Kind::Gpu(_) => Target::Gpu,
+        }
+    }
+
+    /// Why it was chosen.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The GPU, where it is one.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        match &self.kind {
+            Kind::Cpu(_) => None,
+            Kind::Gpu(gpu) => Some(gpu),
+        }
+    }
+
+    /// A session, computing in f32, with the initial values of these states.
+    ///
+    /// # Errors
+    /// Where the device has too little memory.
+    pub fn session(&self, states: Arc<States>) -> Result<Box<dyn Session>> {
+        Ok(match &self.kind {
+            Kind::Cpu(pool) => Box::new(CpuSession::<f32>::new(states, pool.clone())?),
+            Kind::Gpu(gpu) => Box::new(GpuSession::new(gpu.clone(), states)?),
+        })
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Cpu(pool) => write!(f, "CPU, {} threads ({})", pool.workers(), self.reason),
+            Kind::Gpu(gpu) => write!(f, "{} ({})", gpu.adapter(), self.reason),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What a CPU kernel sees of the plan that runs it.
+
+use crate::tensor::{DType, Real, Spec};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Runs numbered tasks on some number of threads.
+pub trait Parallel: Sync {
+    /// Calls `task(i, worker)` once for every i below `tasks`, possibly at the same time, and returns when all are done.
+    /// `worker` is below [`Parallel::workers`], and no two tasks with the same worker overlap in time.
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync));
+    /// The number of threads.
+    fn workers(&self) -> usize;
+}
+
+/// A stretch of memory that a kernel reads or writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Region {
+    pub(crate) pointer: *mut u8,
+    pub(crate) len: usize,
+    pub(crate) dtype: DType,
+}
+
+// SAFETY: a region is an address. Whoever turns it into a slice answers for who else holds one; `Kernel` does.
+unsafe impl Send for Region {}
+unsafe impl Sync for Region {}
+
+/// The operands of one CPU kernel call, and the threads to run it on.
+///
+/// How work is cut into tasks must not depend on the number of threads: that is what makes results the same to the bit
+/// on any machine.
+pub struct Kernel<'a, T> {
+    inputs: &'a [Region],
+    outputs: &'a [Region],
+    scratch: &'a [Region],
+    input_specs: &'a [Spec],
+    output_specs: &'a [Spec],
+    parallel: &'a dyn Parallel,
+    private: Private<'a, T>,
+}
+
+/// Temporary memory of which every thread has a part of its own.
+#[derive(Clone, Copy)]
+pub struct Private<'a, T> {
+    pointer: *mut T,
+    each: usize,
+    workers: usize,
+    life: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a thread gets at its own part only, by the promise of `Private::of`.
+unsafe impl<T: Send> Send for Private<'_, T> {}
+unsafe impl<T: Send> Sync for Private<'_, T> {}
+
+impl<'a, T> Private<'a, T> {
+    /// # Safety
+    /// `region` must be valid for `T`, zero-filled or otherwise initialised, and nobody else's for `'a`.
+    pub(crate) unsafe fn new(region: Region, workers: usize) -> Self {
+        Self { pointer: region.pointer.cast(), each: region.len / workers, workers, life: PhantomData }
+    }
+
+    /// The part of this worker: what [`Op::private_scratch`](super::Op::private_scratch) asked for, or more. Its content
+    /// is whatever was left there.
+    ///
+    /// # Safety
+    /// Only from within a task that was started with this worker's number, and once per task.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn of(&self, worker: usize) -> &mut [T] {
+        assert!(worker < self.workers);
+        // SAFETY: parts of different workers are disjoint, and tasks of one worker do not overlap in time.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(worker * self.each), self.each) }
+    }
+}
+
+impl<'a, T: Real> Kernel<'a, T> {
+    /// # Safety
+    /// Every region must be valid for its length, aligned for its element type, initialised, and alive for `'a`; the
+    /// outputs and scratch regions overlap nothing else, and nobody else touches them for `'a`. Real regions hold `T`.
+    pub(crate) unsafe fn new(
+        inputs: &'a [Region],
+        outputs: &'a [Region],
+        scratch: &'a [Region],
+        input_specs: &'a [Spec],
+        output_specs: &'a [Spec],
+        parallel: &'a dyn Parallel,
+        private: Private<'a, T>,
+    ) -> Self {
+        Self { inputs, outputs, scratch, input_specs, output_specs, parallel, private }
+    }
+
+    /// Shape and type of input `i`.
+    pub fn input_spec(&self, i: usize) -> Spec {
+        self.input_specs[i]
+    }
+
+    /// Shapes and types of all inputs.
+    pub fn input_specs(&self) -> &'a [Spec] {
+        self.input_specs
+    }
+
+    /// Shape and type of output `i`.
+    pub fn output_spec(&self, i: usize) -> Spec {
+        self.output_specs[i]
+    }
+
+    /// The elements of real input `i`.
+    pub fn input(&self, i: usize) -> &'a [T] {
+        let region = self.inputs[i];
+        assert_eq!(region.dtype, DType::Real, "input {i} holds indices");
+        // SAFETY: promised by the caller of `new`.
+        unsafe { std::slice::from_raw_parts(region.pointer.cast(), region.len) }
+    }
+
+    /// The elements of index input `i`.
+    pub fn indices(&self, i: usize) -> &'a [u32] {
+        let region = self.inputs[i];
+        assert_eq!(region.dtype, DType::Index, "input {i} holds real numbers");
+        // SAFETY: promised by the caller of `new`.
+        unsafe { std::slice::from_raw_parts(region.pointer.cast(), region.len) }
+    }
+
+    /// The elements of the one output.
+    pub fn output(&mut self) -> &mut [T] {
+        let [output] = self.outputs();
+        output
+    }
+
+    /// The elements of the first `N` outputs.
+    pub fn outputs<const N: usize>(&mut self) -> [&mut [T]; N] {
+        // SAFETY: the outputs are disjoint and ours alone (promised by the caller of `new`), and `&mut self` keeps anyone
+        // from taking a second set while this one lives.
+        std::array::from_fn(|i| unsafe {
+            debug_assert_eq!(self.outputs[i].dtype, DType::Real);
+            std::slice::from_raw_parts_mut(self.outputs[i].pointer.cast(), self.outputs[i].len)
+        })
+    }
+
+    /// The elements of the first `N` outputs and of the first `M` scratch buffers.
+    #[allow(clippy::type_complexity)]
+    pub fn outputs_and_scratch<const N: usize, const M: usize>(&mut self) -> ([&mut [T]; N], [&mut [T]; M]) {
+        // SAFETY: as in `outputs`.
+        let scratch = std::array::from_fn(|i| unsafe {
+            std::slice::from_raw_parts_mut(self.scratch[i].pointer.cast(), self.scratch[i].len)
+        });
+        let outputs = std::array::from_fn(|i| unsafe {
+            std::slice::from_raw_parts_mut(self.outputs[i].pointer.cast(), self.outputs[i].len)
+        });
+        (outputs, scratch)
+    }
+
+    /// Each thread's own temporary memory.
+    pub fn private(&self) -> Private<'a, T> {
+        self.private
+    }
+
+    /// The threads to run on.
+    pub fn parallel(&self) -> &'a dyn Parallel {
+        self.parallel
+    }
+}
+
+/// Cuts `data` into pieces of `piece` elements (the last may be shorter) and calls `f(i, piece)` for each, in parallel.
+pub fn for_each_piece<T: Send>(
+    parallel: &dyn Parallel,
+    data: &mut [T],
+    piece: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let shared = SharedMut::new(data);
+    let len = shared.len();
+    parallel.run(len.div_ceil(piece), &|i, _| {
+        // SAFETY: task i alone touches piece i, and each task runs once.
+        let piece = unsafe { shared.slice(i * piece..(i * piece + piece).min(len)) };
+        f(i, piece);
+    });
+}
+
+/// A slice that several tasks write to at the same time, each in places of its own.
+pub struct SharedMut<'a, T> {
+    pointer: *mut T,
+    len: usize,
+    life: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: handing out parts is unsafe, and whoever does it promises that they are disjoint.
+unsafe impl<T: Send> Send for SharedMut<'_, T> {}
+unsafe impl<T: Send> Sync for SharedMut<'_, T> {}
+
+impl<'a, T> SharedMut<'a, T> {
+    /// Borrows `data` for as long as this lives.
+    pub fn new(data: &'a mut [T]) -> Self {
+        Self { pointer: data.as_mut_ptr(), len: data.len(), life: PhantomData }
+    }
+
+    /// The number of elements.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The elements of a range.
+    ///
+    /// # Safety
+    /// No two slices that are alive at the same time may overlap.
+    ///
+    /// # Panics
+    /// Where the range does not lie inside.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn slice(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: inside, and disjoint from all others by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(range.start), range.end - range.start) }
+    }
+}

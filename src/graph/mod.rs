@@ -1,0 +1,435 @@
+//! What is computed: values and the nodes that make them, with shapes checked as the graph is built.
+//!
+//! A graph is static and in single-assignment form. A [`Value`] is an input, a constant, a state, a view of another value,
+//! or an output of a [`Node`]; every value is made after the ones it depends on, so the order of their numbers is an order
+//! in which they can be computed. The operations themselves live in [`ops`](crate::ops), which adds the builder methods
+//! (`graph.conv2d(..)`, `graph.relu(..)`); this module knows them only through the trait [`Op`].
+
+mod backward;
+mod kernel;
+mod op;
+mod plan;
+mod session;
+mod state;
+
+pub use kernel::{Kernel, Parallel, Private, Region, SharedMut, for_each_piece};
+pub use op::{Cost, CpuReal, Gradient, Launch, MAX_WORKGROUPS, Op, Operand, Shader, Target, grid, no_gradient};
+pub use plan::{Buffer, BufferKind, Place, Plan, Port, Step, Work};
+pub use session::{PlanId, Session, check_indices, check_port, locate_state};
+pub use state::{ALIGNMENT, Group, GroupId, State, States};
+
+use crate::error::{Error, Result};
+use crate::tensor::{DType, Shape, Spec};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A value of a graph; only meaningful with the graph that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Value(u32);
+
+impl Value {
+    /// Its number, from 0, in the order in which values were made.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The contents of a constant.
+#[derive(Clone, Debug)]
+pub enum Constant {
+    /// Real numbers, rounded to the type that a session computes in.
+    Real(Arc<[f64]>),
+    /// Indices.
+    Index(Arc<[u32]>),
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Written by the host before a run.
+    Input(String),
+    /// The same in every run.
+    Constant(Constant),
+    /// The whole buffer of a group of states.
+    State(GroupId),
+    /// The same memory as another value, or a stretch of it, in another shape.
+    View {
+        /// The other value.
+        of: Value,
+        /// Where the stretch starts, in elements.
+        offset: usize,
+    },
+    /// Values side by side in one flat buffer, each at its offset, with zeros between them. Where possible the parts
+    /// are computed in place, so that packing costs nothing.
+    Pack(Vec<(Value, usize)>),
+    /// An output of a node.
+    Node {
+        /// The node's number.
+        node: usize,
+        /// Which of its outputs.
+        output: usize,
+    },
+}
+
+/// An operation applied to values.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The operation.
+    pub op: Arc<dyn Op>,
+    /// Its inputs.
+    pub inputs: Vec<Value>,
+    /// Its outputs.
+    pub outputs: Vec<Value>,
+}
+
+#[derive(Clone, Debug)]
+struct Definition {
+    spec: Spec,
+    source: Source,
+}
+
+/// A computation: what it reads, what it computes, which values are read back and which states it changes.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    states: Arc<States>,
+    values: Vec<Definition>,
+    nodes: Vec<Option<Node>>,
+    outputs: Vec<(String, Value)>,
+    assignments: Vec<(Value, Value)>,
+    groups: HashMap<GroupId, Value>,
+    state_views: HashMap<String, Value>,
+}
+
+impl Graph {
+    /// An empty graph over these states.
+    pub fn new(states: Arc<States>) -> Self {
+        Self {
+            states,
+            values: Vec::new(),
+            nodes: Vec::new(),
+            outputs: Vec::new(),
+            assignments: Vec::new(),
+            groups: HashMap::new(),
+            state_views: HashMap::new(),
+        }
+    }
+
+    /// The states that the graph refers to.
+    pub fn states(&self) -> &Arc<States> {
+        &self.states
+    }
+
+    fn define(&mut self, spec: Spec, source: Source) -> Value {
+        self.values.push(Definition { spec, source });
+        Value(self.values.len() as u32 - 1)
+    }
+
+    /// Real numbers that the host writes before a run.
+    ///
+    /// # Errors
+    /// Where the name is taken or an axis has length zero.
+    pub fn input(&mut self, name: &str, shape: impl Into<Shape>) -> Result<Value> {
+        self.any_input(name, Spec::real(shape))
+    }
+
+    /// Indices that the host writes before a run. The operations that use them set the bound they must stay below.
+    ///
+    /// # Errors
+    /// Where the name is taken or an axis has length zero.
+    pub fn index_input(&mut self, name: &str, shape: impl Into<Shape>) -> Result<Value> {
+        self.any_input(name, Spec::index(shape))
+    }
+
+    fn any_input(&mut self, name: &str, spec: Spec) -> Result<Value> {
+        if self.values.iter().any(|value| matches!(&value.source, Source::Input(other) if other == name)) {
+            return Err(Error::value(name, "an input of this name exists already"));
+        }
+        refuse_empty("input", &spec)?;
+        Ok(self.define(spec, Source::Input(name.into())))
+    }
+
+    /// Real numbers that are the same in every run.
+    ///
+    /// # Errors
+    /// Where their number is not the shape's.
+    pub fn constant(&mut self, shape: impl Into<Shape>, data: impl Into<Arc<[f64]>>) -> Result<Value> {
+        let data = data.into();
+        self.any_constant(Spec::real(shape), data.len(), Constant::Real(data))
+    }
+
+    /// Indices that are the same in every run.
+    ///
+    /// # Errors
+    /// Where their number is not the shape's.
+    pub fn index_constant(&mut self, shape: impl Into<Shape>, data: impl Into<Arc<[u32]>>) -> Result<Value> {
+        let data = data.into();
+        self.any_constant(Spec::index(shape), data.len(), Constant::Index(data))
+    }
+
+    fn any_constant(&mut self, spec: Spec, len: usize, data: Constant) -> Result<Value> {
+        refuse_empty("constant", &spec)?;
+        if spec.shape.elements() != len {
+            let detail = format!("shape {} has {} elements, {len} were given", spec.shape, spec.shape.elements());
+            return Err(Error::op("constant", detail));
+        }
+        Ok(self.define(spec, Source::Constant(data)))
+    }
+
+    /// A state, as a value: what it holds when the run begins.
+    ///
+    /// # Errors
+    /// Where there is no state of this name.
+    pub fn state(&mut self, name: &str) -> Result<Value> {
+        if let Some(&value) = self.state_views.get(name) {
+            return Ok(value);
+        }
+        let state = self.states.get(name)?.clone();
+        let of = self.state_group(state.group);
+        let value = self.define(Spec::real(state.shape), Source::View { of, offset: state.offset });
+        self.state_views.insert(name.into(), value);
+        Ok(value)
+    }
+
+    /// The flat buffer of a whole group of states, as a value.
+    pub fn state_group(&mut self, group: GroupId) -> Value {
+        if let Some(&value) = self.groups.get(&group) {
+            return value;
+        }
+        let len = self.states.groups()[group.0].len;
+        let value = self.define(Spec::real([len]), Source::State(group));
+        self.groups.insert(group, value);
+        value
+    }
+
+    /// Makes `value` the content of `state` (or of a whole group) from the end of each run on.
+    ///
+    /// # Errors
+    /// Where `state` is no state, the shapes differ, or `value` is not computed by a node.
+    pub fn assign(&mut self, state: Value, value: Value) -> Result<()> {
+        if !self.is_state(state) {
+            return Err(Error::op("assign", "the target is not a state"));
+        }
+        if self.spec(state) != self.spec(value) {
+            let detail = format!("a state of shape {} cannot hold {}", self.spec(state).shape, self.spec(value).shape);
+            return Err(Error::op("assign", detail));
+        }
+        if !matches!(self.source(value), Source::Node { .. }) {
+            return Err(Error::op("assign", "the new content must be the output of an operation"));
+        }
+        self.assignments.push((state, value));
+        Ok(())
+    }
+
+    fn is_state(&self, value: Value) -> bool {
+        match self.source(value) {
+            Source::State(_) => true,
+            Source::View { of, .. } => self.is_state(*of),
+            _ => false,
+        }
+    }
+
+    /// Makes a value readable after each run, under a name.
+    ///
+    /// # Errors
+    /// Where the name is taken, the value holds indices, or it is a state (a session reads those by name).
+    pub fn output(&mut self, name: &str, value: Value) -> Result<()> {
+        if self.outputs.iter().any(|(other, _)| other == name) {
+            return Err(Error::value(name, "an output of this name exists already"));
+        }
+        if self.spec(value).dtype != DType::Real {
+            return Err(Error::value(name, "only real numbers can be read back"));
+        }
+        if self.is_state(value) {
+            return Err(Error::value(name, "is a state; read it from the session by the state's name"));
+        }
+        self.outputs.push((name.into(), value));
+        Ok(())
+    }
+
+    /// The same elements in another shape.
+    ///
+    /// # Errors
+    /// Where the number of elements differs.
+    pub fn reshape(&mut self, x: Value, shape: impl Into<Shape>) -> Result<Value> {
+        let (spec, shape) = (self.spec(x), shape.into());
+        if spec.shape.elements() != shape.elements() {
+            let detail = format!("{} has {} elements, {shape} {}", spec.shape, spec.shape.elements(), shape.elements());
+            return Err(Error::op("reshape", detail));
+        }
+        Ok(self.define(Spec { shape, dtype: spec.dtype }, Source::View { of: x, offset: 0 }))
+    }
+
+    /// All axes from `first` on as one.
+    ///
+    /// # Errors
+    /// Where there is no such axis.
+    pub fn flatten(&mut self, x: Value, first: usize) -> Result<Value> {
+        let shape = self.spec(x).shape;
+        if first >= shape.rank() {
+            return Err(Error::op("flatten", format!("{shape} has no axis {first}")));
+        }
+        let mut dims = shape.dims()[..first].to_vec();
+        dims.push(shape.dims()[first..].iter().product());
+        self.reshape(x, Shape::new(&dims))
+    }
+
+    /// Values side by side in one flat buffer laid out like a group of states: `parts` are in the order of its states.
+    ///
+    /// # Errors
+    /// Where numbers or shapes differ from the group's.
+    pub fn pack(&mut self, group: GroupId, parts: &[Value]) -> Result<Value> {
+        let members: Vec<State> = self.states.of_group(group).cloned().collect();
+        let len = self.states.groups()[group.0].len;
+        if members.len() != parts.len() {
+            return Err(Error::op("pack", format!("{} values for a group of {} states", parts.len(), members.len())));
+        }
+        for (state, &part) in members.iter().zip(parts) {
+            if self.spec(part) != Spec::real(state.shape) {
+                let detail = format!("`{}` has shape {}, not {}", state.name, state.shape, self.spec(part).shape);
+                return Err(Error::op("pack", detail));
+            }
+        }
+        let placed = parts.iter().zip(&members).map(|(&part, state)| (part, state.offset)).collect();
+        Ok(self.define(Spec::real([len]), Source::Pack(placed)))
+    }
+
+    /// Applies an operation. The builder methods of [`ops`](crate::ops) call this.
+    ///
+    /// # Errors
+    /// What the operation's shape rule refuses; a zero-sized axis; an operand of the wrong element type.
+    pub fn apply(&mut self, op: impl Op, inputs: &[Value]) -> Result<Vec<Value>> {
+        self.apply_shared(Arc::new(op), inputs)
+    }
+
+    /// [`Graph::apply`] for an operation that is shared already.
+    ///
+    /// # Errors
+    /// As [`Graph::apply`].
+    pub fn apply_shared(&mut self, op: Arc<dyn Op>, inputs: &[Value]) -> Result<Vec<Value>> {
+        let specs: Vec<Spec> = inputs.iter().map(|&value| self.spec(value)).collect();
+        for spec in &specs {
+            refuse_empty(op.name(), spec)?;
+        }
+        let outputs = op.outputs(&specs)?;
+        for spec in &outputs {
+            refuse_empty(op.name(), spec)?;
+        }
+        let node = self.nodes.len();
+        let outputs: Vec<Value> = outputs
+            .into_iter()
+            .enumerate()
+            .map(|(output, spec)| self.define(spec, Source::Node { node, output }))
+            .collect();
+        self.nodes.push(Some(Node { op, inputs: inputs.to_vec(), outputs: outputs.clone() }));
+        Ok(outputs)
+    }
+
+    /// [`Graph::apply`] for an operation with one output, or of which only the first is wanted.
+    ///
+    /// # Errors
+    /// As [`Graph::apply`].
+    pub fn apply_one(&mut self, op: impl Op, inputs: &[Value]) -> Result<Value> {
+        Ok(self.apply(op, inputs)?[0])
+    }
+
+    /// Shape and element type of a value.
+    pub fn spec(&self, value: Value) -> Spec {
+        self.values[value.index()].spec
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, value: Value) -> Shape {
+        self.spec(value).shape
+    }
+
+    /// Where a value comes from.
+    pub fn source(&self, value: Value) -> &Source {
+        &self.values[value.index()].source
+    }
+
+    /// The nodes that are there, with their numbers, in an order in which they can be run.
+    pub fn nodes(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.nodes.iter().enumerate().filter_map(|(i, node)| node.as_ref().map(|node| (i, node)))
+    }
+
+    /// The named outputs.
+    pub fn outputs(&self) -> &[(String, Value)] {
+        &self.outputs
+    }
+
+    /// How often each value is used: by nodes, views, packs, as an output, or to be assigned.
+    pub fn uses(&self) -> Vec<usize> {
+        let mut uses = vec![0; self.values.len()];
+        let mut count = |value: Value| uses[value.index()] += 1;
+        self.nodes().flat_map(|(_, node)| &node.inputs).for_each(|&value| count(value));
+        self.outputs.iter().for_each(|&(_, value)| count(value));
+        self.assignments.iter().for_each(|&(_, value)| count(value));
+        for definition in &self.values {
+            match &definition.source {
+                Source::View { of, .. } => count(*of),
+                Source::Pack(parts) => parts.iter().for_each(|&(value, _)| count(value)),
+                _ => {}
+            }
+        }
+        uses
+    }
+
+    /// For passes: puts `op` in the place of node `number`, with these inputs, making these existing values. Values that
+    /// the old node made and that are not listed are gone. Every input must have been made before every output.
+    ///
+    /// # Errors
+    /// Where the shape rule gives other shapes than the values have.
+    pub fn replace(&mut self, number: usize, op: Arc<dyn Op>, inputs: &[Value], outputs: &[Value]) -> Result<()> {
+        let specs: Vec<Spec> = inputs.iter().map(|&value| self.spec(value)).collect();
+        let made = op.outputs(&specs)?;
+        if made.len() != outputs.len() || made.iter().zip(outputs).any(|(spec, &value)| *spec != self.spec(value)) {
+            return Err(Error::op(op.name(), "a pass replaced a node by one with other outputs"));
+        }
+        for (output, &value) in outputs.iter().enumerate() {
+            self.values[value.index()].source = Source::Node { node: number, output };
+        }
+        self.nodes[number] = Some(Node { op, inputs: inputs.to_vec(), outputs: outputs.to_vec() });
+        Ok(())
+    }
+
+    /// For passes: takes a node away whose outputs nobody needs any more, or another node makes now.
+    pub fn remove(&mut self, number: usize) {
+        self.nodes[number] = None;
+    }
+
+    /// For passes: a new value that some node is then [made](Graph::replace) to compute.
+    pub fn fresh(&mut self, spec: Spec) -> Value {
+        self.define(spec, Source::Node { node: usize::MAX, output: 0 })
+    }
+
+    /// The pass that removes every node on which no output and no assignment depends.
+    pub fn remove_dead(&mut self) {
+        let mut live = vec![false; self.values.len()];
+        let mut stack: Vec<Value> = self.outputs.iter().map(|&(_, value)| value).collect();
+        stack.extend(self.assignments.iter().map(|&(_, value)| value));
+        while let Some(value) = stack.pop() {
+            if std::mem::replace(&mut live[value.index()], true) {
+                continue;
+            }
+            match self.source(value) {
+                Source::View { of, .. } => stack.push(*of),
+                Source::Pack(parts) => stack.extend(parts.iter().map(|&(part, _)| part)),
+                Source::Node { node, .. } => stack.extend(self.nodes[*node].iter().flat_map(|node| &node.inputs)),
+                Source::Input(_) | Source::Constant(_) | Source::State(_) => {}
+            }
+        }
+        for node in &mut self.nodes {
+            let dead = node.as_ref().is_some_and(|node| !node.outputs.iter().any(|output| live[output.index()]));
+            if dead {
+                *node = None;
+            }
+        }
+    }
+}
+
+fn refuse_empty(op: &'static str, spec: &Spec) -> Result<()> {
+    if spec.shape.dims().contains(&0) {
+        return Err(Error::op(op, format!("{} has an axis of length zero", spec.shape)));
+    }
+    Ok(())
+}

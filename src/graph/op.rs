@@ -1,0 +1,202 @@
+//! What an operation must provide. The graph declares it and does not know which operations exist.
+
+use super::kernel::Kernel;
+use super::{Graph, Value};
+use crate::error::{Error, Result};
+use crate::tensor::{Real, Spec};
+use std::any::Any;
+use std::fmt::Debug;
+
+/// One kind of operation with its parameters (a stride, an axis); its inputs and outputs are values of a graph.
+///
+/// Every operation states its shape rule, its gradient rule, its CPU kernel, its GPU kernel and its cost. None has a
+/// default, so that an operation with a missing gradient does not compile; one that has none says so with
+/// [`no_gradient`], and asking for it is an error when the graph is built.
+pub trait Op: Any + Debug + Send + Sync {
+    /// The operation's name in messages, listings and benchmarks.
+    fn name(&self) -> &'static str;
+
+    /// The shape rule: what the outputs are for these inputs.
+    ///
+    /// # Errors
+    /// [`Error::Op`] with the operation's name, the shapes at fault, and what would fit.
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>>;
+
+    /// The gradient rule, as further nodes of the graph: for every input the gradient of the loss with respect to it,
+    /// or `None` for an input that takes none (class indices, running statistics).
+    ///
+    /// # Errors
+    /// Where there is no gradient, or not through the outputs that were asked for.
+    fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>>;
+
+    /// The CPU kernel in f32.
+    fn cpu_f32(&self, kernel: &mut Kernel<'_, f32>);
+
+    /// The CPU kernel in f64: the same generic code, see [`cpu_kernels!`](crate::cpu_kernels).
+    fn cpu_f64(&self, kernel: &mut Kernel<'_, f64>);
+
+    /// The GPU kernels, to be launched one after another.
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch>;
+
+    /// Arithmetic and memory traffic of one run.
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost;
+
+    /// Lengths in elements of temporary buffers that live while this operation runs.
+    fn scratch(&self, _inputs: &[Spec], _outputs: &[Spec], _target: Target) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// Length in elements of the temporary memory that each CPU thread needs for itself; see [`Private`](super::Private).
+    fn private_scratch(&self, _inputs: &[Spec], _outputs: &[Spec]) -> usize {
+        0
+    }
+
+    /// Pairs (output, input) where the output replaces the input in place, as Adam's new moments replace the old. The
+    /// kernel is not handed such an input: the output's memory holds its values when the kernel starts.
+    fn updates(&self) -> &'static [(usize, usize)] {
+        &[]
+    }
+
+    /// For an integer input: values must be below this bound. Checked whenever the input is written.
+    fn index_bound(&self, _input: usize, _inputs: &[Spec]) -> Option<usize> {
+        None
+    }
+}
+
+/// What a gradient rule is given: the node's values and the gradients that arrive at its outputs.
+pub struct Gradient<'a> {
+    /// The node's inputs.
+    pub inputs: &'a [Value],
+    /// The node's outputs.
+    pub outputs: &'a [Value],
+    /// The gradient of the loss with respect to each output; `None` where the loss does not depend on it.
+    pub arriving: &'a [Option<Value>],
+    /// For each input, whether anybody asks for its gradient: a rule may leave out costly ones that nobody wants.
+    pub wanted: &'a [bool],
+}
+
+/// The answer of a gradient rule that does not exist.
+///
+/// # Errors
+/// Always.
+pub fn no_gradient<T>(op: &'static str) -> Result<T> {
+    Err(Error::op(op, "has no gradient; no parameter may lie upstream of it"))
+}
+
+/// Writes [`Op::cpu_f32`] and [`Op::cpu_f64`] in terms of a generic method `cpu<T: Real>(&self, &mut Kernel<T>)`.
+#[macro_export]
+macro_rules! cpu_kernels {
+    () => {
+        fn cpu_f32(&self, kernel: &mut $crate::graph::Kernel<'_, f32>) {
+            self.cpu(kernel);
+        }
+        fn cpu_f64(&self, kernel: &mut $crate::graph::Kernel<'_, f64>) {
+            self.cpu(kernel);
+        }
+    };
+}
+
+/// A real type that knows which of an operation's kernels is its own.
+pub trait CpuReal: Real {
+    /// Runs the operation's kernel for this type.
+    fn run(op: &dyn Op, kernel: &mut Kernel<'_, Self>);
+}
+
+impl CpuReal for f32 {
+    fn run(op: &dyn Op, kernel: &mut Kernel<'_, f32>) {
+        op.cpu_f32(kernel);
+    }
+}
+
+impl CpuReal for f64 {
+    fn run(op: &dyn Op, kernel: &mut Kernel<'_, f64>) {
+        op.cpu_f64(kernel);
+    }
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Threads of this machine.
+    Cpu,
+    /// WGSL kernels.
+    Gpu,
+}
+
+/// Arithmetic operations and bytes moved (in f32) by one run of an operation, each input read and each output written once.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Floating-point operations; a fused multiply-add counts as two.
+    pub flops: f64,
+    /// Bytes read and written.
+    pub bytes: f64,
+}
+
+impl Cost {
+    /// The cost of an operation that reads its inputs once, writes its outputs once, and does `flops` operations.
+    pub fn streaming(flops: f64, inputs: &[Spec], outputs: &[Spec]) -> Self {
+        let elements: usize = inputs.iter().chain(outputs).map(|spec| spec.shape.elements()).sum();
+        Self { flops, bytes: 4.0 * elements as f64 }
+    }
+}
+
+/// One WGSL file: its name and its text. The entry point is always `main`.
+#[derive(Debug)]
+pub struct Shader {
+    /// The file's name without its ending.
+    pub name: &'static str,
+    /// The text.
+    pub source: &'static str,
+}
+
+/// Declares the [`Shader`] of a file in `shaders/`.
+#[macro_export]
+macro_rules! shader {
+    ($name:literal) => {
+        $crate::graph::Shader {
+            name: $name,
+            source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")),
+        }
+    };
+}
+
+/// What a kernel launch binds to one of its slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// The operation's input of this number, read.
+    Input(usize),
+    /// The operation's output of this number, read and written.
+    Output(usize),
+    /// The operation's output of this number, only read (written by an earlier launch of the same operation).
+    ReadOutput(usize),
+    /// The operation's scratch buffer of this number, read and written.
+    Scratch(usize),
+    /// The operation's scratch buffer of this number, only read.
+    ReadScratch(usize),
+}
+
+/// One kernel launch: plain data, so that a plan can be printed and checked without a device.
+///
+/// One invocation may go through 65 535 rounds of all its loops together and no more: Mesa's llvmpipe ends every loop after
+/// that, without a word.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The kernel.
+    pub shader: &'static Shader,
+    /// Values of the shader's `override` constants.
+    pub constants: Vec<(&'static str, f64)>,
+    /// What `@group(0) @binding(0)`, `1`, ... are.
+    pub operands: Vec<Operand>,
+    /// Workgroups along each dimension; see [`grid`].
+    pub workgroups: [u32; 3],
+}
+
+/// The largest number of workgroups along one dimension that baseline WebGPU allows.
+pub const MAX_WORKGROUPS: usize = 65_535;
+
+/// Spreads `count` workgroups over two dimensions where one does not hold them. The kernel finds its number as
+/// `workgroup_id.y * num_workgroups.x + workgroup_id.x` and must leave numbers of `count` and above alone.
+pub fn grid(count: usize) -> [u32; 3] {
+    let rows = count.div_ceil(MAX_WORKGROUPS).max(1);
+    [count.div_ceil(rows) as u32, rows as u32, 1]
+}

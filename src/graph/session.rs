@@ -1,0 +1,115 @@
+//! What a device offers to whoever wants plans run on it.
+
+use super::{Plan, Port, States};
+use crate::error::{Error, Result};
+use crate::tensor::DType;
+
+/// Identifies a plan within the session that it was added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlanId(pub(crate) usize);
+
+/// A device with state in its memory, and plans that run over that state. Several plans (training and evaluation, other
+/// batch sizes) share the same state.
+pub trait Session {
+    /// The device, for people: its name, how many threads, which driver.
+    fn describe(&self) -> String;
+
+    /// The layout of the state.
+    fn states(&self) -> &States;
+
+    /// Makes a plan ready to run: all its memory is taken now.
+    ///
+    /// # Errors
+    /// Where it was made for another target or other states, or the device has too little memory.
+    fn add(&mut self, plan: Plan) -> Result<PlanId>;
+
+    /// A plan that was added.
+    fn plan(&self, id: PlanId) -> &Plan;
+
+    /// Writes a real input.
+    ///
+    /// # Errors
+    /// Where there is no such input, or it has another number or type of elements.
+    fn write(&mut self, id: PlanId, input: &str, data: &[f32]) -> Result<()>;
+
+    /// Writes an index input.
+    ///
+    /// # Errors
+    /// As [`Session::write`], and where an index is not below the bound that the operations using it set.
+    fn write_indices(&mut self, id: PlanId, input: &str, data: &[u32]) -> Result<()>;
+
+    /// Runs the plan once. A GPU may still be at it when this returns; reading waits.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    fn run(&mut self, id: PlanId) -> Result<()>;
+
+    /// Reads an output of the last run.
+    ///
+    /// # Errors
+    /// Where there is no such output, `into` has another length, or the device fails.
+    fn read(&mut self, id: PlanId, output: &str, into: &mut [f32]) -> Result<()>;
+
+    /// Reads a state, or a whole group by its name.
+    ///
+    /// # Errors
+    /// Where there is no such state, `into` has another length, or the device fails.
+    fn read_state(&mut self, name: &str, into: &mut [f32]) -> Result<()>;
+
+    /// Writes a state, or a whole group by its name.
+    ///
+    /// # Errors
+    /// Where there is no such state or `data` has another length.
+    fn write_state(&mut self, name: &str, data: &[f32]) -> Result<()>;
+}
+
+/// The group, offset and length of a state or of a whole group, by name.
+///
+/// # Errors
+/// Where there is neither, or `len` is not its length.
+pub fn locate_state(states: &States, name: &str, len: usize) -> Result<(usize, usize)> {
+    let (group, offset, have) = match states.groups().iter().position(|group| group.name == name) {
+        Some(group) => (group, 0, states.groups()[group].len),
+        None => {
+            let state = states.get(name)?;
+            (state.group.0, state.offset, state.shape.elements())
+        }
+    };
+    if have != len {
+        return Err(Error::value(name, format!("has {have} elements, not {len}")));
+    }
+    Ok((group, offset))
+}
+
+/// Checks data for an input.
+///
+/// # Errors
+/// Where the type or the number of elements differs.
+pub fn check_port(port: &Port, dtype: DType, len: usize) -> Result<()> {
+    if port.spec.dtype != dtype {
+        let detail = format!("holds {:?} elements, not {dtype:?}", port.spec.dtype);
+        return Err(Error::value(&port.name, detail));
+    }
+    if port.place.len != len {
+        let user = port.bound.map(|(_, op)| format!(", which {op} reads,")).unwrap_or_default();
+        let detail = format!("shape {}{user} has {} elements, not {len}", port.spec.shape, port.place.len);
+        return Err(Error::value(&port.name, detail));
+    }
+    Ok(())
+}
+
+/// Checks indices for an input against the bound of the operations that use it.
+///
+/// # Errors
+/// Names the first index that is out of range, its position, and the operation.
+pub fn check_indices(port: &Port, data: &[u32]) -> Result<()> {
+    check_port(port, DType::Index, data.len())?;
+    let Some((bound, op)) = port.bound else { return Ok(()) };
+    match data.iter().position(|&index| index as usize >= bound) {
+        Some(at) => {
+            let detail = format!("{op} needs indices below {bound}, element {at} is {}", data[at]);
+            Err(Error::value(&port.name, detail))
+        }
+        None => Ok(()),
+    }
+}

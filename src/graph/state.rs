@@ -1,0 +1,121 @@
+//! State that lives across runs: parameters, running statistics, an optimiser's moments.
+
+use crate::error::{Error, Result};
+use crate::tensor::{Shape, Tensor};
+
+/// States start at multiples of this many elements: 256 bytes of f32, the offset alignment of baseline WebGPU.
+pub const ALIGNMENT: usize = 64;
+
+/// One named state: a part of its group's flat buffer.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The name; for parameters PyTorch's, such as `conv1.weight`.
+    pub name: String,
+    /// The shape.
+    pub shape: Shape,
+    /// The group it belongs to.
+    pub group: GroupId,
+    /// Where it starts in the group's buffer, in elements.
+    pub offset: usize,
+}
+
+/// Identifies a group of states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupId(pub(crate) usize);
+
+/// States of one kind, kept in one flat buffer so that one kernel can work on all of them.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The name, for example `parameters`.
+    pub name: String,
+    /// Length of the buffer in elements, gaps for alignment included. Gaps hold zeros.
+    pub len: usize,
+}
+
+/// The layout of all state that graphs refer to, and its initial values. Graphs for different batch sizes share one.
+#[derive(Clone, Debug, Default)]
+pub struct States {
+    groups: Vec<Group>,
+    initial: Vec<Vec<f32>>,
+    states: Vec<State>,
+}
+
+impl States {
+    /// No states.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The group of this name, made where there is none.
+    pub fn group(&mut self, name: &str) -> GroupId {
+        if let Some(i) = self.groups.iter().position(|group| group.name == name) {
+            return GroupId(i);
+        }
+        self.groups.push(Group { name: name.into(), len: 0 });
+        self.initial.push(Vec::new());
+        GroupId(self.groups.len() - 1)
+    }
+
+    /// Adds a state to a group, with its initial values.
+    ///
+    /// # Errors
+    /// Where the name is taken.
+    pub fn add(&mut self, group: &str, name: &str, initial: Tensor<f32>) -> Result<()> {
+        if self.states.iter().any(|state| state.name == name) {
+            return Err(Error::value(name, "a state of this name exists already"));
+        }
+        let id = self.group(group);
+        let offset = self.groups[id.0].len;
+        let shape = initial.shape();
+        let data = &mut self.initial[id.0];
+        data.extend_from_slice(initial.data());
+        data.resize(data.len().next_multiple_of(ALIGNMENT), 0.0);
+        self.groups[id.0].len = data.len();
+        self.states.push(State { name: name.into(), shape, group: id, offset });
+        Ok(())
+    }
+
+    /// A group laid out exactly like another, filled with zeros: an optimiser's moments beside the parameters. Its states
+    /// are named `<name>.<state>`.
+    ///
+    /// # Errors
+    /// Where the group exists.
+    pub fn add_like(&mut self, group: GroupId, name: &str) -> Result<GroupId> {
+        if self.groups.iter().any(|other| other.name == name) {
+            return Err(Error::value(name, "a group of this name exists already"));
+        }
+        let members: Vec<State> = self.states.iter().filter(|state| state.group == group).cloned().collect();
+        for state in members {
+            self.add(name, &format!("{name}.{}", state.name), Tensor::full(state.shape, 0.0))?;
+        }
+        Ok(self.group(name))
+    }
+
+    /// All groups.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The initial contents of a group's buffer.
+    pub fn initial(&self, group: GroupId) -> &[f32] {
+        &self.initial[group.0]
+    }
+
+    /// All states in the order they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &State> {
+        self.states.iter()
+    }
+
+    /// The states of one group.
+    pub fn of_group(&self, group: GroupId) -> impl Iterator<Item = &State> {
+        self.states.iter().filter(move |state| state.group == group)
+    }
+
+    /// The state of this name.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn get(&self, name: &str) -> Result<&State> {
+        self.states.iter().find(|state| state.name == name).ok_or_else(|| Error::value(name, "there is no such state"))
+    }
+}

@@ -1,0 +1,145 @@
+//! Convolutional classifiers of spectrograms: blocks of convolution, ReLU and batch norm, a pooling, one linear layer.
+
+use super::init::{kaiming_normal, linear_bound, uniform};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, GroupId, States, Value};
+use crate::ops::ConvOptions;
+use crate::tensor::Tensor;
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+/// The group of states that the optimiser changes.
+pub const PARAMETERS: &str = "parameters";
+/// The group of states that batch norm keeps: running means and variances.
+pub const STATISTICS: &str = "statistics";
+
+/// Share of the batch in the running statistics of batch norm, PyTorch's default.
+const MOMENTUM: f64 = 0.1;
+/// Added to the variance in batch norm, PyTorch's default.
+const EPSILON: f64 = 1e-5;
+
+/// What a graph is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch norm uses the batch's statistics and updates the running ones.
+    Train,
+    /// Batch norm uses the running statistics; nothing changes.
+    Evaluate,
+}
+
+/// One block: convolution with bias, ReLU, batch norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Output channels.
+    pub channels: usize,
+    /// Height and width of the kernel.
+    pub kernel: usize,
+    /// Stride, both ways.
+    pub stride: usize,
+}
+
+/// How the last map `[N, C, H, W]` becomes one vector `[N, C]` an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// The mean over both axes.
+    Mean,
+    /// The maximum over the frequency axis H, then the mean over the time axis W.
+    MaxFrequencyMeanTime,
+}
+
+/// A network of blocks; its states carry PyTorch's names (`conv1.weight`, `bn1.running_mean`, ... `lin.bias`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classifier {
+    /// Channels of the spectrogram.
+    pub channels: usize,
+    /// The blocks.
+    pub blocks: Vec<Block>,
+    /// What follows them.
+    pub pooling: Pooling,
+    /// Number of classes.
+    pub outputs: usize,
+    /// Slope of the leaky ReLU whose gain scales the initial weights.
+    pub init_slope: f64,
+}
+
+impl Classifier {
+    /// The network of the reference notebook: four blocks, 2 to 64 channels, 26 170 parameters with ten outputs.
+    pub fn notebook(outputs: usize) -> Self {
+        let block = |channels, kernel| Block { channels, kernel, stride: 2 };
+        let blocks = vec![block(8, 5), block(16, 3), block(32, 3), block(64, 3)];
+        Self { channels: 2, blocks, pooling: Pooling::Mean, outputs, init_slope: 0.1 }
+    }
+
+    /// The network of the recipe `melody`: five blocks, 1 to 128 channels; keeps the frequency axis apart until the end,
+    /// so that a tune can be found at any pitch.
+    pub fn melody(outputs: usize) -> Self {
+        let block = |channels, kernel, stride| Block { channels, kernel, stride };
+        let blocks = vec![block(16, 5, 2), block(32, 3, 2), block(64, 3, 2), block(96, 3, 2), block(128, 3, 1)];
+        Self { channels: 1, blocks, pooling: Pooling::MaxFrequencyMeanTime, outputs, init_slope: 0.0 }
+    }
+
+    /// Adds parameters (freshly drawn) and running statistics to `states`; returns the group of the parameters.
+    ///
+    /// # Errors
+    /// Where states of these names exist.
+    pub fn add_states(&self, states: &mut States, seed: u64) -> Result<GroupId> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut from = self.channels;
+        for (i, block) in self.blocks.iter().enumerate() {
+            let (conv, bn) = (format!("conv{}", i + 1), format!("bn{}", i + 1));
+            let w = kaiming_normal(&mut rng, [block.channels, from, block.kernel, block.kernel], self.init_slope);
+            let vector = |value| Tensor::full([block.channels], value);
+            states.add(PARAMETERS, &format!("{conv}.weight"), w)?;
+            states.add(PARAMETERS, &format!("{conv}.bias"), vector(0.0))?;
+            states.add(PARAMETERS, &format!("{bn}.weight"), vector(1.0))?;
+            states.add(PARAMETERS, &format!("{bn}.bias"), vector(0.0))?;
+            states.add(STATISTICS, &format!("{bn}.running_mean"), vector(0.0))?;
+            states.add(STATISTICS, &format!("{bn}.running_var"), vector(1.0))?;
+            from = block.channels;
+        }
+        let bound = linear_bound(from);
+        states.add(PARAMETERS, "lin.weight", uniform(&mut rng, [self.outputs, from], bound))?;
+        states.add(PARAMETERS, "lin.bias", uniform(&mut rng, [self.outputs], bound))?;
+        Ok(states.group(PARAMETERS))
+    }
+
+    /// The logits `[N, outputs]` of spectrograms x `[N, channels, H, W]`.
+    ///
+    /// # Errors
+    /// Where x has another form, or the graph's states are not this network's.
+    pub fn logits(&self, graph: &mut Graph, x: Value, mode: Mode) -> Result<Value> {
+        let shape = graph.shape(x);
+        if shape.rank() != 4 || shape[1] != self.channels {
+            let detail = format!("wants spectrograms [N, {}, bands, frames], got {shape}", self.channels);
+            return Err(Error::op("classifier", detail));
+        }
+        let mut x = x;
+        for (i, block) in self.blocks.iter().enumerate() {
+            let mut state = |name: String| graph.state(&name);
+            let (conv, bn) = (format!("conv{}", i + 1), format!("bn{}", i + 1));
+            let (w, b) = (state(format!("{conv}.weight"))?, state(format!("{conv}.bias"))?);
+            let [gamma, beta] = [state(format!("{bn}.weight"))?, state(format!("{bn}.bias"))?];
+            let [mean, var] = [state(format!("{bn}.running_mean"))?, state(format!("{bn}.running_var"))?];
+            x = graph.conv2d(x, w, Some(b), ConvOptions::square(block.stride, block.kernel / 2))?;
+            x = graph.relu(x)?;
+            x = match mode {
+                Mode::Train => {
+                    let made = graph.batch_norm(x, [gamma, beta, mean, var], MOMENTUM, EPSILON)?;
+                    graph.assign(mean, made.running_mean)?;
+                    graph.assign(var, made.running_var)?;
+                    made.y
+                }
+                Mode::Evaluate => graph.batch_norm_evaluate(x, [gamma, beta, mean, var], EPSILON)?,
+            };
+        }
+        x = match self.pooling {
+            Pooling::Mean => graph.mean(x, &[2, 3], false)?,
+            Pooling::MaxFrequencyMeanTime => {
+                let highest = graph.amax(x, &[2], false)?;
+                graph.mean(highest, &[2], false)?
+            }
+        };
+        let (w, b) = (graph.state("lin.weight")?, graph.state("lin.bias")?);
+        graph.linear(x, w, b)
+    }
+}

@@ -1,0 +1,87 @@
+//! Adam over a group of states.
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, GroupId, PlanId, Session, States, Value};
+use crate::ops::AdamStep;
+
+/// Name of the graph input that carries the step's numbers.
+const INPUT: &str = "adam.step";
+
+/// Adam with optional decoupled weight decay and clipping by norm; see [`ops::Adam`](crate::ops::Adam) for the formula.
+///
+/// The moments are states beside the parameters; the number of steps taken is kept here and is part of what a checkpoint
+/// must hold.
+#[derive(Clone, Debug)]
+pub struct Adam {
+    /// Decay of the mean of squares.
+    pub beta2: f64,
+    /// Keeps the divisor away from zero.
+    pub epsilon: f64,
+    /// Decoupled weight decay; 0 for none.
+    pub weight_decay: f64,
+    /// The largest gradient norm that is left alone, if any.
+    pub max_norm: Option<f64>,
+    /// Steps taken.
+    pub steps: u64,
+    parameters: GroupId,
+    moments: [GroupId; 2],
+}
+
+impl Adam {
+    /// Adam with PyTorch's defaults for all states of the group `parameters`; adds its moments to `states`.
+    ///
+    /// # Errors
+    /// Where the moments exist already.
+    pub fn new(states: &mut States, parameters: GroupId) -> Result<Self> {
+        let moments = [states.add_like(parameters, "adam.mean")?, states.add_like(parameters, "adam.square")?];
+        Ok(Self { beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, max_norm: None, steps: 0, parameters, moments })
+    }
+
+    /// Adds to a graph the gradients of `loss` with respect to all parameters, and the step that changes them.
+    ///
+    /// # Errors
+    /// Where the loss does not depend on a parameter, or through an operation without gradient.
+    pub fn minimise(&self, graph: &mut Graph, loss: Value) -> Result<()> {
+        let names: Vec<String> = graph.states().of_group(self.parameters).map(|state| state.name.clone()).collect();
+        let parameters: Vec<Value> = names.iter().map(|name| graph.state(name)).collect::<Result<_>>()?;
+        let gradients = graph.gradients(loss, &parameters)?;
+        let mut gradient = graph.pack(self.parameters, &gradients)?;
+        if let Some(max_norm) = self.max_norm {
+            let [factor, _] = graph.clip_factor(gradient, max_norm)?;
+            gradient = graph.multiply(gradient, factor)?;
+        }
+        let step = graph.input(INPUT, [AdamStep::LEN])?;
+        let state = [self.parameters, self.moments[0], self.moments[1]].map(|group| graph.state_group(group));
+        let new = graph.adam([state[0], state[1], state[2], gradient], step)?;
+        for (state, new) in state.into_iter().zip(new) {
+            graph.assign(state, new)?;
+        }
+        Ok(())
+    }
+
+    /// The numbers of step `t`, counted from 1.
+    pub fn numbers(&self, t: u64, rate: f64, beta1: f64) -> AdamStep {
+        let t = t.min(i32::MAX as u64) as i32;
+        AdamStep {
+            step_size: rate / (1.0 - beta1.powi(t)),
+            one_minus_beta1: 1.0 - beta1,
+            beta2: self.beta2,
+            one_minus_beta2: 1.0 - self.beta2,
+            correction2: (1.0 - self.beta2.powi(t)).sqrt(),
+            epsilon: self.epsilon,
+            decay: 1.0 - rate * self.weight_decay,
+        }
+    }
+
+    /// Before each run of a plan made with [`Adam::minimise`]: counts the step and hands in its learning rate and beta1.
+    ///
+    /// # Errors
+    /// Where the plan was not made with [`Adam::minimise`], or a number makes no sense.
+    pub fn before_step(&mut self, session: &mut dyn Session, plan: PlanId, rate: f64, beta1: f64) -> Result<()> {
+        if !(rate.is_finite() && rate >= 0.0 && (0.0..1.0).contains(&beta1)) {
+            return Err(Error::usage("learning-rate", format!("rate {rate} or beta1 {beta1} makes no sense")));
+        }
+        self.steps += 1;
+        session.write(plan, INPUT, &self.numbers(self.steps, rate, beta1).to_array())
+    }
+}

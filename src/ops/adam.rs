@@ -1,0 +1,203 @@
+//! One step of Adam over all parameters at once, and clipping by the gradient's norm.
+//!
+//! Adam (Kingma and Ba, 2015) with decoupled weight decay (Loshchilov and Hutter, 2019), in PyTorch's order:
+//!
+//! ```text
+//! p <- p (1 - lr wd)
+//! m <- m + (1 - b1) (g - m)
+//! v <- b2 v + (1 - b2) g^2
+//! p <- p - lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
+//! ```
+//!
+//! Whatever depends on the step comes in as a small input, so that learning rate and momentum change without a new plan;
+//! it is worked out in f64, where `1 - 0.999` keeps its digits.
+
+use super::lanes::dispatch;
+use super::relu::PER_TASK;
+use super::simd::SimdReal;
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, SharedMut, Target, Value, no_gradient};
+use crate::tensor::Spec;
+
+/// What changes from step to step: the elements of Adam's last input, in this order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamStep {
+    /// `lr / (1 - b1^t)`
+    pub step_size: f64,
+    /// `1 - b1`
+    pub one_minus_beta1: f64,
+    /// `b2`
+    pub beta2: f64,
+    /// `1 - b2`
+    pub one_minus_beta2: f64,
+    /// `sqrt(1 - b2^t)`
+    pub correction2: f64,
+    /// `eps`
+    pub epsilon: f64,
+    /// `1 - lr wd`
+    pub decay: f64,
+}
+
+impl AdamStep {
+    /// Number of elements of the input; the last is unused.
+    pub const LEN: usize = 8;
+
+    /// The input's elements.
+    pub fn to_array(self) -> [f32; Self::LEN] {
+        let Self { step_size, one_minus_beta1, beta2, one_minus_beta2, correction2, epsilon, decay } = self;
+        [step_size, one_minus_beta1, beta2, one_minus_beta2, correction2, epsilon, decay, 0.0].map(|x| x as f32)
+    }
+}
+
+/// One step of Adam. Inputs p, m, v, g, flat and of one length, and the `[8]` numbers of an [`AdamStep`]; outputs the new p,
+/// m and v, in place of the old.
+#[derive(Clone, Copy, Debug)]
+pub struct Adam;
+
+/// The factor that keeps a gradient's norm within `max_norm`: `min(1, max_norm / (|g| + 1e-6))`, as PyTorch's
+/// `clip_grad_norm_`. Input g, flat; outputs the factor `[1]` and the norm `[1]`.
+#[derive(Clone, Copy, Debug)]
+pub struct ClipFactor {
+    /// The largest norm that is left alone.
+    pub max_norm: f64,
+}
+
+impl Graph {
+    /// One step of [`Adam`]: the new p, m and v.
+    ///
+    /// # Errors
+    /// Where the shapes differ.
+    pub fn adam(&mut self, [p, m, v, g]: [Value; 4], step: Value) -> Result<[Value; 3]> {
+        let made = self.apply(Adam, &[p, m, v, g, step])?;
+        Ok([made[0], made[1], made[2]])
+    }
+
+    /// The factor `[1]` that a flat gradient is to be multiplied by so that its norm is at most `max_norm`, and that norm.
+    ///
+    /// # Errors
+    /// Where `max_norm` is not positive.
+    pub fn clip_factor(&mut self, g: Value, max_norm: f64) -> Result<[Value; 2]> {
+        let made = self.apply(ClipFactor { max_norm }, &[g])?;
+        Ok([made[0], made[1]])
+    }
+}
+
+impl Op for Adam {
+    fn name(&self) -> &'static str {
+        "adam"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let flat = inputs[0].shape.rank() == 1 && inputs[1..4].iter().all(|spec| *spec == inputs[0]);
+        if !flat || inputs[4] != Spec::real([AdamStep::LEN]) {
+            let shapes: Vec<String> = inputs.iter().map(|spec| spec.shape.to_string()).collect();
+            let detail =
+                format!("wants flat p, m, v, g of one length and [8] numbers of the step, got {}", shapes.join(" "));
+            return Err(Error::op("adam", detail));
+        }
+        Ok(inputs[..3].to_vec())
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient("adam")
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        self.launches(inputs, outputs)
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(14.0 * outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn updates(&self) -> &'static [(usize, usize)] {
+        &[(0, 0), (1, 1), (2, 2)]
+    }
+}
+
+impl Adam {
+    fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
+        let (g, step, parallel) = (kernel.input(3), kernel.input(4), kernel.parallel());
+        let &[step_size, one_minus_beta1, beta2, one_minus_beta2, correction2, epsilon, decay, _] = step else {
+            unreachable!("shapes were checked when the graph was built")
+        };
+        let len = g.len();
+        let [p, m, v] = kernel.outputs().map(SharedMut::new);
+        parallel.run(len.div_ceil(PER_TASK), &|task, _| {
+            let range = task * PER_TASK..((task + 1) * PER_TASK).min(len);
+            // SAFETY: every task has its own range.
+            let (p, m, v) = unsafe { (p.slice(range.clone()), m.slice(range.clone()), v.slice(range.clone())) };
+            let g = &g[range];
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (((p, m), v), &g) in p.iter_mut().zip(m.iter_mut()).zip(v.iter_mut()).zip(g) {
+                        *m += one_minus_beta1 * (g - *m);
+                        *v = beta2 * *v + one_minus_beta2 * g * g;
+                        *p = *p * decay - step_size * (*m / (v.sqrt() / correction2 + epsilon));
+                    }
+                },
+            );
+        });
+    }
+}
+
+impl Op for ClipFactor {
+    fn name(&self) -> &'static str {
+        "clip_factor"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        if !(self.max_norm > 0.0 && self.max_norm.is_finite()) {
+            return Err(Error::op(
+                "clip_factor",
+                format!("the norm must be positive and finite, not {}", self.max_norm),
+            ));
+        }
+        if inputs[0] != Spec::real(inputs[0].shape) || inputs[0].shape.rank() != 1 {
+            return Err(Error::op("clip_factor", format!("wants a flat gradient, got {}", inputs[0].shape)));
+        }
+        Ok(vec![Spec::real([1]); 2])
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient("clip_factor")
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        self.launches(inputs, outputs)
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(2.0 * inputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
+        match target {
+            Target::Cpu => vec![inputs[0].shape.elements().div_ceil(PER_TASK)],
+            Target::Gpu => self.gpu_temporaries(inputs, outputs),
+        }
+    }
+}
+
+impl ClipFactor {
+    fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
+        let (g, parallel) = (kernel.input(0), kernel.parallel());
+        let ([factor, norm], [partial]) = kernel.outputs_and_scratch();
+        crate::graph::for_each_piece(parallel, partial, 1, |i, sum| {
+            let mut sums = [T::ZERO; 16];
+            let piece = &g[i * PER_TASK..((i + 1) * PER_TASK).min(g.len())];
+            for chunk in piece.chunks(16) {
+                sums.iter_mut().zip(chunk).for_each(|(sum, &g)| *sum += g * g);
+            }
+            sum[0] = sums.into_iter().sum();
+        });
+        norm[0] = partial.iter().copied().sum::<T>().sqrt();
+        factor[0] = (T::from_f64(self.max_norm) / (norm[0] + T::from_f64(1e-6))).min(T::ONE);
+    }
+}

@@ -1,0 +1,319 @@
+//! Two-dimensional convolution (cross-correlation, as in deep learning):
+//!
+//! `y[n, o, i, j] = b[o] + sum over c, u, v of x[n, g*Cg + c, i*sh + u*dh - ph, j*sw + v*dw - pw] * w[o, c, u, v]`
+//!
+//! with x `[N, C, H, W]`, w `[O, C/groups, KH, KW]`, b `[O]`, and y `[N, O, OH, OW]`, where
+//! `OH = (H + 2 ph - dh (KH - 1) - 1) / sh + 1` rounded down and likewise OW; g is the group of output channel o, Cg =
+//! C/groups, and x is zero outside. The definition is PyTorch's `Conv2d`.
+//!
+//! Its gradients are two further operations: [`Conv2dInputGradient`] and [`Conv2dWeightGradient`].
+
+mod cpu;
+mod cpu_gradient;
+mod gpu;
+mod prepare;
+
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{Cost, Gradient, Graph, Launch, Op, Target, Value, no_gradient};
+use crate::tensor::{DType, Spec};
+
+/// The parameters of a convolution; each pair is (height, width).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvOptions {
+    /// Distance between neighbouring windows.
+    pub stride: [usize; 2],
+    /// Zeros around the input, on each side.
+    pub padding: [usize; 2],
+    /// Distance between neighbouring taps of the kernel.
+    pub dilation: [usize; 2],
+    /// Number of groups that input and output channels are cut into.
+    pub groups: usize,
+}
+
+impl Default for ConvOptions {
+    fn default() -> Self {
+        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
+    }
+}
+
+impl ConvOptions {
+    /// The same stride and padding both ways, no dilation, one group.
+    pub fn square(stride: usize, padding: usize) -> Self {
+        Self { stride: [stride; 2], padding: [padding; 2], ..Self::default() }
+    }
+}
+
+/// All sizes of one convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvSizes {
+    /// Items in the batch, N.
+    pub items: usize,
+    /// Input channels of one group, C/groups.
+    pub in_channels: usize,
+    /// Output channels of one group, O/groups.
+    pub out_channels: usize,
+    /// Number of groups.
+    pub groups: usize,
+    /// Input height and width.
+    pub input: [usize; 2],
+    /// Output height and width.
+    pub output: [usize; 2],
+    /// Kernel height and width.
+    pub kernel: [usize; 2],
+    /// Stride, padding, dilation.
+    pub options: ConvOptions,
+}
+
+impl ConvSizes {
+    /// Sizes from the shapes of x and w.
+    ///
+    /// # Errors
+    /// Where shapes or options do not fit.
+    pub fn new(op: &'static str, x: &Spec, w: &Spec, options: ConvOptions) -> Result<Self> {
+        let (xs, ws) = (x.shape, w.shape);
+        if xs.rank() != 4 || ws.rank() != 4 {
+            let detail = format!("wants x [N, C, H, W] and w [O, C/groups, KH, KW], got x {xs} and w {ws}");
+            return Err(Error::op(op, detail));
+        }
+        if x.dtype != DType::Real || w.dtype != DType::Real {
+            return Err(Error::op(op, "works on real numbers, not on indices"));
+        }
+        let ConvOptions { stride, padding, dilation, groups } = options;
+        if stride.contains(&0) || dilation.contains(&0) || groups == 0 {
+            return Err(Error::op(op, format!("stride, dilation and groups must be at least 1, got {options:?}")));
+        }
+        if !xs[1].is_multiple_of(groups) || !ws[0].is_multiple_of(groups) || xs[1] / groups != ws[1] {
+            let detail = format!("{groups} groups do not fit x {xs} and w {ws}: w must have C/groups channels");
+            return Err(Error::op(op, detail));
+        }
+        let mut output = [0; 2];
+        for axis in 0..2 {
+            let padded = xs[2 + axis] + 2 * padding[axis];
+            let span = dilation[axis] * (ws[2 + axis] - 1) + 1;
+            if span > padded {
+                let detail = format!(
+                    "a kernel of {} taps with dilation {} spans {span}, more than the padded input's {padded} (x {xs}, w {ws})",
+                    ws[2 + axis],
+                    dilation[axis]
+                );
+                return Err(Error::op(op, detail));
+            }
+            output[axis] = (padded - span) / stride[axis] + 1;
+        }
+        Ok(Self {
+            items: xs[0],
+            in_channels: ws[1],
+            out_channels: ws[0] / groups,
+            groups,
+            input: [xs[2], xs[3]],
+            output,
+            kernel: [ws[2], ws[3]],
+            options,
+        })
+    }
+
+    fn x_spec(&self) -> Spec {
+        Spec::real([self.items, self.groups * self.in_channels, self.input[0], self.input[1]])
+    }
+
+    fn w_spec(&self) -> Spec {
+        Spec::real([self.groups * self.out_channels, self.in_channels, self.kernel[0], self.kernel[1]])
+    }
+
+    fn y_spec(&self) -> Spec {
+        Spec::real([self.items, self.groups * self.out_channels, self.output[0], self.output[1]])
+    }
+
+    /// Taps of the kernel.
+    fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Output pixels of one item.
+    fn pixels(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Two operations for every product of an input element and a weight.
+    fn flops(&self) -> f64 {
+        2.0 * (self.y_spec().shape.elements() * self.in_channels * self.taps()) as f64
+    }
+}
+
+/// `y = conv(x, w) + b`, optionally followed by a ReLU. Inputs x, w and, with `bias`, b; output y.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2d {
+    /// Stride, padding, dilation, groups.
+    pub options: ConvOptions,
+    /// Whether there is a third input b.
+    pub bias: bool,
+    /// Whether `max(., 0)` is taken of the result; see [`fuse`](super::fuse()).
+    pub relu: bool,
+}
+
+/// The gradient of a convolution with respect to x: inputs dy and w, output dx.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dInputGradient {
+    /// The convolution's sizes.
+    pub sizes: ConvSizes,
+}
+
+/// The gradient of a convolution with respect to w and, with `bias`, b: inputs x and dy, outputs dw and db.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dWeightGradient {
+    /// The convolution's sizes.
+    pub sizes: ConvSizes,
+    /// Whether there is a second output db.
+    pub bias: bool,
+}
+
+impl Graph {
+    /// Convolution of x `[N, C, H, W]` with w `[O, C/groups, KH, KW]`, plus b `[O]`.
+    ///
+    /// # Errors
+    /// Where shapes or groups do not fit, or the kernel spans more than the padded input.
+    pub fn conv2d(&mut self, x: Value, w: Value, b: Option<Value>, options: ConvOptions) -> Result<Value> {
+        let op = Conv2d { options, bias: b.is_some(), relu: false };
+        let inputs: Vec<Value> = [x, w].into_iter().chain(b).collect();
+        self.apply_one(op, &inputs)
+    }
+}
+
+/// The gradients of a convolution with bias, given the gradient dy of the loss with respect to its output: dx, dw, db.
+///
+/// # Errors
+/// Where the shapes do not fit.
+pub fn conv2d_gradients(graph: &mut Graph, x: Value, w: Value, dy: Value, options: ConvOptions) -> Result<[Value; 3]> {
+    let sizes = ConvSizes::new("conv2d", &graph.spec(x), &graph.spec(w), options)?;
+    let dx = graph.apply_one(Conv2dInputGradient { sizes }, &[dy, w])?;
+    let made = graph.apply(Conv2dWeightGradient { sizes, bias: true }, &[x, dy])?;
+    Ok([dx, made[0], made[1]])
+}
+
+impl Op for Conv2d {
+    fn name(&self) -> &'static str {
+        if self.relu { "conv2d_relu" } else { "conv2d" }
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let sizes = ConvSizes::new("conv2d", &inputs[0], &inputs[1], self.options)?;
+        if self.bias && inputs[2] != Spec::real([inputs[1].shape[0]]) {
+            let detail = format!("the bias must have shape [{}], got {}", inputs[1].shape[0], inputs[2].shape);
+            return Err(Error::op("conv2d", detail));
+        }
+        Ok(vec![sizes.y_spec()])
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        let Some(mut dy) = node.arriving[0] else { return Ok(vec![None; node.inputs.len()]) };
+        if self.relu {
+            dy = graph.apply_one(super::ReluGradient, &[dy, node.outputs[0]])?;
+        }
+        let (x, w) = (node.inputs[0], node.inputs[1]);
+        let sizes = ConvSizes::new("conv2d", &graph.spec(x), &graph.spec(w), self.options)?;
+        let mut gradients = vec![None; node.inputs.len()];
+        if node.wanted[0] {
+            gradients[0] = Some(graph.apply_one(Conv2dInputGradient { sizes }, &[dy, w])?);
+        }
+        if node.wanted[1..].contains(&true) {
+            let made = graph.apply(Conv2dWeightGradient { sizes, bias: self.bias }, &[x, dy])?;
+            for (gradient, made) in gradients[1..].iter_mut().zip(made) {
+                *gradient = Some(made);
+            }
+        }
+        Ok(gradients)
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        self.launches(inputs, outputs)
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        let flops = 2.0 * (outputs[0].shape.elements() * inputs[1].shape.elements() / inputs[1].shape[0]) as f64;
+        Cost::streaming(flops, inputs, outputs)
+    }
+
+    fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
+        self.temporaries(inputs, outputs, target)
+    }
+
+    fn private_scratch(&self, inputs: &[Spec], _: &[Spec]) -> usize {
+        self.private(inputs)
+    }
+}
+
+impl Op for Conv2dInputGradient {
+    fn name(&self) -> &'static str {
+        "conv2d_input_gradient"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        check(self.name(), &inputs[0], &self.sizes.y_spec())?;
+        check(self.name(), &inputs[1], &self.sizes.w_spec())?;
+        Ok(vec![self.sizes.x_spec()])
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient(self.name())
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        self.launches(inputs, outputs)
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(self.sizes.flops(), inputs, outputs)
+    }
+
+    fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
+        self.temporaries(inputs, outputs, target)
+    }
+
+    fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {
+        self.private()
+    }
+}
+
+impl Op for Conv2dWeightGradient {
+    fn name(&self) -> &'static str {
+        "conv2d_weight_gradient"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        check(self.name(), &inputs[0], &self.sizes.x_spec())?;
+        check(self.name(), &inputs[1], &self.sizes.y_spec())?;
+        let w = self.sizes.w_spec();
+        let b = Spec::real([w.shape[0]]);
+        Ok([w].into_iter().chain(self.bias.then_some(b)).collect())
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient(self.name())
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        self.launches(inputs, outputs)
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(self.sizes.flops(), inputs, outputs)
+    }
+
+    fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
+        self.temporaries(inputs, outputs, target)
+    }
+}
+
+fn check(op: &'static str, got: &Spec, wanted: &Spec) -> Result<()> {
+    if got != wanted {
+        return Err(Error::op(op, format!("wants shape {}, got {}", wanted.shape, got.shape)));
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Element-by-element arithmetic on two values, with NumPy's broadcasting: shapes are aligned at their ends, and an axis
+//! of length 1 (or one that is missing) is repeated along the other's.
+
+use super::lanes;
+use super::relu::{PER_TASK, PER_WORKGROUP};
+use super::strided::{A_STRIDES, B_STRIDES, DIMS, Walk, broadcast, broadcast_strides};
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid, no_gradient};
+use crate::shader;
+use crate::tensor::{Real, Shape, Spec};
+
+static BINARY: Shader = shader!("binary");
+
+/// `c = a op b` with broadcasting. Inputs a and b, output c.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Subtract,
+    /// `a * b`
+    Multiply,
+    /// `a / b`
+    Divide,
+    /// 1 where `a == b`, else 0; has no gradient.
+    Equal,
+}
+
+impl Graph {
+    /// `a + b`, element by element, with broadcasting.
+    ///
+    /// # Errors
+    /// Where the shapes do not broadcast.
+    pub fn add(&mut self, a: Value, b: Value) -> Result<Value> {
+        self.apply_one(Binary::Add, &[a, b])
+    }
+
+    /// `a - b`, element by element, with broadcasting.
+    ///
+    /// # Errors
+    /// Where the shapes do not broadcast.
+    pub fn subtract(&mut self, a: Value, b: Value) -> Result<Value> {
+        self.apply_one(Binary::Subtract, &[a, b])
+    }
+
+    /// `a * b`, element by element, with broadcasting.
+    ///
+    /// # Errors
+    /// Where the shapes do not broadcast.
+    pub fn multiply(&mut self, a: Value, b: Value) -> Result<Value> {
+        self.apply_one(Binary::Multiply, &[a, b])
+    }
+
+    /// `a / b`, element by element, with broadcasting.
+    ///
+    /// # Errors
+    /// Where the shapes do not broadcast.
+    pub fn divide(&mut self, a: Value, b: Value) -> Result<Value> {
+        self.apply_one(Binary::Divide, &[a, b])
+    }
+
+    /// 1 where `a` and `b` are the same number, else 0, with broadcasting. Has no gradient.
+    ///
+    /// # Errors
+    /// Where the shapes do not broadcast.
+    pub fn equal(&mut self, a: Value, b: Value) -> Result<Value> {
+        self.apply_one(Binary::Equal, &[a, b])
+    }
+
+    /// Undoes a broadcast for a gradient: sums over the axes along which `shape` was repeated to become `x`'s.
+    pub(super) fn sum_to(&mut self, x: Value, shape: Shape) -> Result<Value> {
+        let from = self.shape(x);
+        if from == shape {
+            return Ok(x);
+        }
+        let shift = from.rank() - shape.rank();
+        let axes: Vec<usize> =
+            (0..from.rank()).filter(|&axis| axis < shift || (shape[axis - shift] == 1 && from[axis] != 1)).collect();
+        let sum = self.sum(x, &axes, false)?;
+        self.reshape(sum, shape)
+    }
+}
+
+impl Op for Binary {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Subtract => "subtract",
+            Self::Multiply => "multiply",
+            Self::Divide => "divide",
+            Self::Equal => "equal",
+        }
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        super::real(self.name(), inputs)?;
+        match broadcast(inputs[0].shape, inputs[1].shape) {
+            Some(shape) => Ok(vec![Spec::real(shape)]),
+            None => {
+                let detail = format!(
+                    "shapes {} and {} do not broadcast: aligned at their ends, axes must be equal or 1",
+                    inputs[0].shape, inputs[1].shape
+                );
+                Err(Error::op(self.name(), detail))
+            }
+        }
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        let Some(dc) = node.arriving[0] else { return Ok(vec![None, None]) };
+        let (a, b) = (node.inputs[0], node.inputs[1]);
+        let (da, db) = (node.wanted[0], node.wanted[1]);
+        let (da, db) = match self {
+            Self::Add => (Some(dc), Some(dc)),
+            Self::Subtract => (Some(dc), if db { Some(graph.scale(dc, -1.0)?) } else { None }),
+            Self::Multiply => (
+                if da { Some(graph.multiply(dc, b)?) } else { None },
+                if db { Some(graph.multiply(dc, a)?) } else { None },
+            ),
+            Self::Divide => {
+                let share = graph.divide(dc, b)?;
+                let db = if db {
+                    let product = graph.multiply(share, node.outputs[0])?;
+                    Some(graph.scale(product, -1.0)?)
+                } else {
+                    None
+                };
+                (Some(share), db)
+            }
+            Self::Equal => return no_gradient("equal"),
+        };
+        let mut fitted = Vec::new();
+        for (gradient, (&input, &wanted)) in [da, db].into_iter().zip(node.inputs.iter().zip(node.wanted)) {
+            let shape = graph.shape(input);
+            fitted.push(match gradient.filter(|_| wanted) {
+                Some(gradient) => Some(graph.sum_to(gradient, shape)?),
+                None => None,
+            });
+        }
+        Ok(fitted)
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        let len = outputs[0].shape.elements();
+        let walk = walk(inputs, outputs[0]);
+        let mut launch = Launch {
+            shader: &BINARY,
+            constants: vec![
+                ("LEN", len as f64),
+                ("OP", f64::from(*self as u8)),
+                ("SAME", f64::from(u8::from(walk.rank == 1 && walk.row_strides() == [1, 1]))),
+            ],
+            operands: vec![Operand::Input(0), Operand::Input(1), Operand::Output(0)],
+            workgroups: grid(len.div_ceil(PER_WORKGROUP)),
+        };
+        walk.put_dims(&mut launch, &DIMS);
+        walk.put_strides(&mut launch, 0, &A_STRIDES);
+        walk.put_strides(&mut launch, 1, &B_STRIDES);
+        vec![launch]
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+}
+
+fn walk(inputs: &[Spec], output: Spec) -> Walk<2> {
+    let strides = |i: usize| broadcast_strides(inputs[i].shape, output.shape);
+    Walk::new(output.shape.dims(), [strides(0), strides(1)])
+}
+
+impl Binary {
+    fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+        // A loop for each operation, so that each is vectorised by itself.
+        match self {
+            Self::Add => binary(kernel, |a, b| a + b),
+            Self::Subtract => binary(kernel, |a, b| a - b),
+            Self::Multiply => binary(kernel, |a, b| a * b),
+            Self::Divide => binary(kernel, |a, b| a / b),
+            Self::Equal => binary(kernel, |a, b| if a == b { T::ONE } else { T::ZERO }),
+        }
+    }
+}
+
+#[inline(always)]
+fn binary<T: Real>(kernel: &mut Kernel<'_, T>, f: impl Fn(T, T) -> T + Sync + Copy) {
+    let walk = walk(kernel.input_specs(), kernel.output_spec(0));
+    let (a, b, parallel) = (kernel.input(0), kernel.input(1), kernel.parallel());
+    let (row, rows) = (walk.row(), walk.rows());
+    let [step_a, step_b] = walk.row_strides();
+    // Short rows are bundled into a task, long ones are cut into pieces.
+    let (per_task, pieces) = ((PER_TASK / row).max(1), row.div_ceil(PER_TASK));
+    let c = SharedMut::new(kernel.output());
+    parallel.run(rows.div_ceil(per_task) * pieces, &|task, _| {
+        let first = task / pieces * per_task;
+        let start = task % pieces * PER_TASK;
+        let len = if pieces == 1 { row } else { PER_TASK.min(row - start) };
+        lanes::dispatch(
+            #[inline(always)]
+            || {
+                walk.for_rows(first..(first + per_task).min(rows), |r, [at_a, at_b]| {
+                    // SAFETY: rows and pieces are disjoint, and each belongs to one task.
+                    let c = unsafe { c.slice(r * row + start..r * row + start + len) };
+                    let (a, b) = (&a[at_a + start * step_a..], &b[at_b + start * step_b..]);
+                    match (step_a, step_b) {
+                        (1, 1) => c.iter_mut().zip(a.iter().zip(b)).for_each(|(c, (&a, &b))| *c = f(a, b)),
+                        (1, 0) => c.iter_mut().zip(a).for_each(|(c, &a)| *c = f(a, b[0])),
+                        (0, 1) => c.iter_mut().zip(b).for_each(|(c, &b)| *c = f(a[0], b)),
+                        _ => c.iter_mut().enumerate().for_each(|(i, c)| *c = f(a[i * step_a], b[i * step_b])),
+                    }
+                });
+            },
+        );
+    });
+}

@@ -1,0 +1,171 @@
+//! Passes that put one operation in the place of several, so that fewer kernels are launched and less memory is read.
+//!
+//! They run on a finished graph, gradients included, before it is planned; each can be switched off, and
+//! `tests/fusion.rs` holds fused against unfused graphs.
+
+use super::{
+    BatchNormGradient, Conv2d, CrossEntropy, CrossEntropyGradient, Expand, Head, HeadGradient, Linear,
+    LinearWeightGradient, Matmul, Reduce, Reduction, Relu, ReluGradient, Scale,
+};
+use crate::error::Result;
+use crate::graph::{Graph, Node, Op, Source, Target, Value};
+use std::any::Any;
+use std::sync::Arc;
+
+/// Which fusions are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fusions {
+    /// A convolution takes over the ReLU that follows it.
+    pub conv_relu: bool,
+    /// The gradient of batch norm takes over that of the ReLU before it.
+    pub norm_relu: bool,
+    /// Mean over the planes, linear layer and cross-entropy, and their gradients, become [`Head`] and [`HeadGradient`].
+    pub head: bool,
+}
+
+impl Fusions {
+    /// None.
+    pub const NONE: Self = Self { conv_relu: false, norm_relu: false, head: false };
+
+    /// All that pay on this target. The head is left alone on the CPU, where there is no launch to save.
+    pub fn for_target(target: Target) -> Self {
+        Self { conv_relu: true, norm_relu: true, head: target == Target::Gpu }
+    }
+}
+
+/// Makes these fusions wherever the graph allows them: where what falls away in between is used by nobody else.
+///
+/// # Errors
+/// Never for a graph that was built through its own methods; a pass that would change shapes is refused.
+pub fn fuse(graph: &mut Graph, fusions: Fusions) -> Result<()> {
+    graph.remove_dead();
+    if fusions.conv_relu {
+        conv_relu(graph)?;
+    }
+    if fusions.norm_relu {
+        norm_relu(graph)?;
+    }
+    if fusions.head {
+        head(graph)?;
+        head_gradient(graph)?;
+    }
+    Ok(())
+}
+
+fn is<T: Op>(node: &Node) -> Option<&T> {
+    let op: &dyn Any = &*node.op;
+    op.downcast_ref()
+}
+
+/// The nodes whose operation is a `T`, with their numbers.
+fn all<T: Op + Clone>(graph: &Graph) -> Vec<(usize, T, Node)> {
+    graph.nodes().filter_map(|(i, node)| Some((i, is::<T>(node)?.clone(), node.clone()))).collect()
+}
+
+/// The live uses of values: nodes that are gone, and views that nobody looks at, do not count.
+fn only_use(graph: &Graph, value: Value) -> bool {
+    graph.uses()[value.index()] == 1
+}
+
+/// The node that makes this value, if it is a `T` and the value its first output.
+fn maker<T: Op + Clone>(graph: &Graph, value: Value) -> Option<(usize, T, Node)> {
+    all::<T>(graph).into_iter().find(|(_, _, node)| node.outputs[0] == value)
+}
+
+fn conv_relu(graph: &mut Graph) -> Result<()> {
+    for (relu_number, _, relu) in all::<Relu>(graph) {
+        let Some((number, conv, node)) = maker::<Conv2d>(graph, relu.inputs[0]) else { continue };
+        if !conv.relu && only_use(graph, relu.inputs[0]) {
+            graph.replace(number, Arc::new(Conv2d { relu: true, ..conv }), &node.inputs, &relu.outputs)?;
+            graph.remove(relu_number);
+        }
+    }
+    Ok(())
+}
+
+fn norm_relu(graph: &mut Graph) -> Result<()> {
+    for (relu_number, _, relu) in all::<ReluGradient>(graph) {
+        let Some((number, norm, node)) = maker::<BatchNormGradient>(graph, relu.inputs[0]) else { continue };
+        // The ReLU's output must be what batch norm normalises.
+        if !norm.relu && node.inputs[1] == relu.inputs[1] && only_use(graph, relu.inputs[0]) {
+            let outputs = [relu.outputs[0], node.outputs[1], node.outputs[2]];
+            graph.replace(number, Arc::new(BatchNormGradient { relu: true, ..norm }), &node.inputs, &outputs)?;
+            graph.remove(relu_number);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a value is there before node `number` runs.
+fn there_before(graph: &Graph, value: Value, number: usize) -> bool {
+    match graph.source(graph.base(value).0) {
+        Source::Node { node, .. } => *node < number,
+        Source::Pack(_) => false,
+        _ => true,
+    }
+}
+
+fn head(graph: &mut Graph) -> Result<()> {
+    for (number, mean, reduce) in all::<Reduce>(graph) {
+        let x = reduce.inputs[0];
+        let over_planes = graph.shape(x).rank() == 4 && (mean.axes == [2, 3] || mean.axes == [3, 2]);
+        if mean.reduction != Reduction::Mean || mean.keep || !over_planes {
+            continue;
+        }
+        let pooled = reduce.outputs[0];
+        let linear = all::<Linear>(graph).into_iter().find(|(_, _, node)| node.inputs[0] == pooled);
+        let Some((linear_number, _, linear)) = linear else { continue };
+        let scores = linear.outputs[0];
+        let loss = all::<CrossEntropy>(graph).into_iter().find(|(_, _, node)| node.inputs[0] == scores);
+        let Some((loss_number, loss, entropy)) = loss else { continue };
+        let inputs = [x, linear.inputs[1], linear.inputs[2], entropy.inputs[1]];
+        let early = inputs.iter().all(|&input| there_before(graph, input, number));
+        // The items' own losses are not among the head's outputs.
+        let items_unused = graph.uses()[entropy.outputs[2].index()] == 0;
+        if early && items_unused {
+            let outputs = [entropy.outputs[0], entropy.outputs[1], pooled, scores];
+            graph.replace(number, Arc::new(Head { smoothing: loss.smoothing }), &inputs, &outputs)?;
+            graph.remove(linear_number);
+            graph.remove(loss_number);
+        }
+    }
+    Ok(())
+}
+
+fn head_gradient(graph: &mut Graph) -> Result<()> {
+    for (number, gradient, entropy) in all::<CrossEntropyGradient>(graph) {
+        let log_probabilities = entropy.inputs[1];
+        let head = all::<Head>(graph).into_iter().find(|(_, _, node)| node.outputs[1] == log_probabilities);
+        let Some((_, _, head)) = head else { continue };
+        let (w, pooled, dscores) = (head.inputs[1], head.outputs[2], entropy.outputs[0]);
+        let back = all::<Matmul>(graph)
+            .into_iter()
+            .find(|(_, matmul, node)| !matmul.transpose_a && !matmul.transpose_b && node.inputs == [dscores, w]);
+        let weights =
+            all::<LinearWeightGradient>(graph).into_iter().find(|(_, _, node)| node.inputs == [pooled, dscores]);
+        let (Some((back_number, _, back)), Some((weights_number, _, weights))) = (back, weights) else { continue };
+        // dscores w, seen as [N, C, 1, 1], divided by the pixels, spread over them.
+        let dpooled = back.outputs[0];
+        let plane = graph.shape(head.inputs[0]);
+        let share = all::<Scale>(graph).into_iter().find(|(_, scale, node)| {
+            let seen = matches!(graph.source(node.inputs[0]), Source::View { of, offset: 0 } if *of == dpooled);
+            seen && (scale.factor * (plane[2] * plane[3]) as f64 - 1.0).abs() < 1e-12
+        });
+        let Some((share_number, _, share)) = share else { continue };
+        let spread = all::<Expand>(graph)
+            .into_iter()
+            .find(|(_, expand, node)| node.inputs[0] == share.outputs[0] && expand.shape == plane);
+        let Some((spread_number, _, spread)) = spread else { continue };
+        let uses = graph.uses();
+        let used = |value: Value| uses[value.index()];
+        let private = used(dscores) == 2 && used(dpooled) == 1 && used(share.inputs[0]) == 1;
+        if private && used(share.outputs[0]) == 1 {
+            let op = HeadGradient { smoothing: gradient.smoothing, plane: [plane[2], plane[3]] };
+            let inputs = [entropy.inputs[0], log_probabilities, entropy.inputs[2], pooled, w];
+            let outputs = [spread.outputs[0], weights.outputs[0], weights.outputs[1]];
+            graph.replace(number, Arc::new(op), &inputs, &outputs)?;
+            [back_number, weights_number, share_number, spread_number].into_iter().for_each(|n| graph.remove(n));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! The fully connected layer: `y = x w^T + b`, with x `[N, I]`, w `[O, I]`, b `[O]` and y `[N, O]`: PyTorch's `Linear`.
+
+use super::Matmul;
+use super::gemm::{self, Matrix, Product};
+use super::simd::SimdReal;
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Target, Value, no_gradient};
+use crate::tensor::Spec;
+
+/// `y = x w^T + b`. Inputs x, w, b; output y.
+#[derive(Clone, Copy, Debug)]
+pub struct Linear;
+
+/// The gradients of [`Linear`] with respect to w and b: inputs x and dy, outputs `dw = dy^T x` and `db`, dy's sum over items.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearWeightGradient;
+
+impl Graph {
+    /// `x w^T + b`, with x `[N, I]`, w `[O, I]`, b `[O]`.
+    ///
+    /// # Errors
+    /// Where the shapes do not fit.
+    pub fn linear(&mut self, x: Value, w: Value, b: Value) -> Result<Value> {
+        self.apply_one(Linear, &[x, w, b])
+    }
+}
+
+impl Op for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let (x, w, b) = (inputs[0].shape, inputs[1].shape, inputs[2].shape);
+        let real = inputs.iter().all(|spec| *spec == Spec::real(spec.shape));
+        if !real || x.rank() != 2 || w.rank() != 2 || x[1] != w[1] || b.dims() != [w[0]] {
+            let detail = format!("wants x [N, I], w [O, I], b [O] of real numbers, got x {x}, w {w}, b {b}");
+            return Err(Error::op("linear", detail));
+        }
+        Ok(vec![Spec::real([x[0], w[0]])])
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        let Some(dy) = node.arriving[0] else { return Ok(vec![None; 3]) };
+        let mut gradients = vec![None; 3];
+        if node.wanted[0] {
+            gradients[0] = Some(graph.apply_one(Matmul::default(), &[dy, node.inputs[1]])?);
+        }
+        if node.wanted[1] || node.wanted[2] {
+            let made = graph.apply(LinearWeightGradient, &[node.inputs[0], dy])?;
+            (gradients[1], gradients[2]) = (Some(made[0]), Some(made[1]));
+        }
+        Ok(gradients)
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        self.launches(inputs, outputs)
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(2.0 * (inputs[0].shape.elements() * inputs[1].shape[0]) as f64, inputs, outputs)
+    }
+
+    fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {
+        gemm::SCRATCH
+    }
+}
+
+impl Linear {
+    fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
+        let (x, w, b) = (kernel.input(0), kernel.input(1), kernel.input(2));
+        let (x_shape, n) = (kernel.input_spec(0).shape, kernel.input_spec(1).shape[0]);
+        let (m, k) = (x_shape[0], x_shape[1]);
+        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let product = Product { m, n, k, bias: Some(b) };
+        gemm::multiply(parallel, private, product, 1, kernel.output(), |_| {
+            let x = Matrix { data: x, start: 0, row: k, column: 1 };
+            (x, Matrix { data: w, start: 0, row: 1, column: k }, 0)
+        });
+    }
+}
+
+impl Op for LinearWeightGradient {
+    fn name(&self) -> &'static str {
+        "linear_weight_gradient"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let (x, dy) = (inputs[0].shape, inputs[1].shape);
+        if x.rank() != 2 || dy.rank() != 2 || x[0] != dy[0] {
+            return Err(Error::op(self.name(), format!("wants x [N, I] and dy [N, O], got x {x}, dy {dy}")));
+        }
+        Ok(vec![Spec::real([dy[1], x[1]]), Spec::real([dy[1]])])
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient(self.name())
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        self.launches(inputs, outputs)
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(2.0 * (inputs[0].shape.elements() * inputs[1].shape[1]) as f64, inputs, outputs)
+    }
+
+    fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
+        if target == Target::Gpu { self.gpu_temporaries(inputs, outputs) } else { Vec::new() }
+    }
+
+    fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {
+        gemm::SCRATCH
+    }
+}
+
+impl LinearWeightGradient {
+    fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
+        let (x, dy) = (kernel.input(0), kernel.input(1));
+        let (items, inputs, outputs) =
+            (kernel.input_spec(0).shape[0], kernel.input_spec(0).shape[1], kernel.input_spec(1).shape[1]);
+        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let [dw, db] = kernel.outputs();
+        let product = Product { m: outputs, n: inputs, k: items, bias: None };
+        gemm::multiply(parallel, private, product, 1, dw, |_| {
+            let dy = Matrix { data: dy, start: 0, row: 1, column: outputs };
+            (dy, Matrix { data: x, start: 0, row: inputs, column: 1 }, 0)
+        });
+        db.fill(T::ZERO);
+        for line in dy.chunks_exact(outputs) {
+            db.iter_mut().zip(line).for_each(|(db, &dy)| *db += dy);
+        }
+    }
+}

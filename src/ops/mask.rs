@@ -1,0 +1,149 @@
+//! Masks of a spectrogram (SpecAugment): whole bands and whole frames take one value.
+
+use super::items::{self, Reduce, Sum, items, partials, reduce_launch};
+use super::relu::PER_WORKGROUP;
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, grid, no_gradient,
+};
+use crate::shader;
+use crate::tensor::{DType, Real, Shape, Spec};
+
+static MASK: Shader = shader!("mask");
+
+/// What masked cells take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fill {
+    /// The mean of the item's unmasked spectrogram, over all channels.
+    ItemMean,
+    /// This number.
+    Constant(f64),
+}
+
+/// Masks in frequency and time. Inputs x [N, C, bands, frames] and the indices frequency [N, K, 2] and time [N, M, 2], each a
+/// (start, width); output of the shape of x. A cell whose band is in `start..start + width` of a frequency mask of its item, or
+/// whose frame is in one of a time mask, takes the fill; all channels alike. What lies beyond the axis masks nothing.
+#[derive(Debug)]
+pub struct Mask {
+    /// What masked cells take.
+    pub fill: Fill,
+}
+
+impl Graph {
+    /// [`Mask`]: x [N, C, bands, frames] with (start, width) pairs `frequency` [N, K, 2] and `time` [N, M, 2]. Has no gradient.
+    ///
+    /// # Errors
+    /// Where the shapes are others.
+    pub fn mask(&mut self, x: Value, frequency: Value, time: Value, fill: Fill) -> Result<Value> {
+        self.apply_one(Mask { fill }, &[x, frequency, time])
+    }
+}
+
+impl Op for Mask {
+    fn name(&self) -> &'static str {
+        "mask"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        items::expect_rank(self.name(), "the spectrogram", &inputs[0], "[N, C, bands, frames]", 4)?;
+        for (what, pairs) in ["frequency", "time"].into_iter().zip(&inputs[1..]) {
+            let shape = pairs.shape;
+            let fits = shape.rank() == 3 && shape[0] == inputs[0].shape[0] && shape[2] == 2;
+            if !fits || pairs.dtype != DType::Index {
+                let detail = format!(
+                    "{what} masks must be indices [{}, K, 2], not {:?} {shape}",
+                    inputs[0].shape[0], pairs.dtype
+                );
+                return Err(Error::op(self.name(), detail));
+            }
+        }
+        if matches!(self.fill, Fill::Constant(value) if !value.is_finite()) {
+            return Err(Error::op(self.name(), "the fill must be finite"));
+        }
+        Ok(vec![inputs[0]])
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient(self.name())
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
+        let (shape, (count, len)) = (inputs[0].shape, items(&inputs[0]));
+        let mean = self.fill == Fill::ItemMean;
+        let value = if let Fill::Constant(value) = self.fill { value } else { 0.0 };
+        let apply = Launch {
+            shader: &MASK,
+            constants: vec![
+                ("TOTAL", (count * len) as f64),
+                ("LEN", len as f64),
+                ("BANDS", shape[2] as f64),
+                ("FRAMES", shape[3] as f64),
+                ("FREQUENCY_MASKS", inputs[1].shape[1] as f64),
+                ("TIME_MASKS", inputs[2].shape[1] as f64),
+                ("PARTIALS", if mean { partials(len) as f64 } else { 0.0 }),
+                ("FILL", value),
+            ],
+            operands: vec![
+                Operand::Input(0),
+                Operand::Input(1),
+                Operand::Input(2),
+                Operand::ReadScratch(0),
+                Operand::Output(0),
+            ],
+            workgroups: grid((count * len).div_ceil(PER_WORKGROUP)),
+        };
+        let sum = mean.then(|| reduce_launch(Reduce::Sum, 0, &inputs[0]));
+        sum.into_iter().chain([apply]).collect()
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn scratch(&self, inputs: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {
+        items::scratch(&inputs[0], target)
+    }
+
+    fn index_bound(&self, input: usize, inputs: &[Spec]) -> Option<usize> {
+        // A start or a width of the whole axis is allowed.
+        let axis = |shape: Shape| [shape[2], shape[3]][input - 1] + 1;
+        (1..=2).contains(&input).then(|| axis(inputs[0].shape))
+    }
+}
+
+impl Mask {
+    fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+        let (shape, (_, len)) = (kernel.input_spec(0).shape, items(&kernel.input_spec(0)));
+        let (bands, frames) = (shape[2], shape[3]);
+        let (x, frequency, time) = (kernel.input(0), kernel.indices(1), kernel.indices(2));
+        let pairs = |masks: &'_ [u32], per_item: usize, item: usize, axis: usize| -> Vec<std::ops::Range<usize>> {
+            let own = &masks[item * per_item * 2..][..per_item * 2];
+            let range = |pair: &[u32]| {
+                let start = (pair[0] as usize).min(axis);
+                start..(start + pair[1] as usize).min(axis)
+            };
+            own.chunks_exact(2).map(range).collect()
+        };
+        let per_item = (kernel.input_spec(1).shape[1], kernel.input_spec(2).shape[1]);
+        let (fill, parallel) = (self.fill, kernel.parallel());
+        for_each_piece(parallel, kernel.output(), len, |item, y| {
+            let x = &x[item * len..][..len];
+            let fill = T::from_f64(match fill {
+                Fill::Constant(value) => value,
+                Fill::ItemMean => pulp::Arch::new().dispatch(Sum(x)) / len as f64,
+            });
+            let frequency = pairs(frequency, per_item.0, item, bands);
+            let time = pairs(time, per_item.1, item, frames);
+            y.copy_from_slice(x);
+            for (row, y) in y.chunks_exact_mut(frames).enumerate() {
+                if frequency.iter().any(|mask| mask.contains(&(row % bands))) {
+                    y.fill(fill);
+                }
+                time.iter().for_each(|mask| y[mask.clone()].fill(fill));
+            }
+        });
+    }
+}

@@ -1,0 +1,154 @@
+//! Matrix product: `c = a b`, for every matrix of a batch.
+//!
+//! a is `[.., M, K]` (or `[.., K, M]` with `transpose_a`), b is `[.., K, N]` (or `[.., N, K]` with `transpose_b`) and c is
+//! `[.., M, N]`. Leading axes are a batch: the same for a and b, or absent on b, which then serves every entry.
+
+use super::gemm::{self, Matrix, Product};
+use super::simd::SimdReal;
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Value};
+use crate::tensor::{DType, Shape, Spec};
+
+/// Matrix product of a batch, each factor optionally transposed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Matmul {
+    /// Whether a is given as `[.., K, M]`.
+    pub transpose_a: bool,
+    /// Whether b is given as `[.., N, K]`.
+    pub transpose_b: bool,
+}
+
+/// Sizes of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatmulSizes {
+    /// Matrices in the batch.
+    pub batch: usize,
+    /// Whether b is one matrix for the whole batch.
+    pub shared_b: bool,
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Terms of each sum.
+    pub k: usize,
+}
+
+impl Graph {
+    /// Matrix product of a `[.., M, K]` with b `[.., K, N]` or `[K, N]`.
+    ///
+    /// # Errors
+    /// Where the inner axes or the batches do not fit.
+    pub fn matmul(&mut self, a: Value, b: Value) -> Result<Value> {
+        self.apply_one(Matmul::default(), &[a, b])
+    }
+}
+
+impl Matmul {
+    /// The sizes for these operands.
+    ///
+    /// # Errors
+    /// Where they do not fit.
+    pub fn sizes(&self, a: &Spec, b: &Spec) -> Result<MatmulSizes> {
+        let refuse = |why: &str| Err(Error::op("matmul", format!("{why}: a {}, b {}, {self:?}", a.shape, b.shape)));
+        if a.dtype != DType::Real || b.dtype != DType::Real {
+            return refuse("works on real numbers, not on indices");
+        }
+        let (ad, bd) = (a.shape.dims(), b.shape.dims());
+        if ad.len() < 2 || bd.len() < 2 {
+            return refuse("both factors need at least two axes");
+        }
+        let (a_batch, a_matrix) = ad.split_at(ad.len() - 2);
+        let (b_batch, b_matrix) = bd.split_at(bd.len() - 2);
+        let (m, k) = if self.transpose_a { (a_matrix[1], a_matrix[0]) } else { (a_matrix[0], a_matrix[1]) };
+        let (k_b, n) = if self.transpose_b { (b_matrix[1], b_matrix[0]) } else { (b_matrix[0], b_matrix[1]) };
+        if k != k_b {
+            return refuse("the inner axes differ");
+        }
+        if !b_batch.is_empty() && a_batch != b_batch {
+            return refuse("the batches differ (b may have none)");
+        }
+        if self.transpose_a && b_batch.is_empty() && !a_batch.is_empty() {
+            return refuse("a transposed batch cannot meet one matrix b for all");
+        }
+        let batch = a_batch.iter().product();
+        Ok(MatmulSizes { batch, shared_b: b_batch.is_empty() && !a_batch.is_empty(), m, n, k })
+    }
+}
+
+impl Op for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let sizes = self.sizes(&inputs[0], &inputs[1])?;
+        let mut dims = inputs[0].shape.dims().to_vec();
+        let batch = dims.len() - 2;
+        dims[batch..].copy_from_slice(&[sizes.m, sizes.n]);
+        Ok(vec![Spec::real(Shape::new(&dims))])
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        let Some(dc) = node.arriving[0] else { return Ok(vec![None; 2]) };
+        let (a, b) = (node.inputs[0], node.inputs[1]);
+        let sizes = self.sizes(&graph.spec(a), &graph.spec(b))?;
+        let mut gradients = vec![None, None];
+        if node.wanted[0] {
+            // a = (dc b^T), or its transpose.
+            gradients[0] = Some(if self.transpose_a {
+                graph.apply_one(Self { transpose_a: self.transpose_b, transpose_b: true }, &[b, dc])?
+            } else {
+                graph.apply_one(Self { transpose_a: false, transpose_b: !self.transpose_b }, &[dc, b])?
+            });
+        }
+        if node.wanted[1] {
+            let (mut a, mut dc) = (a, dc);
+            if sizes.shared_b {
+                // All rows of the batch meet the same b: one tall matrix.
+                a = graph.reshape(a, [sizes.batch * sizes.m, sizes.k])?;
+                dc = graph.reshape(dc, [sizes.batch * sizes.m, sizes.n])?;
+            }
+            gradients[1] = Some(if self.transpose_b {
+                graph.apply_one(Self { transpose_a: true, transpose_b: self.transpose_a }, &[dc, a])?
+            } else {
+                graph.apply_one(Self { transpose_a: !self.transpose_a, transpose_b: false }, &[a, dc])?
+            });
+        }
+        Ok(gradients)
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        self.launches(inputs, outputs)
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        let k = inputs[0].shape.dims()[inputs[0].shape.rank() - if self.transpose_a { 2 } else { 1 }];
+        Cost::streaming(2.0 * (outputs[0].shape.elements() * k) as f64, inputs, outputs)
+    }
+
+    fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {
+        gemm::SCRATCH
+    }
+}
+
+impl Matmul {
+    fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
+        let Ok(sizes) = self.sizes(&kernel.input_spec(0), &kernel.input_spec(1)) else {
+            unreachable!("shapes were checked when the graph was built")
+        };
+        let MatmulSizes { batch, shared_b, m, n, k } = sizes;
+        let (a, b) = (kernel.input(0), kernel.input(1));
+        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let [a_row, a_column] = if self.transpose_a { [1, m] } else { [k, 1] };
+        let [b_row, b_column] = if self.transpose_b { [1, k] } else { [n, 1] };
+        let product = Product { m, n, k, bias: None };
+        gemm::multiply(parallel, private, product, batch, kernel.output(), |entry| {
+            let a = Matrix { data: a, start: entry * m * k, row: a_row, column: a_column };
+            let start = if shared_b { 0 } else { entry * k * n };
+            (a, Matrix { data: b, start, row: b_row, column: b_column }, entry * m * n)
+        });
+    }
+}

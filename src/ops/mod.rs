@@ -1,0 +1,102 @@
+//! The operations: one file each, with all there is to know of it (meaning, shape rule, gradient, CPU kernel, GPU launch,
+//! cost); its WGSL kernel is the file of the same name in `shaders/`. Each adds its builder method to [`Graph`].
+
+mod adam;
+mod adaptive_avg_pool2d;
+mod batch_norm;
+mod conv2d;
+mod cross_entropy;
+mod dense_gpu;
+mod elementwise;
+mod fuse;
+mod gemm;
+mod gpu_tile;
+mod head;
+mod lanes;
+mod linear;
+mod matmul;
+mod max_pool2d;
+mod rearrange;
+mod reduce;
+mod relu;
+mod scale;
+mod simd;
+mod softmax;
+mod strided;
+mod tile;
+
+pub use adam::{Adam, AdamStep, ClipFactor};
+pub use adaptive_avg_pool2d::{AdaptiveAvgPool2d, AdaptiveAvgPool2dGradient};
+pub use batch_norm::{BatchNorm, BatchNormEvaluate, BatchNormGradient, Normalised};
+pub use conv2d::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvOptions, ConvSizes, conv2d_gradients};
+pub use cross_entropy::{Correct, CrossEntropy, CrossEntropyGradient, CrossEntropyOutputs};
+pub use elementwise::Binary;
+pub use fuse::{Fusions, fuse};
+pub use head::{Head, HeadGradient};
+pub use linear::{Linear, LinearWeightGradient};
+pub use matmul::{Matmul, MatmulSizes};
+pub use max_pool2d::{MaxPool2d, MaxPool2dGradient, Windows};
+pub use rearrange::{Expand, Permute};
+pub use reduce::{Reduce, Reduction};
+pub use relu::{Relu, ReluGradient};
+pub use scale::{Dropout, Scale};
+pub use softmax::{LogSoftmax, LogSoftmaxGradient};
+
+// The spectrogram front end.
+mod circular_crop;
+mod decibels;
+mod filter_bank;
+mod items;
+mod mask;
+mod spectrum;
+mod standardise;
+mod warp;
+
+pub use circular_crop::CircularCrop;
+pub use decibels::Decibels;
+pub use filter_bank::{BankRows, FilterBank};
+pub use mask::{Fill, Mask};
+pub use spectrum::{BandSpectrum, Framing, PowerSpectrum};
+pub use standardise::{Per, Standardise};
+pub use warp::Warp;
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Value};
+use crate::tensor::{DType, Spec};
+
+impl Graph {
+    /// The gradient of `loss` (one element) with respect to each of `wrt`: further nodes of this graph.
+    ///
+    /// # Errors
+    /// Where the loss has more than one element, does not depend on one of `wrt`, or depends on it through an operation
+    /// that has no gradient.
+    pub fn gradients(&mut self, loss: Value, wrt: &[Value]) -> Result<Vec<Value>> {
+        self.backpropagate(loss, wrt, Graph::add)
+    }
+}
+
+/// For shape rules: every input must hold real numbers.
+fn real(op: &'static str, inputs: &[Spec]) -> Result<()> {
+    match inputs.iter().position(|spec| spec.dtype != DType::Real) {
+        Some(i) => {
+            Err(Error::op(op, format!("input {i} of shape {} must hold real numbers, not indices", inputs[i].shape)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// For shape rules: two operands must have one shape.
+fn same(op: &'static str, what: &str, a: Spec, other: &str, b: Spec) -> Result<()> {
+    if a.shape == b.shape {
+        return Ok(());
+    }
+    Err(Error::op(op, format!("{what} has shape {}, {other} {}; they must be equal", a.shape, b.shape)))
+}
+
+/// For shape rules: an operand must have this shape.
+fn expect(op: &'static str, what: &str, spec: Spec, shape: &[usize]) -> Result<()> {
+    if spec.shape.dims() == shape {
+        return Ok(());
+    }
+    Err(Error::op(op, format!("{what} has shape {}, but must have {shape:?}", spec.shape)))
+}

@@ -1,0 +1,186 @@
+//! Copies of a tensor with its axes in another order (`permute`) or repeated (`expand`).
+
+use super::lanes;
+use super::relu::{PER_TASK, PER_WORKGROUP};
+use super::strided::{A_STRIDES, DIMS, Walk, broadcast, broadcast_strides};
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid};
+use crate::shader;
+use crate::tensor::{MAX_RANK, Real, Shape, Spec};
+
+static STRIDED_COPY: Shader = shader!("strided_copy");
+
+/// Axis i of the output is axis `order[i]` of the input.
+#[derive(Debug)]
+pub struct Permute {
+    /// A permutation of the axes.
+    pub order: Vec<usize>,
+}
+
+/// The input repeated along axes of length 1, and along new axes before the first (NumPy's broadcasting).
+#[derive(Clone, Debug)]
+pub struct Expand {
+    /// The output's shape.
+    pub shape: Shape,
+}
+
+impl Graph {
+    /// The axes in another order: axis i of the result is axis `order[i]` of `x`.
+    ///
+    /// # Errors
+    /// Where `order` is not a permutation of the axes.
+    pub fn permute(&mut self, x: Value, order: &[usize]) -> Result<Value> {
+        self.apply_one(Permute { order: order.to_vec() }, &[x])
+    }
+
+    /// Two axes exchanged.
+    ///
+    /// # Errors
+    /// Where there is no such axis.
+    pub fn transpose(&mut self, x: Value, a: usize, b: usize) -> Result<Value> {
+        let shape = self.shape(x);
+        if a.max(b) >= shape.rank() {
+            return Err(Error::op("transpose", format!("shape {shape} has no axis {}", a.max(b))));
+        }
+        let mut order: Vec<usize> = (0..shape.rank()).collect();
+        order.swap(a, b);
+        self.permute(x, &order)
+    }
+
+    /// `x` repeated to a larger shape by NumPy's broadcasting.
+    ///
+    /// # Errors
+    /// Where it does not broadcast to that shape.
+    pub fn expand(&mut self, x: Value, shape: impl Into<Shape>) -> Result<Value> {
+        self.apply_one(Expand { shape: shape.into() }, &[x])
+    }
+}
+
+impl Op for Permute {
+    fn name(&self) -> &'static str {
+        "permute"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        super::real("permute", inputs)?;
+        let shape = inputs[0].shape;
+        let valid = self.order.len() == shape.rank() && (0..shape.rank()).all(|axis| self.order.contains(&axis));
+        if !valid {
+            let detail = format!("{:?} is not an order of the {} axes of shape {shape}", self.order, shape.rank());
+            return Err(Error::op("permute", detail));
+        }
+        let dims: Vec<usize> = self.order.iter().map(|&axis| shape[axis]).collect();
+        Ok(vec![Spec::real(&dims[..])])
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        let Some(dy) = node.arriving[0] else { return Ok(vec![None]) };
+        let mut back = vec![0; self.order.len()];
+        self.order.iter().enumerate().for_each(|(to, &from)| back[from] = to);
+        Ok(vec![Some(graph.permute(dy, &back)?)])
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        launch(&self.walk(inputs[0].shape, outputs[0].shape))
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(0.0, inputs, outputs)
+    }
+}
+
+impl Permute {
+    fn walk(&self, x: Shape, y: Shape) -> Walk<1> {
+        let own = broadcast_strides(x, x);
+        let mut strides = [0; MAX_RANK];
+        self.order.iter().enumerate().for_each(|(to, &from)| strides[to] = own[from]);
+        Walk::new(y.dims(), [strides])
+    }
+
+    fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+        let walk = self.walk(kernel.input_spec(0).shape, kernel.output_spec(0).shape);
+        copy(kernel, &walk);
+    }
+}
+
+impl Op for Expand {
+    fn name(&self) -> &'static str {
+        "expand"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        super::real("expand", inputs)?;
+        if broadcast(inputs[0].shape, self.shape) != Some(self.shape) {
+            let detail = format!("shape {} does not broadcast to {}", inputs[0].shape, self.shape);
+            return Err(Error::op("expand", detail));
+        }
+        Ok(vec![Spec::real(self.shape)])
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        let Some(dy) = node.arriving[0] else { return Ok(vec![None]) };
+        let shape = graph.shape(node.inputs[0]);
+        Ok(vec![Some(graph.sum_to(dy, shape)?)])
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        let (x, y) = (inputs[0].shape, outputs[0].shape);
+        launch(&Walk::new(y.dims(), [broadcast_strides(x, y)]))
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(0.0, inputs, outputs)
+    }
+}
+
+impl Expand {
+    fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+        let (x, y) = (kernel.input_spec(0).shape, kernel.output_spec(0).shape);
+        copy(kernel, &Walk::new(y.dims(), [broadcast_strides(x, y)]));
+    }
+}
+
+fn launch(walk: &Walk<1>) -> Vec<Launch> {
+    let len = walk.rows() * walk.row();
+    let mut launch = Launch {
+        shader: &STRIDED_COPY,
+        constants: vec![("LEN", len as f64)],
+        operands: vec![Operand::Input(0), Operand::Output(0)],
+        workgroups: grid(len.div_ceil(PER_WORKGROUP)),
+    };
+    walk.put_dims(&mut launch, &DIMS);
+    walk.put_strides(&mut launch, 0, &A_STRIDES);
+    vec![launch]
+}
+
+fn copy<T: Real>(kernel: &mut Kernel<'_, T>, walk: &Walk<1>) {
+    let (x, parallel) = (kernel.input(0), kernel.parallel());
+    let (row, rows, [step]) = (walk.row(), walk.rows(), walk.row_strides());
+    let (per_task, pieces) = ((PER_TASK / row).max(1), row.div_ceil(PER_TASK));
+    let y = SharedMut::new(kernel.output());
+    parallel.run(rows.div_ceil(per_task) * pieces, &|task, _| {
+        let first = task / pieces * per_task;
+        let start = task % pieces * PER_TASK;
+        let len = if pieces == 1 { row } else { PER_TASK.min(row - start) };
+        lanes::dispatch(
+            #[inline(always)]
+            || {
+                walk.for_rows(first..(first + per_task).min(rows), |r, [at]| {
+                    // SAFETY: rows and pieces are disjoint, and each belongs to one task.
+                    let y = unsafe { y.slice(r * row + start..r * row + start + len) };
+                    let x = &x[at + start * step..];
+                    match step {
+                        0 => y.fill(x[0]),
+                        1 => y.copy_from_slice(&x[..len]),
+                        _ => y.iter_mut().zip(x.iter().step_by(step)).for_each(|(y, &x)| *y = x),
+                    }
+                });
+            },
+        );
+    });
+}

@@ -1,0 +1,56 @@
+//! The widest vectors of the machine, chosen at run time through `pulp`, for kernels that are generic over f32 and f64.
+
+use crate::tensor::Real;
+use pulp::{Arch, Simd, WithSimd};
+
+/// The most lanes that a vector of any machine has: buffers that are read in whole vectors end in this much slack.
+pub(super) const MAX_LANES: usize = 16;
+
+/// A real type with vectors.
+pub trait SimdReal: Real {
+    /// A vector of the instruction set `S`.
+    type Vector<S: Simd>: Copy;
+
+    /// All lanes `x`.
+    fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
+    /// `a * b + c`, lane by lane.
+    fn mul_add_v<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    /// Lanes per vector.
+    fn lanes<S: Simd>() -> usize {
+        size_of::<Self::Vector<S>>() / size_of::<Self>()
+    }
+}
+
+impl SimdReal for f32 {
+    type Vector<S: Simd> = S::f32s;
+
+    #[inline(always)]
+    fn splat<S: Simd>(simd: S, x: Self) -> S::f32s {
+        simd.splat_f32s(x)
+    }
+
+    #[inline(always)]
+    fn mul_add_v<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+        simd.mul_add_e_f32s(a, b, c)
+    }
+}
+
+impl SimdReal for f64 {
+    type Vector<S: Simd> = S::f64s;
+
+    #[inline(always)]
+    fn splat<S: Simd>(simd: S, x: Self) -> S::f64s {
+        simd.splat_f64s(x)
+    }
+
+    #[inline(always)]
+    fn mul_add_v<S: Simd>(simd: S, a: S::f64s, b: S::f64s, c: S::f64s) -> S::f64s {
+        simd.mul_add_e_f64s(a, b, c)
+    }
+}
+
+/// Runs a kernel with the machine's widest vectors. Everything it calls must be `#[inline(always)]` to be compiled for them.
+#[inline]
+pub(super) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
+    Arch::new().dispatch(kernel)
+}

@@ -1,0 +1,413 @@
+//! Short-time power spectra of real signals: framing, window, Fourier transform, squared magnitude, and optionally a filter bank.
+//!
+//! Frame f covers the samples `f hop - n_fft / 2 ...` (centred: the signal is continued by reflection at both ends, without
+//! repeating the end sample) or `f hop ...` (not centred). `P[f, k] = |sum_t window[t] x[f, t] exp(-2 pi i k t / n_fft)|^2` for k from 0
+//! to n_fft / 2: `torch.stft(..., center, pad_mode="reflect", onesided=True).abs() ** 2`.
+
+use super::filter_bank::{Bands, BankRows};
+use super::items::expect_rank;
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid, no_gradient};
+use crate::shader;
+use crate::tensor::{Real, Spec};
+use pulp::{Simd, WithSimd};
+use rustfft::num_complex::Complex;
+use rustfft::{Fft, FftNum, FftPlanner};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+static SPECTRUM: Shader = shader!("spectrum");
+
+/// Frames that one CPU task does.
+const FRAMES_PER_TASK: usize = 8;
+/// Transform lengths that the GPU kernel's workgroup memory holds.
+pub const TRANSFORMS: std::ops::RangeInclusive<usize> = 8..=4096;
+
+/// How a signal is cut into frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Framing {
+    /// Length of the transform: a power of two from 8 to 4096.
+    pub n_fft: usize,
+    /// Samples from one frame to the next.
+    pub hop: usize,
+    /// Whether frame f is centred on sample `f hop` of the signal, which is then reflected at both ends.
+    pub centred: bool,
+}
+
+impl Framing {
+    /// Bins of the spectrum.
+    pub fn bins(&self) -> usize {
+        self.n_fft / 2 + 1
+    }
+
+    /// Zeros, or reflected samples, in front of the signal.
+    fn pad(&self) -> usize {
+        if self.centred { self.n_fft / 2 } else { 0 }
+    }
+
+    /// Frames of a signal of this many samples; none where it is too short.
+    pub fn frames(&self, samples: usize) -> Option<usize> {
+        // A reflection of p samples needs p + 1.
+        let enough = if self.centred { samples > self.pad() } else { samples >= self.n_fft };
+        enough.then(|| (samples + 2 * self.pad() - self.n_fft) / self.hop.max(1) + 1)
+    }
+}
+
+/// The transforms of one length in both types, made when first needed.
+#[derive(Default)]
+pub struct Transforms {
+    single: OnceLock<Arc<dyn Fft<f32>>>,
+    double: OnceLock<Arc<dyn Fft<f64>>>,
+}
+
+impl fmt::Debug for Transforms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Transforms")
+    }
+}
+
+/// A real type that there is a Fourier transform for.
+trait Transform: Real + FftNum {
+    fn of(transforms: &Transforms, length: usize) -> &Arc<dyn Fft<Self>>;
+}
+
+impl Transform for f32 {
+    fn of(transforms: &Transforms, length: usize) -> &Arc<dyn Fft<Self>> {
+        transforms.single.get_or_init(|| FftPlanner::new().plan_fft_forward(length))
+    }
+}
+
+impl Transform for f64 {
+    fn of(transforms: &Transforms, length: usize) -> &Arc<dyn Fft<Self>> {
+        transforms.double.get_or_init(|| FftPlanner::new().plan_fft_forward(length))
+    }
+}
+
+/// See the top of this file. Inputs x [N, C, samples], window `[n_fft]`, twiddles [n_fft / 2, 2]; output [N, C, frames, bins].
+#[derive(Debug)]
+pub struct PowerSpectrum {
+    framing: Framing,
+    transforms: Transforms,
+}
+
+/// [`PowerSpectrum`] and [`FilterBank`](super::FilterBank) in one, so that the spectrum never goes through memory. Inputs x
+/// [N, C, samples], window `[n_fft]`, twiddles [n_fft / 2, 2] and the three tables of [`BankRows`]; output [N, C, bands, frames].
+#[derive(Debug)]
+pub struct BandSpectrum {
+    framing: Framing,
+    transforms: Transforms,
+}
+
+impl Graph {
+    /// The power spectrum of each frame of x [N, C, samples]: [N, C, frames, n_fft / 2 + 1]. A window shorter than n_fft is
+    /// centred in it. Has no gradient.
+    ///
+    /// # Errors
+    /// Where n_fft is not a power of two from 8 to 4096, hop is 0, the window is longer than n_fft or the signal too short.
+    pub fn power_spectrum(&mut self, x: Value, window: &[f64], framing: Framing) -> Result<Value> {
+        let [window, twiddles] = tables(self, "power_spectrum", window, framing)?;
+        self.apply_one(PowerSpectrum { framing, transforms: Transforms::default() }, &[x, window, twiddles])
+    }
+
+    /// The power spectrum of each frame of x [N, C, samples] through a filter bank: [N, C, bands, frames]. Has no gradient.
+    ///
+    /// # Errors
+    /// As [`Graph::power_spectrum`] and [`Graph::filter_bank`].
+    pub fn band_spectrum(&mut self, x: Value, window: &[f64], framing: Framing, bank: &BankRows) -> Result<Value> {
+        bank.check("band_spectrum")?;
+        if bank.bins != framing.bins() {
+            let detail = format!("the bank is made for {} bins, the spectrum has {}", bank.bins, framing.bins());
+            return Err(Error::op("band_spectrum", detail));
+        }
+        let [window, twiddles] = tables(self, "band_spectrum", window, framing)?;
+        let [first, offset, weights] = bank.constants(self)?;
+        let op = BandSpectrum { framing, transforms: Transforms::default() };
+        self.apply_one(op, &[x, window, twiddles, first, offset, weights])
+    }
+}
+
+/// Window and twiddle factors as constants, computed in f64.
+fn tables(graph: &mut Graph, op: &'static str, window: &[f64], framing: Framing) -> Result<[Value; 2]> {
+    let n = framing.n_fft;
+    if !n.is_power_of_two() || !TRANSFORMS.contains(&n) || framing.hop == 0 || window.len() > n || window.is_empty() {
+        let detail = format!(
+            "n_fft {n} must be a power of two from {} to {}, hop {} at least 1, and the window of {} samples no longer than n_fft",
+            TRANSFORMS.start(),
+            TRANSFORMS.end(),
+            framing.hop,
+            window.len()
+        );
+        return Err(Error::op(op, detail));
+    }
+    let mut padded = vec![0.0; n];
+    padded[(n - window.len()) / 2..][..window.len()].copy_from_slice(window);
+    let angle = |k: usize| std::f64::consts::TAU * k as f64 / n as f64;
+    let twiddles: Vec<f64> = (0..n / 2).flat_map(|k| [angle(k).cos(), -angle(k).sin()]).collect();
+    Ok([graph.constant([n], padded)?, graph.constant([n / 2, 2], twiddles)?])
+}
+
+/// The shape rule of both: N, C and the number of frames.
+fn shape_rule(op: &'static str, x: &Spec, framing: Framing) -> Result<[usize; 3]> {
+    expect_rank(op, "the signal", x, "[N, C, samples]", 3)?;
+    let samples = x.shape[2];
+    let Some(frames) = framing.frames(samples) else {
+        let n = framing.n_fft;
+        let least = if framing.centred { n / 2 + 1 } else { n };
+        return Err(Error::op(op, format!("a signal of {samples} samples for n_fft {n}; at least {least} are needed")));
+    };
+    Ok([x.shape[0], x.shape[1], frames])
+}
+
+fn launch(framing: Framing, x: &Spec, bands: usize, operands: Vec<Operand>) -> Vec<Launch> {
+    let (rows, samples) = (x.shape[0] * x.shape[1], x.shape[2]);
+    let frames = framing.frames(samples).unwrap_or(0);
+    let m = framing.n_fft / 2;
+    vec![Launch {
+        shader: &SPECTRUM,
+        constants: vec![
+            ("N_FFT", framing.n_fft as f64),
+            ("M", m as f64),
+            ("LOG2_M", f64::from(m.ilog2())),
+            ("HOP", framing.hop as f64),
+            ("PAD", framing.pad() as f64),
+            ("SAMPLES", samples as f64),
+            ("FRAMES", frames as f64),
+            ("ROWS", rows as f64),
+            ("BANDS", bands as f64),
+        ],
+        operands,
+        workgroups: grid(rows * frames),
+    }]
+}
+
+/// Operations of the transforms of all frames: 2.5 n log2 n each for a real transform, and the window and the powers.
+fn transform_flops(framing: Framing, frames: usize) -> f64 {
+    let n = framing.n_fft as f64;
+    frames as f64 * (2.5 * n * n.log2() + 3.0 * n)
+}
+
+/// Room for one frame.
+struct Frame<T> {
+    packed: Vec<Complex<T>>,
+    scratch: Vec<Complex<T>>,
+    power: Vec<T>,
+}
+
+/// Computes spectra of frames of one signal.
+struct Spectra<'a, T: FftNum> {
+    framing: Framing,
+    window: &'a [T],
+    twiddles: &'a [T],
+    transform: &'a dyn Fft<T>,
+}
+
+impl<T: Transform> Spectra<'_, T> {
+    fn room(&self) -> Frame<T> {
+        let zero = Complex::new(T::ZERO, T::ZERO);
+        let m = self.framing.n_fft / 2;
+        Frame {
+            packed: vec![zero; m],
+            scratch: vec![zero; self.transform.get_inplace_scratch_len()],
+            power: vec![T::ZERO; m + 1],
+        }
+    }
+
+    /// The powers of frame `frame` of `signal` into `room.power`.
+    fn frame(&self, signal: &[T], frame: usize, room: &mut Frame<T>) {
+        let Framing { n_fft, hop, .. } = self.framing;
+        let start = (frame * hop) as isize - self.framing.pad() as isize;
+        let inside = usize::try_from(start).ok().and_then(|start| signal.get(start..start + n_fft));
+        let arch = pulp::Arch::new();
+        match inside {
+            Some(samples) => arch.dispatch(Windowed { samples, window: self.window, packed: &mut room.packed }),
+            None => {
+                let last = signal.len() as isize - 1;
+                let at = |t: isize| {
+                    let t = t.abs();
+                    signal[(if t > last { 2 * last - t } else { t }) as usize]
+                };
+                for (j, z) in room.packed.iter_mut().enumerate() {
+                    let t = start + 2 * j as isize;
+                    *z = Complex::new(at(t) * self.window[2 * j], at(t + 1) * self.window[2 * j + 1]);
+                }
+            }
+        }
+        self.transform.process_with_scratch(&mut room.packed, &mut room.scratch);
+        arch.dispatch(Untangle { z: &room.packed, twiddles: self.twiddles, power: &mut room.power });
+    }
+}
+
+/// A frame inside the signal times the window, two samples to a complex number.
+struct Windowed<'a, T> {
+    samples: &'a [T],
+    window: &'a [T],
+    packed: &'a mut [Complex<T>],
+}
+
+impl<T: Real> WithSimd for Windowed<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let pairs = self.samples.as_chunks::<2>().0.iter().zip(self.window.as_chunks::<2>().0);
+        for (z, (x, w)) in self.packed.iter_mut().zip(pairs) {
+            *z = Complex { re: x[0] * w[0], im: x[1] * w[1] };
+        }
+    }
+}
+
+/// [`untangle`] with the machine's widest vectors.
+struct Untangle<'a, T> {
+    z: &'a [Complex<T>],
+    twiddles: &'a [T],
+    power: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Untangle<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        untangle(self.z, self.twiddles, self.power);
+    }
+}
+
+/// From the transform z of a frame packed two samples to a complex number to the frame's powers. With `a = z[k]` and `b` the
+/// conjugate of `z[m - k]`: the even samples have the spectrum `(a + b) / 2`, the odd ones `-i (a - b) / 2`, and the frame the sum of the
+/// first and the second times `exp(-2 pi i k / n)`.
+#[inline(always)]
+fn untangle<T: Real>(z: &[Complex<T>], twiddles: &[T], power: &mut [T]) {
+    let m = z.len();
+    let half = T::from_f64(0.5);
+    power[0] = (z[0].re + z[0].im) * (z[0].re + z[0].im);
+    power[m] = (z[0].re - z[0].im) * (z[0].re - z[0].im);
+    power[m / 2] = z[m / 2].re * z[m / 2].re + z[m / 2].im * z[m / 2].im;
+    let (low, high) = power.split_at_mut(m / 2 + 1);
+    let (low, high) = (&mut low[1..m / 2], &mut high[..m / 2 - 1]);
+    let twiddles = &twiddles.as_chunks::<2>().0[1..m / 2];
+    let (front, back) = (&z[1..m / 2], &z[m / 2 + 1..]);
+    let count = m / 2 - 1;
+    let (low, high, twiddles) = (&mut low[..count], &mut high[..count], &twiddles[..count]);
+    let (front, back) = (&front[..count], &back[..count]);
+    for i in 0..count {
+        let (a, b, w) = (front[i], back[count - 1 - i], twiddles[i]);
+        let (even_re, even_im) = (half * (a.re + b.re), half * (a.im - b.im));
+        let (odd_re, odd_im) = (half * (a.im + b.im), half * (b.re - a.re));
+        let (re, im) = (odd_re * w[0] - odd_im * w[1], odd_re * w[1] + odd_im * w[0]);
+        let (sum_re, sum_im) = (even_re + re, even_im + im);
+        let (difference_re, difference_im) = (even_re - re, even_im - im);
+        low[i] = sum_re * sum_re + sum_im * sum_im;
+        high[count - 1 - i] = difference_re * difference_re + difference_im * difference_im;
+    }
+}
+
+impl Op for PowerSpectrum {
+    fn name(&self) -> &'static str {
+        "power_spectrum"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [items, channels, frames] = shape_rule(self.name(), &inputs[0], self.framing)?;
+        Ok(vec![Spec::real([items, channels, frames, self.framing.bins()])])
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient(self.name())
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
+        // The kernel does not look at the tables of a bank of no bands; something must be bound there.
+        let tables = [1, 1, 1].map(Operand::Input);
+        let operands = [0, 1, 2].map(Operand::Input).into_iter().chain(tables).chain([Operand::Output(0)]).collect();
+        launch(self.framing, &inputs[0], 0, operands)
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        let y = outputs[0].shape;
+        Cost::streaming(transform_flops(self.framing, y[0] * y[1] * y[2]), inputs, outputs)
+    }
+}
+
+impl PowerSpectrum {
+    fn cpu<T: Transform>(&self, kernel: &mut Kernel<'_, T>) {
+        let (samples, shape) = (kernel.input_spec(0).shape[2], kernel.output_spec(0).shape);
+        let (rows, frames, bins) = (shape[0] * shape[1], shape[2], shape[3]);
+        let (x, window, twiddles) = (kernel.input(0), kernel.input(1), kernel.input(2));
+        let transform = &**T::of(&self.transforms, self.framing.n_fft / 2);
+        let spectra = Spectra { framing: self.framing, window, twiddles, transform };
+        let parallel = kernel.parallel();
+        let tasks = frames.div_ceil(FRAMES_PER_TASK);
+        let y = SharedMut::new(kernel.output());
+        parallel.run(rows * tasks, &|task, _| {
+            let (row, first) = (task / tasks, task % tasks * FRAMES_PER_TASK);
+            let mut room = spectra.room();
+            for frame in first..(first + FRAMES_PER_TASK).min(frames) {
+                spectra.frame(&x[row * samples..][..samples], frame, &mut room);
+                let at = (row * frames + frame) * bins;
+                // SAFETY: each frame belongs to one task.
+                unsafe { y.slice(at..at + bins) }.copy_from_slice(&room.power);
+            }
+        });
+    }
+}
+
+impl Op for BandSpectrum {
+    fn name(&self) -> &'static str {
+        "band_spectrum"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let [items, channels, frames] = shape_rule(self.name(), &inputs[0], self.framing)?;
+        Ok(vec![Spec::real([items, channels, inputs[3].shape[0], frames])])
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient(self.name())
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        let operands = (0..6).map(Operand::Input).chain([Operand::Output(0)]).collect();
+        launch(self.framing, &inputs[0], outputs[0].shape[2], operands)
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        let y = outputs[0].shape;
+        let frames = y[0] * y[1] * y[3];
+        let bank = (2 * inputs[5].shape.elements() * frames) as f64;
+        Cost::streaming(transform_flops(self.framing, frames) + bank, inputs, outputs)
+    }
+}
+
+impl BandSpectrum {
+    fn cpu<T: Transform>(&self, kernel: &mut Kernel<'_, T>) {
+        let (samples, shape) = (kernel.input_spec(0).shape[2], kernel.output_spec(0).shape);
+        let (rows, bands, frames) = (shape[0] * shape[1], shape[2], shape[3]);
+        let (x, window, twiddles) = (kernel.input(0), kernel.input(1), kernel.input(2));
+        let (first_bin, offset, weights) = (kernel.indices(3), kernel.indices(4), kernel.input(5));
+        let transform = &**T::of(&self.transforms, self.framing.n_fft / 2);
+        let spectra = Spectra { framing: self.framing, window, twiddles, transform };
+        let parallel = kernel.parallel();
+        let tasks = frames.div_ceil(FRAMES_PER_TASK);
+        let y = SharedMut::new(kernel.output());
+        parallel.run(rows * tasks, &|task, _| {
+            let (row, first) = (task / tasks, task % tasks * FRAMES_PER_TASK);
+            let count = FRAMES_PER_TASK.min(frames - first);
+            let mut room = spectra.room();
+            let mut summed = vec![T::ZERO; bands * FRAMES_PER_TASK];
+            for frame in 0..count {
+                spectra.frame(&x[row * samples..][..samples], first + frame, &mut room);
+                let (y, power) = (&mut summed[frame..], &room.power[..]);
+                let stride = FRAMES_PER_TASK;
+                pulp::Arch::new().dispatch(Bands { first: first_bin, offset, weights, power, y, stride });
+            }
+            for (band, summed) in summed.chunks_exact(FRAMES_PER_TASK).enumerate() {
+                let at = (row * bands + band) * frames + first;
+                // SAFETY: each frame belongs to one task.
+                unsafe { y.slice(at..at + count) }.copy_from_slice(&summed[..count]);
+            }
+        });
+    }
+}

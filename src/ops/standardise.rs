@@ -1,0 +1,174 @@
+//! Standardisation: `y = (x - mean) / (sd + eps)`, mean and unbiased standard deviation over each item or the whole batch.
+
+use super::items::{self, Moments, items};
+use super::relu::PER_TASK;
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid, no_gradient,
+};
+use crate::shader;
+use crate::tensor::{Real, Spec};
+use pulp::{Simd, WithSimd};
+
+static MOMENTS: Shader = shader!("standardise_moments");
+static STANDARDISE: Shader = shader!("standardise");
+
+/// Elements per workgroup of the first launch, and per task of the CPU: each yields a mean and a sum of squares.
+const CHUNK: usize = 4096;
+/// Elements per workgroup of the second launch.
+const PER_GROUP: usize = 1024;
+
+/// Over what the mean and the standard deviation are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Per {
+    /// Each item (index of the first axis) by itself.
+    Item,
+    /// All items together, as the notebook does in training.
+    Batch,
+}
+
+/// See the top of this file. Input x [N, ...], output of the same shape. Where all elements are equal the output is 0.
+#[derive(Debug)]
+pub struct Standardise {
+    /// Over what.
+    pub per: Per,
+    /// Added to the standard deviation.
+    pub eps: f64,
+}
+
+impl Graph {
+    /// `(x - mean) / (sd + eps)` with mean and unbiased standard deviation of each item or of the batch; 0 where all
+    /// elements are equal. Has no gradient.
+    ///
+    /// # Errors
+    /// Where fewer than two elements go together, or `eps` is negative or not finite.
+    pub fn standardise(&mut self, x: Value, per: Per, eps: f64) -> Result<Value> {
+        self.apply_one(Standardise { per, eps }, &[x])
+    }
+}
+
+/// `y = (x - mean) * scale`.
+struct Apply<'a, T> {
+    x: &'a [T],
+    y: &'a mut [T],
+    mean: T,
+    scale: T,
+}
+
+impl<T: Real> WithSimd for Apply<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (y, &x) in self.y.iter_mut().zip(self.x) {
+            *y = (x - self.mean) * self.scale;
+        }
+    }
+}
+
+impl Standardise {
+    /// Groups that are standardised by themselves, and elements of each.
+    fn groups(&self, x: &Spec) -> (usize, usize) {
+        let (count, len) = items(x);
+        match self.per {
+            Per::Item => (count, len),
+            Per::Batch => (1, count * len),
+        }
+    }
+
+    fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+        let (groups, len) = self.groups(&kernel.input_spec(0));
+        let (x, parallel) = (kernel.input(0), kernel.parallel());
+        let arch = pulp::Arch::new();
+        let chunks = len.div_ceil(CHUNK);
+        let chunk = |i: usize| {
+            let (group, first) = (i / chunks, i % chunks * CHUNK);
+            &x[group * len + first..group * len + (first + CHUNK).min(len)]
+        };
+        // Chunk by chunk, then the chunks in order: the same result for any number of threads.
+        let mut partial = vec![(0.0, 0.0); groups * chunks];
+        let shared = SharedMut::new(&mut partial);
+        parallel.run(groups * chunks, &|i, _| {
+            let moments = arch.dispatch(Moments(chunk(i)));
+            // SAFETY: task i alone touches element i.
+            let slot = unsafe { shared.slice(i..i + 1) };
+            slot[0] = moments;
+        });
+        let scales: Vec<(T, T)> = partial
+            .chunks(chunks)
+            .enumerate()
+            .map(|(group, parts)| {
+                let size = |i: usize| chunk(group * chunks + i).len() as f64;
+                let mean = parts.iter().enumerate().map(|(i, part)| part.0 * size(i)).sum::<f64>() / len as f64;
+                let squares = parts.iter().enumerate().map(|(i, part)| part.1 + (part.0 - mean).powi(2) * size(i));
+                let sd = (squares.sum::<f64>() / (len as f64 - 1.0)).sqrt() + self.eps;
+                let scale = if sd == 0.0 { 0.0 } else { 1.0 / sd };
+                (T::from_f64(mean), T::from_f64(scale))
+            })
+            .collect();
+        // A task stays within its group.
+        let per_group = len.div_ceil(PER_TASK);
+        let piece = len.div_ceil(per_group);
+        let whole = SharedMut::new(kernel.output());
+        parallel.run(groups * per_group, &|i, _| {
+            let (group, first) = (i / per_group, i % per_group * piece);
+            let range = group * len + first.min(len)..group * len + (first + piece).min(len);
+            let (mean, scale) = scales[group];
+            // SAFETY: the tasks' ranges do not overlap.
+            let y = unsafe { whole.slice(range.clone()) };
+            arch.dispatch(Apply { x: &x[range.clone()], y, mean, scale });
+        });
+    }
+}
+
+impl Op for Standardise {
+    fn name(&self) -> &'static str {
+        "standardise"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        items::expect_items(self.name(), &inputs[0])?;
+        if !(self.eps >= 0.0 && self.eps.is_finite()) {
+            return Err(Error::op(self.name(), format!("eps {} must be 0 or more", self.eps)));
+        }
+        if self.groups(&inputs[0]).1 < 2 {
+            let detail = format!("{} has one element per item, and one element has no deviation", inputs[0].shape);
+            return Err(Error::op(self.name(), detail));
+        }
+        Ok(vec![inputs[0]])
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient(self.name())
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
+        let (groups, len) = self.groups(&inputs[0]);
+        let (chunks, pieces) = (len.div_ceil(CHUNK), len.div_ceil(PER_GROUP));
+        let sizes = [("GROUPS", groups as f64), ("LEN", len as f64), ("CHUNKS", chunks as f64)];
+        let moments = Launch {
+            shader: &MOMENTS,
+            constants: sizes.to_vec(),
+            operands: vec![Operand::Input(0), Operand::Scratch(0)],
+            workgroups: grid(groups * chunks),
+        };
+        let apply = Launch {
+            shader: &STANDARDISE,
+            constants: [sizes.as_slice(), &[("PIECES", pieces as f64), ("EPS", self.eps)]].concat(),
+            operands: vec![Operand::Input(0), Operand::ReadScratch(0), Operand::Output(0)],
+            workgroups: grid(groups * pieces),
+        };
+        vec![moments, apply]
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(6.0 * outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn scratch(&self, inputs: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {
+        let (groups, len) = self.groups(&inputs[0]);
+        if target == Target::Gpu { vec![2 * groups * len.div_ceil(CHUNK)] } else { Vec::new() }
+    }
+}

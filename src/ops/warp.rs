@@ -1,0 +1,122 @@
+//! A warp of a spectrogram: a shift along the bands (a change of key, where bands are fractions of an octave) and a stretch
+//! along the frames (a change of tempo).
+
+use super::items::{self, Least, Reduce, items, partials, reduce_launch};
+use super::relu::PER_WORKGROUP;
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, grid, no_gradient,
+};
+use crate::shader;
+use crate::tensor::{Real, Spec};
+
+static WARP: Shader = shader!("warp");
+
+/// `y[n, c, b, t] = x[n, c, b - shift, t * stretch]`, linear between bands and between frames. Inputs x [N, C, bands, frames] and
+/// real `by` [N, 2], a (shift, stretch) per item; output of the shape of x. What lies outside x is the item's minimum.
+#[derive(Debug)]
+pub struct Warp;
+
+impl Graph {
+    /// [`Warp`]: `y[n, c, b, t] = x[n, c, b - by[n, 0], t * by[n, 1]]`, x [N, C, bands, frames]. Has no gradient.
+    ///
+    /// # Errors
+    /// Where the shapes are others.
+    pub fn warp(&mut self, x: Value, by: Value) -> Result<Value> {
+        self.apply_one(Warp, &[x, by])
+    }
+}
+
+impl Op for Warp {
+    fn name(&self) -> &'static str {
+        "warp"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        items::expect_rank(self.name(), "the spectrogram", &inputs[0], "[N, C, bands, frames]", 4)?;
+        if inputs[1] != Spec::real([inputs[0].shape[0], 2]) {
+            let detail = format!(
+                "shift and stretch must be real numbers [{}, 2], not {:?} {}",
+                inputs[0].shape[0], inputs[1].dtype, inputs[1].shape
+            );
+            return Err(Error::op(self.name(), detail));
+        }
+        Ok(vec![inputs[0]])
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient(self.name())
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
+        let (shape, (count, len)) = (inputs[0].shape, items(&inputs[0]));
+        let apply = Launch {
+            shader: &WARP,
+            constants: vec![
+                ("TOTAL", (count * len) as f64),
+                ("LEN", len as f64),
+                ("BANDS", shape[2] as f64),
+                ("FRAMES", shape[3] as f64),
+                ("PARTIALS", partials(len) as f64),
+            ],
+            operands: vec![Operand::Input(0), Operand::Input(1), Operand::ReadScratch(0), Operand::Output(0)],
+            workgroups: grid((count * len).div_ceil(PER_WORKGROUP)),
+        };
+        vec![reduce_launch(Reduce::Min, 0, &inputs[0]), apply]
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(8.0 * outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn scratch(&self, inputs: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {
+        items::scratch(&inputs[0], target)
+    }
+}
+
+/// The cell at or before place `at` of an axis and the weight of the one after it; a place far outside becomes one just outside, so
+/// that it fits an integer.
+#[inline(always)]
+fn place<T: Real>(at: T, axis: usize) -> (isize, T) {
+    // Written so that a NaN ends up outside.
+    let inside = at > -T::ONE && at < T::from_f64(axis as f64);
+    let at = if inside { at.to_f64() } else { -2.0 };
+    let floor = at.floor();
+    (floor as isize, T::from_f64(at - floor))
+}
+
+impl Warp {
+    fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+        let (shape, (_, len)) = (kernel.input_spec(0).shape, items(&kernel.input_spec(0)));
+        let (bands, frames) = (shape[2], shape[3]);
+        let (x, by, parallel) = (kernel.input(0), kernel.input(1), kernel.parallel());
+        for_each_piece(parallel, kernel.output(), len, |item, y| {
+            let x = &x[item * len..][..len];
+            let (shift, stretch) = (by[item * 2], by[item * 2 + 1]);
+            let outside = pulp::Arch::new().dispatch(Least(x));
+            let columns: Vec<(isize, T)> =
+                (0..frames).map(|t| place(T::from_f64(t as f64) * stretch, frames)).collect();
+            for (row, y) in y.chunks_exact_mut(frames).enumerate() {
+                let (channel, band) = (row / bands, row % bands);
+                let (below, part) = place(T::from_f64(band as f64) - shift, bands);
+                let band_row = |b: isize| {
+                    let inside = usize::try_from(b).ok().filter(|&b| b < bands);
+                    inside.map(|b| &x[(channel * bands + b) * frames..][..frames])
+                };
+                let (low, high) = (band_row(below), band_row(below + 1));
+                let cell = |row: Option<&[T]>, t: isize| {
+                    row.and_then(|row| row.get(usize::try_from(t).ok()?).copied()).unwrap_or(outside)
+                };
+                for (y, &(t, after)) in y.iter_mut().zip(&columns) {
+                    let mix = |a: T, b: T, part: T| a + (b - a) * part;
+                    let low = mix(cell(low, t), cell(low, t + 1), after);
+                    let high = mix(cell(high, t), cell(high, t + 1), after);
+                    *y = mix(low, high, part);
+                }
+            }
+        });
+    }
+}
