@@ -1,0 +1,178 @@
+//! Any sound file to samples: WAV by our own reader, everything else by Symphonia (feature `compressed-audio`).
+
+use std::path::Path;
+
+use super::{Audio, wav};
+use crate::{Error, Result};
+
+/// Endings (lower case) of the files that a folder is searched for.
+pub const EXTENSIONS: &[&str] = &["wav", "wave", "flac", "mp3", "ogg", "oga", "m4a", "mp4", "aac"];
+
+/// Most samples (over all channels) that one compressed file may decode to: a gigabyte, 50 minutes of stereo at 44.1 kHz. A
+/// WAV file is as long as it is large, but a few kilobytes of FLAC can hold hours of silence.
+pub const MOST_SAMPLES: usize = 1 << 28;
+
+/// Whether the name ends like a sound file's.
+pub fn is_sound_file(path: &Path) -> bool {
+    path.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
+}
+
+/// Reads and decodes a sound file. The contents decide the format, not the name; of more than two channels a mix to two is
+/// returned.
+///
+/// # Errors
+/// When the file cannot be read, is not sound, is in an unsupported encoding or holds no samples.
+pub fn decode_file(path: &Path) -> Result<Audio> {
+    let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    decode_bytes(bytes, path)
+}
+
+/// [`decode_file`] for a file already in memory; `path` serves messages and, where the contents leave doubt, the format.
+///
+/// # Errors
+/// As [`decode_file`].
+pub fn decode_bytes(bytes: Vec<u8>, path: &Path) -> Result<Audio> {
+    if bytes.is_empty() {
+        return Err(Error::file(path, "is empty"));
+    }
+    if wav::is_wav(&bytes) {
+        return wav::decode(&bytes, path);
+    }
+    let named_wav = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("wav") || e.eq_ignore_ascii_case("wave"));
+    if bytes.starts_with(b"RIFF") || bytes.starts_with(b"RIFX") || bytes.starts_with(b"RF64") || bytes.len() < 12 {
+        return Err(Error::file(path, "is not a WAV file that can be read (cut short, big-endian, or no WAVE inside)"));
+    }
+    compressed::decode(bytes, path).map_err(|error| match error {
+        Error::File { path, detail } if named_wav => {
+            Error::File { path, detail: format!("has no RIFF WAVE header and is no other sound file: {detail}") }
+        }
+        other => other,
+    })
+}
+
+#[cfg(not(feature = "compressed-audio"))]
+mod compressed {
+    use super::*;
+
+    pub fn decode(_: Vec<u8>, path: &Path) -> Result<Audio> {
+        Err(Error::file(
+            path,
+            "is not a WAV file, and this build reads nothing else (feature `compressed-audio` is off)",
+        ))
+    }
+}
+
+#[cfg(feature = "compressed-audio")]
+mod compressed {
+    use std::io::Cursor;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use symphonia::core::codecs::audio::AudioDecoderOptions;
+    use symphonia::core::errors::Error as Symphonia;
+    use symphonia::core::formats::probe::Hint;
+    use symphonia::core::formats::{FormatOptions, TrackType};
+    use symphonia::core::io::MediaSourceStream;
+    use symphonia::core::meta::MetadataOptions;
+
+    use super::*;
+    use crate::audio::channels;
+    use crate::audio::resample::RATES;
+
+    pub fn decode(bytes: Vec<u8>, path: &Path) -> Result<Audio> {
+        // Hostile bytes reach four decoders that are not ours: a panic in one is an unreadable file, not the end of the run.
+        catch_unwind(AssertUnwindSafe(|| decode_stream(bytes, path)))
+            .unwrap_or_else(|_| Err(Error::file(path, "its decoder failed on damaged data")))
+    }
+
+    fn decode_stream(mut bytes: Vec<u8>, path: &Path) -> Result<Audio> {
+        let tag = id3_length(&bytes).min(bytes.len());
+        bytes.drain(..tag);
+        let mut hint = Hint::new();
+        if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
+            hint.with_extension(&extension.to_ascii_lowercase());
+        }
+        let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+        let unknown = |e: Symphonia| Error::file(path, format!("is not a sound file that can be read: {e}"));
+        let mut format = symphonia::default::get_probe()
+            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(unknown)?;
+        let track = format.default_track(TrackType::Audio).ok_or_else(|| Error::file(path, "holds no sound track"))?;
+        let parameters = track.codec_params.as_ref().and_then(|p| p.audio());
+        let parameters = parameters.ok_or_else(|| Error::file(path, "does not say how its sound is encoded"))?;
+        let mut decoder = symphonia::default::get_codecs()
+            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+            .map_err(unknown)?;
+        let track = track.id;
+
+        let mut warnings = Vec::new();
+        let (mut samples, mut sample_rate, mut planes) = (Vec::<Vec<f32>>::new(), 0, Vec::<Vec<f32>>::new());
+        let mut damaged = 0usize;
+        let ended_early = loop {
+            let packet = match format.next_packet() {
+                Ok(Some(packet)) if packet.track_id == track => packet,
+                Ok(Some(_)) => continue,
+                Ok(None) => break None,
+                Err(error) => break Some(error.to_string()),
+            };
+            let decoded = match decoder.decode(&packet) {
+                Ok(decoded) => decoded,
+                Err(Symphonia::DecodeError(_) | Symphonia::IoError(_)) => {
+                    damaged += 1;
+                    continue;
+                }
+                Err(error) => break Some(error.to_string()),
+            };
+            if decoded.frames() == 0 {
+                continue;
+            }
+            let rate = decoded.spec().rate();
+            decoded.copy_to_vecs_planar(&mut planes);
+            let mixed = channels::at_most_two(std::mem::take(&mut planes));
+            if samples.is_empty() {
+                (samples, sample_rate) = (vec![Vec::new(); mixed.len()], rate);
+            }
+            if rate != sample_rate || mixed.len() != samples.len() {
+                break Some("the sample rate or the number of channels changes".into());
+            }
+            if (samples[0].len() + mixed[0].len()) * samples.len() > MOST_SAMPLES {
+                break Some(format!("it decodes to more than {MOST_SAMPLES} samples"));
+            }
+            for (all, new) in samples.iter_mut().zip(&mixed) {
+                all.extend_from_slice(new);
+            }
+            planes = mixed;
+        };
+        if samples.is_empty() {
+            let reason = ended_early.unwrap_or_else(|| "no frame could be decoded".into());
+            return Err(Error::file(path, format!("holds no sound that can be decoded: {reason}")));
+        }
+        if !RATES.contains(&sample_rate) {
+            return Err(Error::file(path, format!("has a sample rate of {sample_rate} Hz, which is out of range")));
+        }
+        let mut warn = |text: String| warnings.push(text);
+        if let Some(reason) = ended_early {
+            warn(format!("ends early: {reason}"));
+        }
+        if damaged > 0 {
+            warn(format!("{damaged} damaged packets left out"));
+        }
+        let silenced: usize = samples.iter_mut().map(|s| wav::silence_non_finite(s)).sum();
+        if silenced > 0 {
+            warn(format!("{silenced} samples are not finite or absurdly large; taken as silence"));
+        }
+        Ok(Audio { channels: samples, sample_rate, warnings })
+    }
+
+    /// Bytes of the ID3v2 tag in front of an MP3, 0 where there is none. Skipped here, for a picture in it can look like
+    /// sound to a reader that searches for a frame.
+    fn id3_length(bytes: &[u8]) -> usize {
+        match bytes {
+            [b'I', b'D', b'3', _, _, flags, a, b, c, d, ..] if (a | b | c | d) & 0x80 == 0 => {
+                let footer = if flags & 0x10 != 0 { 10 } else { 0 };
+                let size = [a, b, c, d].iter().fold(0usize, |sum, &&byte| sum << 7 | usize::from(byte));
+                10 + size + footer
+            }
+            _ => 0,
+        }
+    }
+}

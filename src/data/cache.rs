@@ -1,0 +1,199 @@
+//! Decoded and resampled clips, kept between runs.
+//!
+//! An entry is a file named by the hash of the sound file's contents and of the settings, so that a renamed recording is found and
+//! an edited one is not. Entries are written beside their final name and renamed, and carry a checksum: two runs at once,
+//! a killed run or a full disk leave either a whole entry or none that is believed.
+
+use std::hash::Hasher;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use crate::audio::Audio;
+
+/// Bytes that the cache may take: 2 GiB. `HUMDINGER_CACHE_BYTES` overrides it.
+const DEFAULT_BOUND: u64 = 2 << 30;
+/// An entry larger than this share of the bound is not worth keeping.
+const LARGEST_SHARE: u64 = 8;
+/// Begins every entry; changes with the layout and with whatever changes decoded samples.
+const MAGIC: &[u8; 8] = b"humclip1";
+const HEADER: usize = 8 + 8 + 4 + 4 + 8 + 8;
+const ENDING: &str = "clip";
+
+/// A folder of decoded clips. Never fails: what cannot be read is decoded again, what cannot be written is not kept.
+#[derive(Debug)]
+pub struct Cache {
+    folder: PathBuf,
+    bound: u64,
+    written: AtomicU64,
+}
+
+/// Names an entry: contents and settings, 128 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key(u64, u64);
+
+impl Key {
+    /// The key of a sound file with contents `bytes`, resampled to `sample_rate`.
+    pub fn new(bytes: &[u8], sample_rate: u32) -> Self {
+        let hash = |salt: u64| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            hasher.write_u64(salt);
+            hasher.write(MAGIC);
+            hasher.write(env!("CARGO_PKG_VERSION").as_bytes());
+            hasher.write_u32(sample_rate);
+            hasher.write_usize(bytes.len());
+            hasher.write(bytes);
+            hasher.finish()
+        };
+        Self(hash(0x6875_6d64_696e_6765), hash(0x7275_6c65_7320_6f6b))
+    }
+}
+
+impl Cache {
+    /// The cache in the user's cache directory (`$XDG_CACHE_HOME` or `~/.cache`, `~/Library/Caches`, `%LOCALAPPDATA%`;
+    /// `HUMDINGER_CACHE` overrides it); `None` where there is no such place.
+    pub fn open_default() -> Option<Self> {
+        let bound = std::env::var("HUMDINGER_CACHE_BYTES").ok().and_then(|s| s.parse().ok()).unwrap_or(DEFAULT_BOUND);
+        Self::open(&default_folder()?.join("clips"), bound)
+    }
+
+    /// A cache in `folder`, which is made, of at most `bound` bytes; `None` when the folder cannot be made.
+    pub fn open(folder: &Path, bound: u64) -> Option<Self> {
+        std::fs::create_dir_all(folder).ok()?;
+        let cache = Self { folder: folder.to_path_buf(), bound, written: AtomicU64::new(0) };
+        cache.evict();
+        Some(cache)
+    }
+
+    fn path(&self, key: Key) -> PathBuf {
+        self.folder.join(format!("{:016x}{:016x}.{ENDING}", key.0, key.1))
+    }
+
+    /// The clip kept under `key`, if a whole one is there.
+    pub fn load(&self, key: Key) -> Option<Audio> {
+        let path = self.path(key);
+        let bytes = std::fs::read(&path).ok()?;
+        let audio = parse(&bytes);
+        match &audio {
+            // The time of last use decides what is dropped first. A failure only makes that order worse.
+            Some(_) => {
+                drop(std::fs::File::options().append(true).open(&path).and_then(|f| f.set_modified(SystemTime::now())))
+            }
+            None => drop(std::fs::remove_file(&path)),
+        }
+        audio
+    }
+
+    /// Keeps a clip under `key`.
+    pub fn store(&self, key: Key, audio: &Audio) {
+        let bytes = serialise(audio);
+        let size = bytes.len() as u64;
+        if size > self.bound / LARGEST_SHARE {
+            return;
+        }
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(&bytes)?;
+            file.persist(self.path(key))?;
+            Ok(())
+        };
+        // Listing the folder for every clip would cost more than decoding it.
+        if write().is_ok() && self.written.fetch_add(size, Ordering::Relaxed) + size > self.bound / 16 {
+            self.written.store(0, Ordering::Relaxed);
+            self.evict();
+        }
+    }
+
+    /// Drops the entries that were used longest ago until the rest fits, and temporary files of runs that died.
+    fn evict(&self) {
+        let Ok(folder) = std::fs::read_dir(&self.folder) else { return };
+        let mut entries: Vec<(SystemTime, u64, PathBuf)> = folder
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let meta = entry.metadata().ok()?;
+                let used = meta.modified().ok()?;
+                let path = entry.path();
+                if path.extension().is_some_and(|e| e == ENDING) {
+                    return Some((used, meta.len(), path));
+                }
+                let stale = used.elapsed().is_ok_and(|age| age.as_secs() > 3600);
+                let ours = path.file_name()?.to_str()?.starts_with(".tmp");
+                if stale && ours && meta.is_file() {
+                    drop(std::fs::remove_file(path));
+                }
+                None
+            })
+            .collect();
+        let mut total: u64 = entries.iter().map(|e| e.1).sum();
+        entries.sort();
+        for (_, size, path) in entries {
+            if total <= self.bound {
+                break;
+            }
+            drop(std::fs::remove_file(path));
+            total -= size;
+        }
+    }
+}
+
+/// Humdinger's folder in the user's cache directory; see [`Cache::open_default`].
+pub fn default_folder() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    if let Some(folder) = variable("HUMDINGER_CACHE") {
+        return Some(folder);
+    }
+    let base = if cfg!(windows) {
+        variable("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        std::env::home_dir().map(|home| home.join("Library/Caches"))
+    } else {
+        variable("XDG_CACHE_HOME")
+            .filter(|p| p.is_absolute())
+            .or_else(|| std::env::home_dir().map(|h| h.join(".cache")))
+    };
+    Some(base?.join("humdinger"))
+}
+
+/// Magic, checksum of all that follows, sample rate, channels, samples per channel, bytes of warnings; samples; warnings.
+fn serialise(audio: &Audio) -> Vec<u8> {
+    let warnings = audio.warnings.join("\n");
+    let mut body = Vec::with_capacity(HEADER + audio.frames() * audio.channels.len() * 4 + warnings.len());
+    body.extend_from_slice(MAGIC);
+    body.extend_from_slice(&[0; 8]);
+    body.extend_from_slice(&audio.sample_rate.to_le_bytes());
+    body.extend_from_slice(&(audio.channels.len() as u32).to_le_bytes());
+    body.extend_from_slice(&(audio.frames() as u64).to_le_bytes());
+    body.extend_from_slice(&(warnings.len() as u64).to_le_bytes());
+    for channel in &audio.channels {
+        body.extend(channel.iter().flat_map(|x| x.to_le_bytes()));
+    }
+    body.extend_from_slice(warnings.as_bytes());
+    let sum = checksum(&body[16..]);
+    body[8..16].copy_from_slice(&sum.to_le_bytes());
+    body
+}
+
+fn parse(bytes: &[u8]) -> Option<Audio> {
+    let word = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    if bytes.get(..8)? != MAGIC || word(8)? != checksum(bytes.get(16..)?) {
+        return None;
+    }
+    let (sample_rate, channels) = (word(16)? as u32, (word(16)? >> 32) as usize);
+    let (frames, warnings) = (usize::try_from(word(24)?).ok()?, usize::try_from(word(32)?).ok()?);
+    let size = frames.checked_mul(channels)?.checked_mul(4)?;
+    if bytes.len() != HEADER.checked_add(size)?.checked_add(warnings)? || frames == 0 || !(1..=2).contains(&channels) {
+        return None;
+    }
+    let samples = bytes[HEADER..HEADER + size].chunks_exact(frames * 4);
+    let to_floats = |channel: &[u8]| channel.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let text = std::str::from_utf8(&bytes[HEADER + size..]).ok()?;
+    let warnings = text.lines().map(str::to_string).collect();
+    Some(Audio { channels: samples.map(to_floats).collect(), sample_rate, warnings })
+}
+
+fn checksum(bytes: &[u8]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}

@@ -1,0 +1,208 @@
+//! A data set in memory: decoded, resampled, labelled clips.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rayon::prelude::*;
+
+use super::cache::{Cache, Key};
+use super::labels::{self, Excluded, Labelled, LeftOut, Listing};
+use crate::audio::{Audio, decode};
+use crate::{Error, Result};
+
+/// One recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clip {
+    /// Its path below the data set's root, `/` between the parts.
+    pub id: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// `[channel][sample]`, one or two channels as recorded, at [`Dataset::sample_rate`].
+    pub samples: Vec<Vec<f32>>,
+    /// The song, an index into [`Dataset::classes`].
+    pub label: usize,
+    /// Who sings, where that is known.
+    pub person: Option<String>,
+    /// The CSV's other columns, by name.
+    pub columns: BTreeMap<String, String>,
+}
+
+impl Clip {
+    /// Samples per channel.
+    pub fn len(&self) -> usize {
+        self.samples.first().map_or(0, Vec::len)
+    }
+
+    /// Whether there are no samples; never so for a clip that was loaded.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Channel `index` of as many as the network wants: mono is the same in all.
+    pub fn channel(&self, index: usize) -> &[f32] {
+        self.samples.get(index % self.samples.len().max(1)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Labelled clips in order of id; the order is the item number that augmentation is drawn by.
+#[derive(Debug, Clone, Default)]
+pub struct Dataset {
+    /// In order of id.
+    pub clips: Vec<Clip>,
+    /// The songs in order of name.
+    pub classes: Vec<String>,
+    /// Of every clip, in Hz.
+    pub sample_rate: u32,
+    /// Files that are not among the clips, and why.
+    pub left_out: Vec<LeftOut>,
+    /// What had to be repaired, one sentence each, naming the file.
+    pub warnings: Vec<String>,
+}
+
+/// How to load a data set.
+#[derive(Debug)]
+pub struct LoadOptions<'a> {
+    /// Rate that every clip is resampled to, in Hz.
+    pub sample_rate: u32,
+    /// Keep at most so many samples of each clip (after resampling).
+    pub most_samples: Option<usize>,
+    /// An unreadable file is an error instead of being left out.
+    pub strict: bool,
+    /// Decoded clips of earlier runs.
+    pub cache: Option<&'a Cache>,
+    /// Show a progress bar on stderr (when that is a terminal).
+    pub progress: bool,
+}
+
+impl Default for LoadOptions<'_> {
+    /// 11 000 Hz, whole clips, lenient, no cache, no progress bar.
+    fn default() -> Self {
+        Self { sample_rate: 11_000, most_samples: None, strict: false, cache: None, progress: false }
+    }
+}
+
+impl Dataset {
+    /// Lists (see [`labels::list`]) and loads the data set at `path`, on all cores.
+    ///
+    /// # Errors
+    /// When nothing is listed, when no file can be read, and with `strict` when any file cannot be read.
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
+        Self::from_listing(labels::list(path)?, path, options)
+    }
+
+    /// Loads the files of a listing; `path` is only for messages.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn from_listing(listing: Listing, path: &Path, options: &LoadOptions) -> Result<Self> {
+        let bar = progress_bar(listing.files.len() as u64, options.progress);
+        let decoded: Vec<(Labelled, Result<Audio>)> = listing
+            .files
+            .into_par_iter()
+            .map(|file| {
+                let audio = load_file(&file.path, options);
+                bar.inc(1);
+                (file, audio)
+            })
+            .collect();
+        bar.finish_and_clear();
+
+        let mut excluded = Excluded::default();
+        let mut warnings = Vec::new();
+        let mut readable = Vec::with_capacity(decoded.len());
+        for (file, audio) in decoded {
+            match audio {
+                Ok(audio) => {
+                    let name = file.path.display();
+                    warnings.extend(audio.warnings.iter().map(|warning| format!("{name}: {warning}")));
+                    readable.push((file, audio.channels));
+                }
+                Err(error) if options.strict => return Err(error),
+                Err(Error::File { detail, .. }) => excluded.add(format!("unreadable: {detail}"), file.id),
+                Err(error) => excluded.add(format!("unreadable: {error}"), file.id),
+            }
+        }
+        let mut left_out = listing.left_out;
+        left_out.extend(excluded.finish());
+        if readable.is_empty() {
+            let reasons: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+            return Err(Error::file(path, format!("none of its recordings can be used: {}", reasons.join("; "))));
+        }
+        let classes: BTreeSet<&String> = readable.iter().map(|(file, _)| &file.label).collect();
+        let classes: Vec<String> = classes.into_iter().cloned().collect();
+        let mut clips: Vec<Clip> = readable
+            .into_iter()
+            .map(|(Labelled { path, id, label, person, columns }, samples)| {
+                let label = classes.partition_point(|class| *class < label);
+                Clip { id, path, samples, label, person, columns }
+            })
+            .collect();
+        clips.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(Self { clips, classes, sample_rate: options.sample_rate, left_out, warnings })
+    }
+
+    /// Clips of each song, in the order of [`Dataset::classes`].
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for clip in &self.clips {
+            counts[clip.label] += 1;
+        }
+        counts
+    }
+
+    /// # Errors
+    /// When there are fewer than `least` songs.
+    pub fn require_classes(&self, least: usize) -> Result<()> {
+        if self.classes.len() >= least {
+            return Ok(());
+        }
+        let left_out: Vec<String> = self.left_out.iter().map(ToString::to_string).collect();
+        let left_out =
+            if left_out.is_empty() { String::new() } else { format!(" (left out: {})", left_out.join("; ")) };
+        Err(Error::Data(format!(
+            "the recordings hold {} song{} ({}); at least {least} are needed{left_out}",
+            self.classes.len(),
+            if self.classes.len() == 1 { "" } else { "s" },
+            self.classes.join(", ")
+        )))
+    }
+}
+
+/// Decodes one file and resamples it to [`LoadOptions::sample_rate`], through the cache where there is one.
+///
+/// # Errors
+/// When the file cannot be read or decoded.
+pub fn load_file(path: &Path, options: &LoadOptions) -> Result<Audio> {
+    let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    let key = options.cache.map(|cache| (cache, Key::new(&bytes, options.sample_rate)));
+    let kept = key.and_then(|(cache, key)| cache.load(key));
+    let mut audio = match kept {
+        Some(audio) => audio,
+        None => {
+            let audio = decode::decode_bytes(bytes, path)?.resampled(options.sample_rate)?;
+            if let Some((cache, key)) = key {
+                cache.store(key, &audio);
+            }
+            audio
+        }
+    };
+    if let Some(most) = options.most_samples {
+        for channel in &mut audio.channels {
+            channel.truncate(most.max(1));
+            channel.shrink_to_fit();
+        }
+    }
+    Ok(audio)
+}
+
+fn progress_bar(length: u64, shown: bool) -> ProgressBar {
+    if !shown {
+        return ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
+    }
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
+        bar.set_style(style);
+    }
+    bar.with_message("reading recordings")
+}

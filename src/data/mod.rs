@@ -1,0 +1,10 @@
+//! Labels, splits, batches, augmentation draws and the built-in synthesiser.
+
+pub mod cache;
+pub mod dataset;
+pub mod draws;
+pub mod labels;
+pub mod split;
+pub mod synth;
+
+pub use dataset::{Clip, Dataset, LoadOptions};

@@ -1,0 +1,272 @@
+//! Training and validation: which clips are on which side.
+
+use std::collections::BTreeMap;
+
+use super::dataset::Dataset;
+use super::draws::{Purpose, Stream};
+use crate::{Error, Result};
+
+/// What decides the side of a clip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SplitBy {
+    /// All clips of a person are on one side, so that validation is on voices never heard.
+    Person,
+    /// At random within each song.
+    Random,
+    /// A column of the CSV, whose values begin with `train`, or with `test`, `val`, `dev` or `eval`.
+    Column(String),
+}
+
+impl std::str::FromStr for SplitBy {
+    type Err = Error;
+
+    /// `person`, `random` or `column:NAME`.
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once(':') {
+            None if text == "person" => Ok(Self::Person),
+            None if text == "random" => Ok(Self::Random),
+            Some(("column", name)) if !name.is_empty() => Ok(Self::Column(name.to_string())),
+            _ => Err(Error::usage("--split", format!("`{text}` is none of person, random and column:NAME"))),
+        }
+    }
+}
+
+impl std::fmt::Display for SplitBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Person => f.write_str("person"),
+            Self::Random => f.write_str("random"),
+            Self::Column(name) => write!(f, "column:{name}"),
+        }
+    }
+}
+
+impl SplitBy {
+    /// The default for a data set: by person where every clip's person is known and there are at least two, else at random.
+    pub fn default_for(data: &Dataset) -> Self {
+        let mut people: Vec<Option<&str>> = data.clips.iter().map(|c| c.person.as_deref()).collect();
+        people.sort_unstable();
+        people.dedup();
+        if people.len() >= 2 && people.iter().all(Option::is_some) { Self::Person } else { Self::Random }
+    }
+}
+
+/// Indices into [`Dataset::clips`], ascending on each side.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Split {
+    /// Clips to train on.
+    pub train: Vec<usize>,
+    /// Clips to validate on; empty when nothing validates.
+    pub validation: Vec<usize>,
+}
+
+/// Splits a data set; the same seed gives the same split. `fraction` of the clips (nearly) validate; with 0 all train.
+/// `fraction` is not used by [`SplitBy::Column`].
+///
+/// # Errors
+/// When fewer than two songs are there, when `fraction` is not in 0..1, when persons or the column are not known, or when a song would
+/// have no clip on one of the two sides.
+pub fn split(data: &Dataset, by: &SplitBy, fraction: f64, seed: u64) -> Result<Split> {
+    data.require_classes(2)?;
+    if !(0.0..1.0).contains(&fraction) {
+        return Err(Error::usage("--val-fraction", format!("{fraction} is not in 0 to 1 (1 excluded)")));
+    }
+    if let SplitBy::Column(name) = by {
+        return by_column(data, name);
+    }
+    if fraction == 0.0 {
+        return Ok(Split { train: (0..data.clips.len()).collect(), validation: vec![] });
+    }
+    let groups = groups(data, by, seed)?;
+    let wanted: Vec<f64> = per_class(data, 0..data.clips.len()).iter().map(|&n| n as f64 * fraction).collect();
+    let sides = assign(data, &groups, &[wanted]);
+    finish(data, &groups, &sides, 0, by)
+}
+
+/// Splits a data set `count` times so that every clip validates exactly once; the same seed gives the same folds.
+///
+/// # Errors
+/// As [`split`]; also when there are fewer than `count` persons or clips of a song, when `count` is below 2, and for
+/// [`SplitBy::Column`], which names only one split.
+pub fn folds(data: &Dataset, by: &SplitBy, count: usize, seed: u64) -> Result<Vec<Split>> {
+    data.require_classes(2)?;
+    if count < 2 || count > data.clips.len() {
+        let clips = data.clips.len();
+        return Err(Error::usage(
+            "--folds",
+            format!("{count} folds of {clips} clips; at least 2, at most one per clip"),
+        ));
+    }
+    if let SplitBy::Column(name) = by {
+        return Err(Error::usage("--folds", format!("cannot be combined with the one split in column {name}")));
+    }
+    let groups = groups(data, by, seed)?;
+    if groups.len() < count {
+        return Err(Error::usage("--folds", format!("{count} folds, but only {} persons", groups.len())));
+    }
+    let share = |&n: &usize| n as f64 / count as f64;
+    let wanted: Vec<f64> = per_class(data, 0..data.clips.len()).iter().map(share).collect();
+    // The last fold takes whatever the others leave.
+    let sides = assign(data, &groups, &vec![wanted; count]);
+    (0..count).map(|fold| finish(data, &groups, &sides, fold, by)).collect()
+}
+
+/// Clips that must stay together, in random order.
+fn groups(data: &Dataset, by: &SplitBy, seed: u64) -> Result<Vec<Vec<usize>>> {
+    let mut stream = Stream::new(Purpose::Split, seed, 0, 0);
+    let mut groups: Vec<Vec<usize>> = match by {
+        SplitBy::Person => {
+            let mut people = BTreeMap::<&str, Vec<usize>>::new();
+            for (i, clip) in data.clips.iter().enumerate() {
+                let Some(person) = clip.person.as_deref() else {
+                    return Err(Error::usage(
+                        "--split",
+                        format!("`person`: who sings {} is not known; use --split random", clip.id),
+                    ));
+                };
+                people.entry(person).or_default().push(i);
+            }
+            if people.len() < 2 {
+                return Err(Error::usage(
+                    "--split",
+                    "`person`: all clips are of one person; use --split random".to_string(),
+                ));
+            }
+            people.into_values().collect()
+        }
+        _ => (0..data.clips.len()).map(|i| vec![i]).collect(),
+    };
+    stream.shuffle(&mut groups);
+    // Large groups first: what is left to place at the end is small enough to fill the gaps.
+    groups.sort_by_key(|g| std::cmp::Reverse(g.len()));
+    Ok(groups)
+}
+
+fn per_class(data: &Dataset, clips: impl IntoIterator<Item = usize>) -> Vec<usize> {
+    let mut counts = vec![0; data.classes.len()];
+    for i in clips {
+        counts[data.clips[i].label] += 1;
+    }
+    counts
+}
+
+/// Puts each group into the part whose songs still lack most of what the group holds, or into none (`None`: training) when every
+/// part would move away from its wanted counts.
+///
+/// With the parts of a cross-validation, whose wanted counts add up to everything, no group is left over.
+fn assign(data: &Dataset, groups: &[Vec<usize>], wanted: &[Vec<f64>]) -> Vec<Option<usize>> {
+    let total: f64 = wanted.iter().flatten().sum();
+    let everything = (total - data.clips.len() as f64).abs() < 1e-6;
+    let mut lacking = wanted.to_vec();
+    let mut chosen = Vec::with_capacity(groups.len());
+    for group in groups {
+        let counts = per_class(data, group.iter().copied());
+        // How much the squared distance to the wanted counts shrinks, relative to what is wanted of each song.
+        let gain = |part: &[f64], target: &[f64]| -> f64 {
+            let songs = part.iter().zip(target).zip(&counts);
+            songs.map(|((&l, &t), &c)| (l * l - (l - c as f64).powi(2)) / t.max(1e-9)).sum()
+        };
+        let best = (0..lacking.len())
+            .map(|part| (part, gain(&lacking[part], &wanted[part])))
+            .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        let part = best.filter(|&(_, gain)| everything || gain > 0.0).map(|(part, _)| part);
+        if let Some(part) = part {
+            for (l, &c) in lacking[part].iter_mut().zip(&counts) {
+                *l -= c as f64;
+            }
+        }
+        chosen.push(part);
+    }
+    if !everything {
+        mend(data, groups, &mut chosen);
+    }
+    chosen
+}
+
+/// A rare song can be left without a clip on one side: moves the smallest group that holds one, where that robs no other song
+/// of its last clip.
+fn mend(data: &Dataset, groups: &[Vec<usize>], chosen: &mut [Option<usize>]) {
+    for song in 0..data.classes.len() {
+        for side in [Some(0), None] {
+            let count = |chosen: &[Option<usize>], of: Option<usize>| {
+                let on_side = groups.iter().zip(chosen).filter(|(_, c)| **c == of);
+                per_class(data, on_side.flat_map(|(g, _)| g.iter().copied()))
+            };
+            if count(chosen, side)[song] > 0 {
+                continue;
+            }
+            let before: Vec<bool> = {
+                let other = if side.is_some() { None } else { Some(0) };
+                count(chosen, other).iter().map(|&n| n > 0).collect()
+            };
+            let mut candidates: Vec<usize> = (0..groups.len())
+                .filter(|&g| chosen[g] != side && groups[g].iter().any(|&i| data.clips[i].label == song))
+                .collect();
+            candidates.sort_by_key(|&g| groups[g].len());
+            for g in candidates {
+                let from = chosen[g];
+                chosen[g] = side;
+                let robbed = count(chosen, from).iter().zip(&before).any(|(&n, &had)| had && n == 0);
+                if !robbed {
+                    break;
+                }
+                chosen[g] = from;
+            }
+        }
+    }
+}
+
+fn finish(data: &Dataset, groups: &[Vec<usize>], sides: &[Option<usize>], part: usize, by: &SplitBy) -> Result<Split> {
+    let mut split = Split::default();
+    for (group, side) in groups.iter().zip(sides) {
+        let to = if *side == Some(part) { &mut split.validation } else { &mut split.train };
+        to.extend_from_slice(group);
+    }
+    split.train.sort_unstable();
+    split.validation.sort_unstable();
+    check(data, &split, by)?;
+    Ok(split)
+}
+
+fn check(data: &Dataset, split: &Split, by: &SplitBy) -> Result<()> {
+    for (side, clips) in [("training", &split.train), ("validation", &split.validation)] {
+        let counts = per_class(data, clips.iter().copied());
+        if let Some(song) = counts.iter().position(|&n| n == 0) {
+            let hint = match by {
+                SplitBy::Person => "; record the song with more people, or use --split random",
+                SplitBy::Random => "; record it again, or leave it out",
+                SplitBy::Column(_) => "; mend the column, or use another --split",
+            };
+            return Err(Error::Data(format!(
+                "the song {} has no clip for {side} when split by {by}{hint}",
+                data.classes[song]
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn by_column(data: &Dataset, name: &str) -> Result<Split> {
+    let mut split = Split::default();
+    for (i, clip) in data.clips.iter().enumerate() {
+        let found = clip.columns.iter().find(|(column, _)| column.eq_ignore_ascii_case(name));
+        let Some((_, value)) = found else {
+            let known: Vec<&str> = clip.columns.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "the data has no columns".into() } else { known.join(", ") };
+            return Err(Error::usage("--split", format!("`column:{name}`: no such column; there are: {known}")));
+        };
+        let value = value.to_ascii_lowercase();
+        if value.starts_with("train") {
+            split.train.push(i);
+        } else if ["test", "val", "dev", "eval"].iter().any(|v| value.starts_with(v)) {
+            split.validation.push(i);
+        } else if !value.is_empty() {
+            return Err(Error::usage(
+                "--split",
+                format!("`column:{name}`: {} has `{value}`, which is neither train nor test nor validation", clip.id),
+            ));
+        }
+    }
+    check(data, &split, &SplitBy::Column(name.to_string()))?;
+    Ok(split)
+}
