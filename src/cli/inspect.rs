@@ -1,0 +1,95 @@
+//! `humdinger inspect`.
+
+use super::say;
+use crate::graph::{Plan, Target};
+use crate::ops::{Fusions, fuse};
+use crate::train::Recipe;
+use crate::train::model::{Model, model_states};
+use crate::train::network::{Mode, Network};
+use crate::{Error, Result};
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TargetArg {
+    Cpu,
+    Gpu,
+}
+
+/// Show the layers, parameters and plans of a model or a recipe.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model file
+    #[arg(value_name = "MODEL", required_unless_present = "recipe", conflicts_with = "recipe")]
+    model: Option<PathBuf>,
+    /// A recipe, instead of a model
+    #[arg(long, value_parser = super::recipe)]
+    recipe: Option<Recipe>,
+    /// Clips in a step [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Songs, for a recipe
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    outputs: usize,
+    /// What the plans are made for
+    #[arg(long, value_enum, default_value_t = TargetArg::Gpu)]
+    target: TargetArg,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let model = args.model.as_deref().map(Model::read).transpose()?;
+    let recipe = model.as_ref().map(|model| model.header.recipe).or(args.recipe).unwrap_or_default();
+    let (front_end, outputs) = match &model {
+        Some(model) => (model.header.front_end.clone(), model.header.outputs),
+        None => (recipe.front_end(), args.outputs),
+    };
+    let batch = args.batch_size.unwrap_or(recipe.defaults().batch_size);
+    if !(1..=4096).contains(&batch) {
+        return Err(Error::usage("--batch-size", format!("{batch} is not from 1 to 4096")));
+    }
+    if !(2..=100_000).contains(&outputs) {
+        return Err(Error::usage("--outputs", format!("{outputs} is not from 2 to 100000")));
+    }
+    say(format!("recipe {recipe}, {outputs} outputs"))?;
+    if let Some(Model { header, weights }) = &model {
+        say(format!("songs: {}", header.classes.join(", ")))?;
+        say(format!(
+            "trained for {} epochs, {} tensors; temperature {:.3}, unknown below {:.3}",
+            header.epoch,
+            weights.tensors.len() + weights.counts.len(),
+            header.temperature,
+            header.unknown_threshold
+        ))?;
+    }
+    say(format!(
+        "front end: {} Hz, {} channel(s), {} samples; n_fft {}, frame {}, hop {}, {} bands, {} dB: image {} x {}\n",
+        front_end.sample_rate,
+        front_end.channels,
+        front_end.window,
+        front_end.n_fft,
+        front_end.frame,
+        front_end.hop,
+        front_end.bands,
+        front_end.top_db,
+        front_end.bands,
+        front_end.frames()
+    ))?;
+    let (network, adam) = Network::new(recipe, &front_end, outputs, 0, true)?;
+    for state in model_states(&network.states) {
+        say(format!("  {:<24} {:<20} {:>8}", state.name, state.shape.to_string(), state.shape.elements()))?;
+    }
+    say(format!("  {} parameters\n", network.parameters()))?;
+    let target = match args.target {
+        TargetArg::Cpu => Target::Cpu,
+        TargetArg::Gpu => Target::Gpu,
+    };
+    for (title, mode, count) in
+        [("training step", Mode::Train { augment: true }, batch), ("evaluation", Mode::Evaluate, 1)]
+    {
+        let mut graph = network.graph(mode, count, adam.as_ref())?;
+        fuse(&mut graph, Fusions::for_target(target))?;
+        let plan = Plan::new(graph, target)?;
+        say(format!("{title}, batch {count}:\n{plan}\n"))?;
+    }
+    Ok(())
+}

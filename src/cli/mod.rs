@@ -1,0 +1,97 @@
+//! The command line: one file per command, each with its arguments and `run`.
+
+mod bench;
+mod doctor;
+mod evaluate;
+mod inspect;
+mod predict;
+mod spectrogram;
+mod synth;
+mod train;
+
+use crate::train::Recipe;
+use crate::train::suggest::did_you_mean;
+use crate::{Error, Result};
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Names the song that somebody hums, sings or whistles.
+#[derive(Debug, Parser)]
+#[command(name = "humdinger", version, propagate_version = true, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the devices of this machine and check every kernel on them
+    Doctor(doctor::Args),
+    /// Draw the waveform and the spectrogram of a sound file
+    Spectrogram(spectrogram::Args),
+    Train(Box<train::Args>),
+    Evaluate(evaluate::Args),
+    Predict(predict::Args),
+    Inspect(inspect::Args),
+    Bench(bench::Args),
+    /// Make a data set of hummed and whistled public-domain tunes
+    Synth(synth::Args),
+}
+
+/// Runs the command that the process was given; errors go to standard error. Exit code 2 for wrong usage, 1 for other
+/// errors.
+pub fn main() -> ExitCode {
+    quiet_device_chooser();
+    // Clap prints its own errors, with the option that was probably meant, and exits with 2.
+    let result = match Cli::parse().command {
+        Command::Spectrogram(arguments) => spectrogram::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(arguments) => doctor::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Train(arguments) => train::run_command(*arguments),
+        Command::Evaluate(arguments) => evaluate::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Predict(arguments) => predict::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(arguments) => inspect::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Bench(arguments) => bench::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Synth(arguments) => synth::run(arguments).map(|()| ExitCode::SUCCESS),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            warn(&format!("error: {error}"));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// On Linux without a display, Mesa's layer that chooses devices prints complaints that look like errors of ours.
+fn quiet_device_chooser() {
+    let set = |name: &str| std::env::var_os(name).is_some();
+    if cfg!(target_os = "linux") && !set("XDG_RUNTIME_DIR") && !set("NODEVICE_SELECT") {
+        // SAFETY: this is the first thing that the process does, so there is no other thread to read the environment.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
+/// Prints a line. Where the reader has gone (`humdinger predict .. | head -1`) the process ends without complaint.
+///
+/// # Errors
+/// Where standard output cannot be written to for another reason.
+fn say(line: impl std::fmt::Display) -> Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) => Err(Error::file("standard output", format!("cannot be written: {e}"))),
+    }
+}
+
+/// Prints a line to standard error, where nothing can be done about failure.
+fn warn(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A recipe by name, for the command line.
+fn recipe(text: &str) -> std::result::Result<Recipe, String> {
+    let names = Recipe::ALL.map(Recipe::name);
+    let known = Recipe::ALL.into_iter().find(|recipe| recipe.name() == text);
+    known.ok_or_else(|| format!("there are {}{}", names.join(" and "), did_you_mean(text, &names)))
+}

@@ -1,0 +1,247 @@
+//! `humdinger predict`.
+
+use super::{say, warn};
+use crate::audio::decode::is_sound_file;
+use crate::data::cache::Cache;
+use crate::data::dataset::load_file;
+use crate::data::{Clip, LoadOptions};
+use crate::device::Device;
+use crate::train::metrics::argmax;
+use crate::train::model::Model;
+use crate::train::predict::{Predictor, WindowPrediction};
+use crate::{Error, Result};
+use clap::ValueEnum;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Columns for people
+    Table,
+    /// A line per recording
+    Csv,
+    /// A list of objects
+    Json,
+    /// A label track: start, end and song of every window, separated by tabs
+    Audacity,
+}
+
+/// Name the songs in recordings.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model file
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Sound files, or folders of them
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// How many of the likeliest songs to list
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    top: usize,
+    /// Below this confidence the answer is "unknown" [default: what the model was stored with]
+    #[arg(long, value_name = "X")]
+    min_confidence: Option<f64>,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// auto, cpu, gpu or gpu:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+    /// Look at all of a long recording, for a model that hears only its beginning unless asked
+    #[arg(long)]
+    all_windows: bool,
+}
+
+/// The sound files among these paths; folders stand for all that are in them, in order of name.
+fn sound_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::file(path, "no such file or folder"),
+            _ => Error::file(path, format!("cannot be read: {e}")),
+        })?;
+        if !meta.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let before = files.len();
+        walk(path, &mut files, 0)?;
+        if files.len() == before {
+            return Err(Error::file(path, "holds no sound file"));
+        }
+    }
+    Ok(files)
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>, depth: usize) -> Result<()> {
+    let failed = |e: std::io::Error| Error::file(folder, format!("cannot be read: {e}"));
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        paths.push(entry.map_err(failed)?.path());
+    }
+    paths.sort();
+    for path in paths {
+        // Links can make a circle.
+        if path.is_dir() && depth < 32 && !path.is_symlink() {
+            walk(&path, files, depth + 1)?;
+        } else if path.is_file() && is_sound_file(&path) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The answer for one recording.
+struct Answer {
+    file: String,
+    /// The song, or "unknown".
+    song: String,
+    confidence: f64,
+    /// The likeliest songs with their probabilities.
+    top: Vec<(String, f64)>,
+    windows: Vec<WindowPrediction>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    if args.top == 0 {
+        return Err(Error::usage("--top", "0 songs are no answer; at least 1"));
+    }
+    if let Some(least) = args.min_confidence.filter(|least| !(0.0..=1.0).contains(least)) {
+        return Err(Error::usage("--min-confidence", format!("{least} is not from 0 to 1")));
+    }
+    let files = sound_files(&args.paths)?;
+    let device = Device::choose(args.device.parse()?)?;
+    let mut predictor = Predictor::new(Model::read(&args.model)?, &args.model, &device)?;
+    let header = predictor.model.header.clone();
+    let names = header.names();
+    let first_only = header.recipe.first_window_only() && !args.all_windows;
+    let least = args.min_confidence.unwrap_or(header.unknown_threshold);
+    let cache = Cache::open_default();
+    let options = LoadOptions {
+        sample_rate: header.front_end.sample_rate,
+        most_samples: first_only.then_some(header.front_end.window),
+        cache: cache.as_ref(),
+        ..LoadOptions::default()
+    };
+    let mut answers = Vec::new();
+    let mut failures = Vec::new();
+    for path in &files {
+        let audio = match load_file(path, &options) {
+            Ok(audio) => audio,
+            Err(error) if files.len() == 1 => return Err(error),
+            Err(error) => {
+                warn(&format!("error: {error}"));
+                failures.push(path);
+                continue;
+            }
+        };
+        audio.warnings.iter().for_each(|text| warn(&format!("warning: {}: {text}", path.display())));
+        let clip = Clip {
+            id: path.display().to_string(),
+            path: path.clone(),
+            samples: audio.channels,
+            label: 0,
+            person: None,
+            columns: BTreeMap::new(),
+        };
+        let windows = predictor.windows(&clip, first_only)?;
+        let answer = answer(clip.id, windows, &names, least, args.top);
+        if args.format == Format::Json {
+            answers.push(answer);
+        } else {
+            print(&answer, args.format, answers.is_empty() && path == &files[0], files.len() > 1, &names, least)?;
+        }
+    }
+    if args.format == Format::Json {
+        let list: Vec<serde_json::Value> = answers.iter().map(json).collect();
+        say(serde_json::Value::Array(list))?;
+    }
+    match failures.len() {
+        0 => Ok(()),
+        count => Err(Error::Data(format!("{count} of {} recordings could not be read", files.len()))),
+    }
+}
+
+/// The likeliest name, or "unknown" where it is not likely enough.
+fn decide(probabilities: &[f64], names: &[String], least: f64) -> (String, f64) {
+    let best = argmax(probabilities);
+    let confidence = probabilities.get(best).copied().unwrap_or(0.0);
+    let known = confidence >= least && confidence.is_finite();
+    (if known { names[best].clone() } else { "unknown".into() }, confidence)
+}
+
+fn answer(file: String, windows: Vec<WindowPrediction>, names: &[String], least: f64, top: usize) -> Answer {
+    let mut mean = vec![0.0; names.len()];
+    for window in &windows {
+        mean.iter_mut().zip(&window.probabilities).for_each(|(sum, p)| *sum += p / windows.len() as f64);
+    }
+    let (song, confidence) = decide(&mean, names, least);
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by(|&a, &b| mean[b].total_cmp(&mean[a]));
+    let top = order.into_iter().take(top).map(|i| (names[i].clone(), mean[i])).collect();
+    Answer { file, song, confidence, top, windows }
+}
+
+fn json(answer: &Answer) -> serde_json::Value {
+    let songs = |list: &[(String, f64)]| -> Vec<serde_json::Value> {
+        list.iter().map(|(song, p)| serde_json::json!({"song": song, "probability": p})).collect()
+    };
+    serde_json::json!({
+        "file": answer.file,
+        "prediction": answer.song,
+        "confidence": answer.confidence,
+        "top": songs(&answer.top),
+    })
+}
+
+fn print(answer: &Answer, format: Format, first: bool, several: bool, names: &[String], least: f64) -> Result<()> {
+    match format {
+        Format::Table => {
+            let also: Vec<String> = answer.top.iter().map(|(song, p)| format!("{song} {:.1} %", 100.0 * p)).collect();
+            let also = if answer.top.len() > 1 || answer.song == "unknown" {
+                format!("   ({})", also.join(", "))
+            } else {
+                String::new()
+            };
+            say(format!("{:<20} {:5.1} %  {}{also}", answer.song, 100.0 * answer.confidence, answer.file))
+        }
+        Format::Csv => {
+            let mut lines = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::new());
+            let failed = |e: csv::Error| Error::Data(format!("the answer cannot be written as CSV: {e}"));
+            if first {
+                let places = (1..=answer.top.len()).flat_map(|k| [format!("song_{k}"), format!("probability_{k}")]);
+                let head = ["file", "prediction", "confidence"].map(String::from).into_iter().chain(places);
+                lines.write_record(head).map_err(failed)?;
+            }
+            let top = answer.top.iter().flat_map(|(song, p)| [song.clone(), format!("{p:.6}")]);
+            let start = [answer.file.clone(), answer.song.clone(), format!("{:.6}", answer.confidence)];
+            lines.write_record(start.into_iter().chain(top)).map_err(failed)?;
+            let bytes = lines.into_inner().map_err(|e| Error::Data(e.to_string()))?;
+            say(String::from_utf8_lossy(&bytes).trim_end())
+        }
+        Format::Audacity => answer.windows.iter().try_for_each(|window| {
+            let (song, confidence) = decide(&window.probabilities, names, least);
+            let file = if several { format!("{}: ", answer.file) } else { String::new() };
+            say(format!("{:.6}\t{:.6}\t{file}{song} {:.0} %", window.start, window.end, 100.0 * confidence))
+        }),
+        Format::Json => say(json(answer)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_average_windows_and_know_their_limits() {
+        let window = |start: f64, p: &[f64]| WindowPrediction { start, end: start + 8.0, probabilities: p.to_vec() };
+        let names: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
+        let windows = vec![window(0.0, &[0.6, 0.4, 0.0]), window(4.0, &[0.2, 0.8, 0.0])];
+        let told = answer("x.wav".into(), windows.clone(), &names, 0.5, 2);
+        assert_eq!((told.song.as_str(), told.top.len()), ("b", 2));
+        assert!((told.confidence - 0.6).abs() < 1e-12);
+        let told = answer("x.wav".into(), windows, &names, 0.7, 9);
+        assert_eq!((told.song.as_str(), told.top.len()), ("unknown", 3));
+        assert_eq!(json(&told)["top"][0]["song"], "b");
+    }
+}

@@ -1,0 +1,100 @@
+//! `humdinger synth`: writes a synthetic data set.
+
+use super::say;
+use crate::Result;
+use crate::data::synth::{self, Channels, Options, Style, Styles};
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StylesArg {
+    Both,
+    Hum,
+    Whistle,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ChannelsArg {
+    Mono,
+    Stereo,
+    Mixed,
+}
+
+/// Make a data set of hummed and whistled public-domain tunes, sung by imaginary people.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder to make; it must not hold anything yet
+    #[arg(long, value_name = "FOLDER", required_unless_present = "list")]
+    out: Option<PathBuf>,
+    /// List the tunes and stop
+    #[arg(long)]
+    list: bool,
+    /// Everything random is drawn from this
+    #[arg(long, default_value_t = Options::default().seed)]
+    seed: u64,
+    /// Number of people
+    #[arg(long, value_name = "N", default_value_t = Options::default().singers)]
+    singers: usize,
+    /// Number of the first person; a second data set that begins where the first ends has other people in it
+    #[arg(long, value_name = "N", default_value_t = Options::default().first_person)]
+    first_person: usize,
+    /// Tunes by name, separated by commas [default: twelve of them]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    tunes: Vec<String>,
+    /// Recordings of each tune by each person
+    #[arg(long, value_name = "N", default_value_t = Options::default().takes)]
+    takes: usize,
+    /// Hums (and singing), whistles, or both
+    #[arg(long, value_enum, default_value_t = StylesArg::Both)]
+    styles: StylesArg,
+    /// Length of each recording
+    #[arg(long, value_name = "S", default_value_t = Options::default().seconds)]
+    seconds: f64,
+    /// Samples a second
+    #[arg(long, value_name = "HZ", default_value_t = Options::default().rate)]
+    rate: u32,
+    /// Mono, stereo, or as each singer's recorder does
+    #[arg(long, value_enum, default_value_t = ChannelsArg::Mixed)]
+    channels: ChannelsArg,
+    /// Probability that a recording begins at a later phrase than the tune's first
+    #[arg(long, value_name = "P", default_value_t = Options::default().anywhere)]
+    anywhere: f64,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    if args.list {
+        return synth::tunes().iter().try_for_each(|tune| say(tune.name));
+    }
+    let options = Options {
+        seed: args.seed,
+        singers: args.singers,
+        first_person: args.first_person,
+        tunes: args.tunes,
+        takes: args.takes,
+        styles: match args.styles {
+            StylesArg::Both => Styles::Both,
+            StylesArg::Hum => Styles::Only(Style::Hum),
+            StylesArg::Whistle => Styles::Only(Style::Whistle),
+        },
+        seconds: args.seconds,
+        rate: args.rate,
+        channels: match args.channels {
+            ChannelsArg::Mono => Channels::Mono,
+            ChannelsArg::Stereo => Channels::Stereo,
+            ChannelsArg::Mixed => Channels::Mixed,
+        },
+        anywhere: args.anywhere,
+    };
+    let out = args.out.unwrap_or_default();
+    let made = synth::write(&out, &options)?;
+    say(format!(
+        "{}: {} recordings ({} whistled) of {} tunes by {} people, {:.0} s, {:.1} MB",
+        out.display(),
+        made.clips,
+        made.whistles,
+        made.tunes.len(),
+        made.singers,
+        made.seconds,
+        made.bytes as f64 / 1e6
+    ))
+}

@@ -1,0 +1,330 @@
+//! What a run is to do: the one form that `--config` files, the run folder's `config.toml` and the command line share.
+
+use super::recipe::Recipe;
+use super::suggest::did_you_mean;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Settings as they are given: what is not set takes the recipe's default. Later settings override earlier ones
+/// ([`Settings::or`]).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Folder or CSV file of recordings; the built-in synthetic data where there is none.
+    pub data: Option<PathBuf>,
+    /// Which recipe.
+    pub recipe: Option<Recipe>,
+    /// `auto`, `cpu`, `gpu` or `gpu:N`.
+    pub device: Option<String>,
+    /// Passes over the training clips.
+    pub epochs: Option<usize>,
+    /// Clips in a step.
+    pub batch_size: Option<usize>,
+    /// The schedule's highest learning rate.
+    pub learning_rate: Option<f64>,
+    /// Decoupled weight decay (AdamW's).
+    pub weight_decay: Option<f64>,
+    /// Share of the target probability that is spread evenly over all songs.
+    pub label_smoothing: Option<f64>,
+    /// Everything random is drawn from this.
+    pub seed: Option<u64>,
+    /// `person`, `random` or `column:NAME`.
+    pub split: Option<String>,
+    /// Share of the clips that validate.
+    pub val_fraction: Option<f64>,
+    /// Number of folds of a cross-validation.
+    pub folds: Option<usize>,
+    /// Random variation of the training clips.
+    pub augment: Option<bool>,
+    /// A new random order in each epoch; else in order of file name.
+    pub shuffle: Option<bool>,
+    /// Outputs of the network, where that is not the number of songs.
+    pub outputs: Option<usize>,
+    /// Weights to begin with.
+    pub init: Option<PathBuf>,
+}
+
+const KEYS: [&str; 16] = [
+    "data",
+    "recipe",
+    "device",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "label_smoothing",
+    "seed",
+    "split",
+    "val_fraction",
+    "folds",
+    "augment",
+    "shuffle",
+    "outputs",
+    "init",
+];
+
+impl Settings {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where it cannot be read or parsed, or has a key that is not known or of the wrong type.
+    pub fn read(path: &Path) -> Result<Self> {
+        let option = || format!("--config {}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|e| Error::usage(option(), format!("cannot be read: {e}")))?;
+        Self::parse(&text).map_err(|detail| Error::usage(option(), detail))
+    }
+
+    /// Parses TOML. The error says what is wrong, and where, without the file's name.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string().trim().to_string())?;
+        for key in table.keys() {
+            if !KEYS.contains(&key.as_str()) {
+                let hint = match did_you_mean(key, &KEYS) {
+                    hint if hint.is_empty() => format!("; known are {}", KEYS.join(", ")),
+                    hint => hint,
+                };
+                return Err(format!("unknown key `{key}`{hint}"));
+            }
+        }
+        toml::from_str(text).map_err(|e| e.to_string().trim().to_string())
+    }
+
+    /// These settings, completed from others where they say nothing.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            data: self.data.or(other.data),
+            recipe: self.recipe.or(other.recipe),
+            device: self.device.or(other.device),
+            epochs: self.epochs.or(other.epochs),
+            batch_size: self.batch_size.or(other.batch_size),
+            learning_rate: self.learning_rate.or(other.learning_rate),
+            weight_decay: self.weight_decay.or(other.weight_decay),
+            label_smoothing: self.label_smoothing.or(other.label_smoothing),
+            seed: self.seed.or(other.seed),
+            split: self.split.or(other.split),
+            val_fraction: self.val_fraction.or(other.val_fraction),
+            folds: self.folds.or(other.folds),
+            augment: self.augment.or(other.augment),
+            shuffle: self.shuffle.or(other.shuffle),
+            outputs: self.outputs.or(other.outputs),
+            init: self.init.or(other.init),
+        }
+    }
+
+    /// Fills in the recipe's defaults and checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the option whose value makes no sense.
+    pub fn resolve(self) -> Result<Config> {
+        let recipe = self.recipe.unwrap_or_default();
+        let defaults = recipe.defaults();
+        let config = Config {
+            data: self.data,
+            recipe,
+            device: self.device.unwrap_or_else(|| "auto".into()),
+            epochs: self.epochs.unwrap_or(defaults.epochs),
+            batch_size: self.batch_size.unwrap_or(defaults.batch_size),
+            learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
+            weight_decay: self.weight_decay.unwrap_or(defaults.weight_decay),
+            label_smoothing: self.label_smoothing.unwrap_or(defaults.label_smoothing),
+            seed: self.seed.unwrap_or(1),
+            split: self.split,
+            val_fraction: self.val_fraction.unwrap_or(0.2),
+            folds: self.folds,
+            augment: self.augment.unwrap_or(true),
+            shuffle: self.shuffle.unwrap_or(true),
+            outputs: self.outputs,
+            init: self.init,
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// A complete configuration. The fields are those of [`Settings`].
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Config {
+    pub data: Option<PathBuf>,
+    pub recipe: Recipe,
+    pub device: String,
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub learning_rate: f64,
+    pub weight_decay: f64,
+    pub label_smoothing: f64,
+    pub seed: u64,
+    pub split: Option<String>,
+    pub val_fraction: f64,
+    pub folds: Option<usize>,
+    pub augment: bool,
+    pub shuffle: bool,
+    pub outputs: Option<usize>,
+    pub init: Option<PathBuf>,
+}
+
+impl Config {
+    fn check(&self) -> Result<()> {
+        let whole = |option: &str, value: usize, low: usize, high: usize| match value {
+            _ if (low..=high).contains(&value) => Ok(()),
+            _ => Err(Error::usage(option, format!("{value} is not from {low} to {high}"))),
+        };
+        let real = |option: &str, value: f64, good: bool, allowed: &str| match good {
+            true => Ok(()),
+            false => Err(Error::usage(option, format!("{value} is not {allowed}"))),
+        };
+        whole("--epochs", self.epochs, 1, 1_000_000)?;
+        whole("--batch-size", self.batch_size, 1, 4096)?;
+        let (rate, decay, smoothing, share) =
+            (self.learning_rate, self.weight_decay, self.label_smoothing, self.val_fraction);
+        real("--learning-rate", rate, rate > 0.0 && rate <= 10.0, "above 0 and at most 10")?;
+        real("weight_decay", decay, (0.0..=1.0).contains(&decay), "from 0 to 1")?;
+        real("label_smoothing", smoothing, (0.0..1.0).contains(&smoothing), "from 0 to 1 (1 excluded)")?;
+        real("--val-fraction", share, (0.0..1.0).contains(&share), "from 0 to 1 (1 excluded)")?;
+        if let Some(folds) = self.folds {
+            whole("--folds", folds, 2, 1000)?;
+        }
+        if let Some(outputs) = self.outputs {
+            whole("--outputs", outputs, 2, 100_000)?;
+        }
+        if i64::try_from(self.seed).is_err() {
+            return Err(Error::usage("--seed", format!("{} is above {}", self.seed, i64::MAX)));
+        }
+        if let Some(split) = &self.split {
+            split.parse::<crate::data::split::SplitBy>()?;
+        }
+        Ok(())
+    }
+
+    /// The configuration as settings that say everything.
+    pub fn settings(&self) -> Settings {
+        let own = self.clone();
+        Settings {
+            data: own.data,
+            recipe: Some(own.recipe),
+            device: Some(own.device),
+            epochs: Some(own.epochs),
+            batch_size: Some(own.batch_size),
+            learning_rate: Some(own.learning_rate),
+            weight_decay: Some(own.weight_decay),
+            label_smoothing: Some(own.label_smoothing),
+            seed: Some(own.seed),
+            split: own.split,
+            val_fraction: Some(own.val_fraction),
+            folds: own.folds,
+            augment: Some(own.augment),
+            shuffle: Some(own.shuffle),
+            outputs: own.outputs,
+            init: own.init,
+        }
+    }
+
+    /// The configuration as TOML, which [`Settings::parse`] reads.
+    ///
+    /// # Errors
+    /// Where a path is not Unicode.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(&self.settings())
+            .map_err(|e| Error::usage("config.toml", format!("the configuration cannot be written as TOML: {e}")))
+    }
+
+    /// Names of the keys in which this and another configuration differ, other than the device.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let table = |config: &Self| toml::Table::try_from(config.settings()).unwrap_or_default();
+        let (ours, theirs) = (table(self), table(other));
+        let differs = |key: &&str| *key != "device" && ours.get(*key) != theirs.get(*key);
+        KEYS.into_iter().filter(|key| differs(key)).map(str::to_string).collect()
+    }
+
+    /// Name and value of every setting, for people.
+    pub fn table(&self) -> Vec<(&'static str, String)> {
+        let path = |path: &Option<PathBuf>, none: &str| {
+            path.as_ref().map_or_else(|| none.to_string(), |path| path.display().to_string())
+        };
+        let mut rows = vec![
+            ("recipe", self.recipe.to_string()),
+            ("data", path(&self.data, "synthetic, made here")),
+            ("device", self.device.clone()),
+            ("epochs", self.epochs.to_string()),
+            ("batch size", self.batch_size.to_string()),
+            ("learning rate", self.learning_rate.to_string()),
+            ("weight decay", self.weight_decay.to_string()),
+            ("label smoothing", self.label_smoothing.to_string()),
+            ("seed", self.seed.to_string()),
+            ("split", self.split.clone().unwrap_or_else(|| "by person where people are known".into())),
+        ];
+        match self.folds {
+            Some(folds) => rows.push(("folds", folds.to_string())),
+            None => rows.push(("validation share", self.val_fraction.to_string())),
+        }
+        rows.push(("augmentation", if self.augment { "on" } else { "off" }.into()));
+        rows.push(("order", if self.shuffle { "shuffled every epoch" } else { "by file name" }.into()));
+        if let Some(outputs) = self.outputs {
+            rows.push(("outputs", outputs.to_string()));
+        }
+        if self.init.is_some() {
+            rows.push(("initial weights", path(&self.init, "")));
+        }
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_survives_its_own_file() -> Result<()> {
+        let given = Settings { seed: Some(7), learning_rate: Some(0.1 + 0.2), ..Settings::default() };
+        let config = given.resolve()?;
+        let again = Settings::parse(&config.to_toml()?).map_err(Error::Data)?.resolve()?;
+        assert_eq!(config, again);
+        assert!(config.differences(&again).is_empty());
+        let other = Settings { epochs: Some(3), device: Some("cpu".into()), ..again.settings() }.resolve()?;
+        assert_eq!(config.differences(&other), ["epochs"]);
+        Ok(())
+    }
+
+    #[test]
+    fn every_key_is_listed() -> Result<()> {
+        let config = Settings {
+            data: Some("d".into()),
+            split: Some("random".into()),
+            folds: Some(5),
+            outputs: Some(10),
+            init: Some("w".into()),
+            ..Settings::default()
+        }
+        .resolve()?;
+        let table = toml::Table::try_from(config.settings()).map_err(|e| Error::Data(e.to_string()))?;
+        let mut known = KEYS.to_vec();
+        known.sort_unstable();
+        let mut keys: Vec<&str> = table.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, known);
+        Ok(())
+    }
+
+    #[test]
+    fn unknown_keys_and_absurd_values_are_named() {
+        let error = Settings::parse("epoch = 3").unwrap_err();
+        assert!(error.contains("`epoch`") && error.contains("`epochs`"), "{error}");
+        assert!(Settings::parse("epochs = \"many\"").unwrap_err().contains("epochs"));
+        let absurd = [
+            Settings { epochs: Some(0), ..Settings::default() },
+            Settings { batch_size: Some(0), ..Settings::default() },
+            Settings { learning_rate: Some(f64::NAN), ..Settings::default() },
+            Settings { learning_rate: Some(-1.0), ..Settings::default() },
+            Settings { val_fraction: Some(1.0), ..Settings::default() },
+            Settings { folds: Some(1), ..Settings::default() },
+            Settings { outputs: Some(0), ..Settings::default() },
+            Settings { split: Some("persons".into()), ..Settings::default() },
+            Settings { seed: Some(u64::MAX), ..Settings::default() },
+        ];
+        for settings in absurd {
+            let error = settings.clone().resolve().unwrap_err();
+            assert!(matches!(&error, Error::Usage { option, .. } if option.starts_with("--")), "{settings:?}: {error}");
+        }
+    }
+}

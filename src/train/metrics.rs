@@ -1,0 +1,251 @@
+//! What is counted about predictions.
+
+use serde::Serialize;
+
+/// One clip's prediction: a probability for every output, and the right song where that is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The clip's name.
+    pub id: String,
+    /// The right song's number.
+    pub truth: Option<usize>,
+    /// A probability for every song; they add up to 1.
+    pub probabilities: Vec<f64>,
+}
+
+impl Prediction {
+    /// The song with the highest probability: the first of several.
+    pub fn best(&self) -> usize {
+        argmax(&self.probabilities)
+    }
+
+    /// The highest probability.
+    pub fn confidence(&self) -> f64 {
+        self.probabilities.get(self.best()).copied().unwrap_or(0.0)
+    }
+
+    /// Whether the most probable song is the right one.
+    pub fn right(&self) -> bool {
+        self.truth == Some(self.best())
+    }
+
+    /// The negative logarithm of the right song's probability, in nats; 0 where the right song is not known.
+    pub fn loss(&self) -> f64 {
+        let truth = self.truth.and_then(|truth| self.probabilities.get(truth));
+        truth.map_or(0.0, |p| -p.max(f64::MIN_POSITIVE).ln())
+    }
+}
+
+/// The position of the largest value, the first of several.
+pub fn argmax(values: &[f64]) -> usize {
+    let mut best = 0;
+    for (i, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+/// Probabilities from logits divided by `temperature`.
+pub fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
+    let highest = logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+    let powers: Vec<f64> = logits.iter().map(|&l| (f64::from(l - highest) / temperature).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|p| p / sum).collect()
+}
+
+/// How well one song is recognised.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SongMetrics {
+    /// The song.
+    pub name: String,
+    /// Clips of it.
+    pub clips: usize,
+    /// Of the clips predicted to be it, the share that is; 0 where none is predicted.
+    pub precision: f64,
+    /// Of its clips, the share that was predicted to be it; 0 where it has none.
+    pub recall: f64,
+    /// Harmonic mean of precision and recall; 0 where both are.
+    pub f1: f64,
+}
+
+/// How well a set of clips is recognised. Its JSON form is what `evaluate --json` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Metrics {
+    /// Share of clips that were right.
+    pub accuracy: f64,
+    /// Share of clips that always naming the most frequent song would get right.
+    pub baseline: f64,
+    /// Number of clips.
+    pub clips: usize,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// Expected calibration error over ten bins of confidence: the mean distance between confidence and accuracy
+    /// (Naeini et al. 2015; Guo et al. 2017).
+    pub calibration_error: f64,
+    /// By song, in the order of the songs.
+    pub songs: Vec<SongMetrics>,
+    /// `confusion[truth][prediction]`: counts. A square of the number of outputs.
+    pub confusion: Vec<Vec<usize>>,
+}
+
+impl Metrics {
+    /// Counts over predictions whose truth is known; `names` are all outputs' names.
+    pub fn new(predictions: &[Prediction], names: &[String]) -> Self {
+        let known: Vec<(usize, &Prediction)> =
+            predictions.iter().filter_map(|p| p.truth.filter(|&t| t < names.len()).map(|t| (t, p))).collect();
+        let clips = known.len();
+        let share = |count: usize, of: usize| if of == 0 { 0.0 } else { count as f64 / of as f64 };
+        let mut confusion = vec![vec![0; names.len()]; names.len()];
+        for &(truth, prediction) in &known {
+            confusion[truth][prediction.best().min(names.len() - 1)] += 1;
+        }
+        let right: usize = (0..names.len()).map(|i| confusion[i][i]).sum();
+        let most = confusion.iter().map(|row| row.iter().sum::<usize>()).max().unwrap_or(0);
+        let songs = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| {
+                let (hits, of) = (confusion[i][i], confusion[i].iter().sum());
+                let precision = share(hits, confusion.iter().map(|row| row[i]).sum());
+                let recall = share(hits, of);
+                let f1 = if hits == 0 { 0.0 } else { 2.0 * precision * recall / (precision + recall) };
+                SongMetrics { name: name.clone(), clips: of, precision, recall, f1 }
+            })
+            .collect();
+        let loss = known.iter().map(|(_, p)| p.loss()).sum::<f64>() / clips.max(1) as f64;
+        let pairs: Vec<(f64, bool)> = known.iter().map(|(_, p)| (p.confidence(), p.right())).collect();
+        Self {
+            accuracy: share(right, clips),
+            baseline: share(most, clips),
+            clips,
+            loss,
+            calibration_error: calibration_error(&pairs),
+            songs,
+            confusion,
+        }
+    }
+}
+
+/// Expected calibration error over ten equal bins of confidence, of pairs (confidence, right).
+pub fn calibration_error(pairs: &[(f64, bool)]) -> f64 {
+    let mut bins = [(0.0, 0.0); 10];
+    for &(confidence, right) in pairs {
+        let bin = &mut bins[((confidence * 10.0) as usize).min(9)];
+        bin.0 += confidence;
+        bin.1 += f64::from(u8::from(right));
+    }
+    bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>() / pairs.len().max(1) as f64
+}
+
+/// Of each clip: the logits of its windows, and the right song.
+pub type WindowLogits = (Vec<Vec<f32>>, usize);
+
+/// A clip's probabilities: the mean over its windows.
+pub fn mean_probabilities(windows: &[Vec<f32>], temperature: f64) -> Vec<f64> {
+    let mut mean = vec![0.0; windows.first().map_or(0, Vec::len)];
+    for logits in windows {
+        for (sum, p) in mean.iter_mut().zip(softmax(logits, temperature)) {
+            *sum += p / windows.len() as f64;
+        }
+    }
+    mean
+}
+
+/// The temperature between 1/20 and 20 under which the right songs are most probable: golden-section search over its
+/// logarithm (temperature scaling, Guo et al. 2017). 1 without clips.
+pub fn fit_temperature(clips: &[WindowLogits]) -> f64 {
+    if clips.is_empty() {
+        return 1.0;
+    }
+    let cost = |log: f64| -> f64 {
+        let loss = |(windows, truth): &WindowLogits| {
+            -mean_probabilities(windows, log.exp()).get(*truth).copied().unwrap_or(1.0).max(1e-300).ln()
+        };
+        clips.iter().map(loss).sum()
+    };
+    let golden = (5f64.sqrt() - 1.0) / 2.0;
+    let (mut low, mut high) = (-(20f64.ln()), 20f64.ln());
+    let (mut a, mut b) = (high - golden * (high - low), low + golden * (high - low));
+    let (mut cost_a, mut cost_b) = (cost(a), cost(b));
+    while high - low > 1e-4 {
+        if cost_a < cost_b {
+            (high, b, cost_b) = (b, a, cost_a);
+            a = high - golden * (high - low);
+            cost_a = cost(a);
+        } else {
+            (low, a, cost_a) = (a, b, cost_b);
+            b = low + golden * (high - low);
+            cost_b = cost(b);
+        }
+    }
+    ((low + high) / 2.0).exp()
+}
+
+/// The confidence below which "unknown" is the answer: what all but one in twenty of the right predictions reach, between
+/// chance and 0.9. 0 without a right prediction.
+pub fn unknown_threshold(predictions: &[Prediction]) -> f64 {
+    let mut confidences: Vec<f64> = predictions.iter().filter(|p| p.right()).map(Prediction::confidence).collect();
+    confidences.sort_by(f64::total_cmp);
+    let chance = 1.0 / predictions.first().map_or(1, |p| p.probabilities.len().max(1)) as f64;
+    confidences.get(confidences.len() / 20).map_or(0.0, |c| c.clamp(chance.min(0.9), 0.9))
+}
+
+/// Mean and sample standard deviation (0 for fewer than two values).
+pub fn mean_and_spread(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n.max(1.0);
+    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    (mean, if values.len() < 2 { 0.0 } else { (squares / (n - 1.0)).sqrt() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(truth: usize, probabilities: &[f64]) -> Prediction {
+        Prediction { id: String::new(), truth: Some(truth), probabilities: probabilities.to_vec() }
+    }
+
+    #[test]
+    fn metrics_of_a_small_case_by_hand() {
+        let names: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
+        let predictions = [
+            prediction(0, &[0.8, 0.1, 0.1]),
+            prediction(0, &[0.2, 0.7, 0.1]),
+            prediction(1, &[0.1, 0.8, 0.1]),
+            prediction(0, &[0.6, 0.2, 0.2]),
+        ];
+        let metrics = Metrics::new(&predictions, &names);
+        assert_eq!((metrics.accuracy, metrics.baseline, metrics.clips), (0.75, 0.75, 4));
+        assert_eq!(metrics.confusion, [[2, 1, 0], [0, 1, 0], [0, 0, 0]]);
+        assert_eq!((metrics.songs[0].precision, metrics.songs[0].recall), (1.0, 2.0 / 3.0));
+        assert!((metrics.songs[0].f1 - 0.8).abs() < 1e-12);
+        assert_eq!((metrics.songs[1].precision, metrics.songs[1].recall), (0.5, 1.0));
+        assert_eq!((metrics.songs[2].clips, metrics.songs[2].f1), (0, 0.0));
+        let loss = -(0.8f64.ln() + 0.2f64.ln() + 0.8f64.ln() + 0.6f64.ln()) / 4.0;
+        assert!((metrics.loss - loss).abs() < 1e-12);
+        // Bins 0.6 (right), 0.7 (wrong), 0.8 (both right).
+        assert!((metrics.calibration_error - (0.4 + 0.7 + 0.4) / 4.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn temperature_undoes_a_scale() {
+        // Logits whose softmax is the truth: 3 of 4 such clips are song 0. Scaled by 5, the temperature must be 5.
+        let logits = vec![5.0 * 3f32.ln(), 0.0];
+        let clips: Vec<WindowLogits> = [0, 0, 0, 1].map(|truth| (vec![logits.clone()], truth)).to_vec();
+        assert!((fit_temperature(&clips) - 5.0).abs() < 0.01, "{}", fit_temperature(&clips));
+    }
+
+    #[test]
+    fn the_threshold_is_reached_by_most_right_predictions() {
+        let predictions: Vec<Prediction> =
+            (1..=40).map(|i| prediction(0, &[0.5 + f64::from(i) / 100.0, 0.1])).collect();
+        assert_eq!(unknown_threshold(&predictions), 0.53);
+        assert_eq!(unknown_threshold(&[prediction(1, &[0.01, 0.99])]), 0.9);
+        assert_eq!(unknown_threshold(&[prediction(1, &[0.1, 0.4])]), 0.5);
+        assert_eq!(unknown_threshold(&[]), 0.0);
+        assert_eq!(mean_and_spread(&[1.0, 3.0]), (2.0, 2f64.sqrt()));
+    }
+}

@@ -1,0 +1,22 @@
+//! From recordings to a trained model and a report: recipes, the training loop, metrics, model files and checkpoints.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod config;
+pub mod engine;
+pub mod metrics;
+pub mod model;
+pub mod network;
+pub mod predict;
+pub mod recipe;
+pub mod report;
+pub mod run;
+pub mod source;
+pub mod suggest;
+pub mod tables;
+pub mod trainer;
+pub mod weights;
+
+pub use config::{Config, Settings};
+pub use model::Model;
+pub use recipe::Recipe;

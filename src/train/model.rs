@@ -1,0 +1,258 @@
+//! Model files: safetensors with PyTorch's names and layouts; all else that prediction needs is in the header.
+
+use super::recipe::{FrontEnd, Recipe};
+use super::weights::Weights;
+use crate::graph::{Session, State, States};
+use crate::{Error, Result, Tensor};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The key of the header's metadata that [`Header`] is stored under, as JSON.
+const KEY: &str = "humdinger";
+/// The version of the format that is written, and the newest that is read.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What a model file says beside its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// [`FORMAT_VERSION`] of whoever wrote it.
+    pub format_version: u32,
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The songs: output `i` means `classes[i]`.
+    pub classes: Vec<String>,
+    /// Outputs of the network; those beyond the songs are never right.
+    pub outputs: usize,
+    /// The front end.
+    pub front_end: FrontEnd,
+    /// What logits are divided by before the softmax, fitted on the validation clips.
+    pub temperature: f64,
+    /// Below this confidence `predict` answers "unknown".
+    pub unknown_threshold: f64,
+    /// Epochs that the weights were trained for.
+    pub epoch: usize,
+}
+
+impl Header {
+    /// A name for every output: the songs, and `output <i>` for outputs without a song.
+    pub fn names(&self) -> Vec<String> {
+        let rest = (self.classes.len()..self.outputs).map(|i| format!("output {i}"));
+        self.classes.iter().cloned().chain(rest).collect()
+    }
+}
+
+/// A trained model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// What it is.
+    pub header: Header,
+    /// Parameters and running statistics by PyTorch's names.
+    pub weights: Weights,
+}
+
+impl Model {
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is damaged, has no header of ours or one of a later version.
+    pub fn read(path: &Path) -> Result<Self> {
+        let weights = Weights::read(path)?;
+        let Some(header) = Self::describe(&weights, path)? else {
+            return Err(Error::file(
+                path,
+                "holds weights but no description of a model (songs, recipe); it was not written by humdinger. \
+                 To begin training with such weights, use --init",
+            ));
+        };
+        Ok(Self { header, weights })
+    }
+
+    /// The description that comes with weights, where there is one.
+    ///
+    /// # Errors
+    /// Where it cannot be understood, contradicts itself, or is of a later version; `path` is for the message.
+    pub fn describe(weights: &Weights, path: &Path) -> Result<Option<Header>> {
+        let text = weights.metadata.get(KEY);
+        text.map(|text| Self::check(text)).transpose().map_err(|detail| Error::file(path, detail))
+    }
+
+    fn check(text: &str) -> Result<Header, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
+        }
+        let bad = |e: serde_json::Error| format!("its header cannot be understood: {e}");
+        let version = serde_json::from_str::<Version>(text).map_err(bad)?.format_version;
+        if version > FORMAT_VERSION {
+            return Err(format!(
+                "has format version {version}, and this humdinger knows {FORMAT_VERSION}; use a newer one"
+            ));
+        }
+        let header: Header = serde_json::from_str(text).map_err(bad)?;
+        let front_end = &header.front_end;
+        let sizes = [front_end.channels, front_end.window, front_end.n_fft, front_end.frame, front_end.hop];
+        let sensible = header.classes.len() >= 2
+            && header.outputs >= header.classes.len()
+            && header.temperature.is_finite()
+            && header.temperature > 0.0
+            && (0.0..=1.0).contains(&header.unknown_threshold)
+            && sizes.iter().all(|&n| (1..1 << 28).contains(&n));
+        if !sensible {
+            return Err("its header contradicts itself: songs, outputs, temperature or front end make no sense".into());
+        }
+        Ok(header)
+    }
+
+    /// Writes a model file, in one piece or not at all.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut weights = self.weights.clone();
+        let header = serde_json::to_string(&self.header).map_err(|e| Error::file(path, e))?;
+        // One entry alone: the library writes several in random order, and the same model is to give the same bytes.
+        weights.metadata = [(KEY.to_string(), header)].into();
+        weights.write(path)
+    }
+}
+
+/// The states of which a model consists: parameters and running statistics, not an optimiser's moments.
+pub fn model_states(states: &States) -> Vec<State> {
+    let group_name = |state: &State| states.groups().get(state.group.0).map(|group| group.name.as_str());
+    let wanted = |state: &&State| matches!(group_name(state), Some("parameters" | "statistics"));
+    states.iter().filter(wanted).cloned().collect()
+}
+
+/// Reads a model's tensors from a session, with `num_batches_tracked` beside every `running_mean` as PyTorch has it.
+///
+/// # Errors
+/// Where the device fails.
+pub fn read_weights(session: &mut dyn Session, steps: u64) -> Result<Weights> {
+    let mut weights = Weights::default();
+    for state in model_states(session.states()) {
+        let mut data = vec![0.0; state.shape.elements()];
+        session.read_state(&state.name, &mut data)?;
+        if let Some(layer) = state.name.strip_suffix(".running_mean") {
+            weights.counts.insert(format!("{layer}.num_batches_tracked"), steps as i64);
+        }
+        weights.tensors.insert(state.name.clone(), Tensor::new(state.shape, data)?);
+    }
+    Ok(weights)
+}
+
+/// Writes weights into a session. With `fresh_head`, the last layer (`lin.*`) is skipped.
+///
+/// # Errors
+/// Lists every tensor that is missing, unknown or of another shape; nothing is written then.
+pub fn load_weights(session: &mut dyn Session, weights: &Weights, path: &Path, fresh_head: bool) -> Result<()> {
+    let skipped = |name: &str| fresh_head && name.starts_with("lin.");
+    let states: Vec<State> = model_states(session.states()).into_iter().filter(|s| !skipped(&s.name)).collect();
+    let mut faults = Vec::new();
+    for state in &states {
+        match weights.tensors.get(&state.name) {
+            None => faults.push(format!("`{}` {} is missing", state.name, state.shape)),
+            Some(tensor) if tensor.shape() != state.shape => {
+                let hint = if state.name.starts_with("lin.") && tensor.shape().rank() > 0 {
+                    format!(" (--outputs {} makes room for it)", tensor.shape()[0])
+                } else {
+                    String::new()
+                };
+                faults.push(format!("`{}` is {} there and {} here{hint}", state.name, tensor.shape(), state.shape));
+            }
+            Some(tensor) if tensor.data().iter().any(|x| !x.is_finite()) => {
+                faults.push(format!("`{}` holds values that are not finite", state.name));
+            }
+            Some(_) => {}
+        }
+    }
+    let unknown = |name: &&String| !skipped(name) && !states.iter().any(|state| state.name == **name);
+    faults.extend(weights.tensors.keys().filter(unknown).map(|name| format!("`{name}` has no place here")));
+    if !faults.is_empty() {
+        let more = if faults.len() > 8 { format!("; and {} more", faults.len() - 8) } else { String::new() };
+        faults.truncate(8);
+        return Err(Error::file(path, format!("its weights do not fit: {}{more}", faults.join("; "))));
+    }
+    for state in &states {
+        session.write_state(&state.name, weights.tensors[&state.name].data())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::{CpuSession, Pool};
+    use std::sync::Arc;
+
+    fn header() -> Header {
+        Header {
+            format_version: FORMAT_VERSION,
+            recipe: Recipe::Notebook,
+            classes: vec!["Frozen".into(), "Rain".into()],
+            outputs: 3,
+            front_end: Recipe::Notebook.front_end(),
+            temperature: 1.25,
+            unknown_threshold: 0.4,
+            epoch: 3,
+        }
+    }
+
+    fn session(outputs: usize) -> Result<CpuSession> {
+        let mut states = States::new();
+        states.add("parameters", "lin.weight", Tensor::full([outputs, 4], 0.5))?;
+        states.add("parameters", "bn1.weight", Tensor::full([4], 1.0))?;
+        states.add("statistics", "bn1.running_mean", Tensor::full([4], 0.25))?;
+        let group = states.group("parameters");
+        states.add_like(group, "m")?;
+        CpuSession::new(Arc::new(states), Arc::new(Pool::new(1)))
+    }
+
+    #[test]
+    fn a_model_survives_its_file() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::Data(e.to_string()))?;
+        let path = folder.path().join("model.safetensors");
+        let model = Model { header: header(), weights: read_weights(&mut session(3)?, 12)? };
+        model.write(&path)?;
+        let read = Model::read(&path)?;
+        assert_eq!((&read.header, &read.weights.tensors), (&model.header, &model.weights.tensors));
+        assert_eq!(read.weights.counts["bn1.num_batches_tracked"], 12);
+        assert_eq!(read.weights.tensors.len(), 3, "no moments");
+        assert_eq!(read.header.names(), ["Frozen", "Rain", "output 2"]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() -> Result<()> {
+        let path = Path::new("w.safetensors");
+        let mut weights = read_weights(&mut session(3)?, 0)?;
+        let error = load_weights(&mut session(2)?, &weights, path, false).unwrap_err().to_string();
+        assert!(error.contains("`lin.weight` is [3, 4] there and [2, 4] here (--outputs 3"), "{error}");
+        load_weights(&mut session(2)?, &weights, path, true)?;
+        weights.tensors.remove("bn1.weight");
+        weights.tensors.insert("conv9.weight".into(), Tensor::full([1], 0.0));
+        let error = load_weights(&mut session(3)?, &weights, path, false).unwrap_err().to_string();
+        assert!(
+            error.contains("`bn1.weight` [4] is missing") && error.contains("`conv9.weight` has no place"),
+            "{error}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn senseless_headers_are_refused() {
+        let text = |header: &Header| serde_json::to_string(header).unwrap_or_default();
+        assert!(Model::check(&text(&header())).is_ok());
+        assert!(Model::check("{}").is_err());
+        let later = Header { format_version: FORMAT_VERSION + 1, ..header() };
+        assert!(Model::check(&text(&later)).unwrap_err().contains("newer"));
+        for wrong in [
+            Header { outputs: 1, ..header() },
+            Header { classes: vec![], ..header() },
+            Header { temperature: 0.0, ..header() },
+            Header { front_end: FrontEnd { hop: 0, ..header().front_end }, ..header() },
+        ] {
+            assert!(Model::check(&text(&wrong)).is_err());
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A recipe as graphs: sound in, logits out, and in training the loss and the step of the optimiser.
+
+use super::batch::MASKS;
+use super::config::Config;
+use super::recipe::{FrontEnd, Recipe};
+use crate::Result;
+use crate::audio::filterbank::{FilterBank, FilterBankSpec, Norm, Scale};
+use crate::audio::window::hann_periodic;
+use crate::graph::{Graph, States, Value};
+use crate::nn::{self, Adam, Classifier};
+use crate::ops::{BankRows, Fill, Framing, Per};
+use std::sync::Arc;
+
+/// Powers below this count as this.
+const FLOOR: f64 = 1e-10;
+
+/// What a graph is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// A training step.
+    Train {
+        /// Whether the random choices of augmentation are inputs.
+        augment: bool,
+    },
+    /// Logits, each item by itself.
+    Evaluate,
+    /// The image that the network would see, and nothing more.
+    Picture,
+}
+
+impl Mode {
+    /// The training mode of a configuration.
+    pub fn train(config: &Config) -> Self {
+        Self::Train { augment: config.augment }
+    }
+}
+
+/// A recipe's network over its states.
+pub struct Network {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// How sound becomes an image.
+    pub front_end: FrontEnd,
+    /// Number of outputs.
+    pub outputs: usize,
+    /// Share of the target probability that is spread over all songs.
+    pub label_smoothing: f64,
+    /// Parameters, running statistics, moments.
+    pub states: Arc<States>,
+    classifier: Classifier,
+}
+
+impl Network {
+    /// The network with freshly drawn parameters; with `train` also an optimiser and its states.
+    ///
+    /// # Errors
+    /// Where the front end's settings do not fit the recipe's network.
+    pub fn new(
+        recipe: Recipe,
+        front_end: &FrontEnd,
+        outputs: usize,
+        seed: u64,
+        train: bool,
+    ) -> Result<(Self, Option<Adam>)> {
+        let classifier = match recipe {
+            Recipe::Melody => Classifier::melody(outputs),
+            Recipe::Notebook => Classifier::notebook(outputs),
+        };
+        let mut states = States::new();
+        let parameters = classifier.add_states(&mut states, seed)?;
+        let adam = if train { Some(Adam::new(&mut states, parameters)?) } else { None };
+        let network = Self {
+            recipe,
+            front_end: front_end.clone(),
+            outputs,
+            label_smoothing: 0.0,
+            states: Arc::new(states),
+            classifier,
+        };
+        Ok((network, adam))
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        let parameters = self.states.groups().iter().position(|group| group.name == nn::PARAMETERS);
+        let own = self.states.iter().filter(|state| Some(state.group.0) == parameters);
+        own.map(|state| state.shape.elements()).sum()
+    }
+
+    /// The graph of a mode for `count` clips. Inputs: `samples` [N, channels, window]; in training `labels` `[N]` and what
+    /// [`Batch`](super::batch::Batch) lists for augmentation. Outputs: `logits` [N, outputs] and in training `loss`, or `features`.
+    ///
+    /// # Errors
+    /// Where the front end's settings make no sense, or a training graph is wanted without optimiser.
+    pub fn graph(&self, mode: Mode, count: usize, adam: Option<&Adam>) -> Result<Graph> {
+        let mut graph = Graph::new(self.states.clone());
+        let features = self.features(&mut graph, mode, count)?;
+        if mode == Mode::Picture {
+            graph.output("features", features)?;
+            return Ok(graph);
+        }
+        let Mode::Train { .. } = mode else {
+            let logits = self.classifier.logits(&mut graph, features, nn::Mode::Evaluate)?;
+            graph.output("logits", logits)?;
+            return Ok(graph);
+        };
+        let logits = self.classifier.logits(&mut graph, features, nn::Mode::Train)?;
+        let labels = graph.index_input("labels", [count])?;
+        let loss = graph.cross_entropy(logits, labels, self.label_smoothing)?.loss;
+        if let Some(adam) = adam {
+            adam.minimise(&mut graph, loss)?;
+        }
+        graph.output("logits", logits)?;
+        graph.output("loss", loss)?;
+        Ok(graph)
+    }
+
+    /// From samples to the standardised image [N, channels, bands, frames].
+    fn features(&self, graph: &mut Graph, mode: Mode, count: usize) -> Result<Value> {
+        let front_end = &self.front_end;
+        let augment = mode == Mode::Train { augment: true };
+        let mut x = graph.input("samples", [count, front_end.channels, front_end.window])?;
+        if augment && self.recipe == Recipe::Notebook {
+            let start = graph.index_input("start", [count])?;
+            x = graph.circular_crop(x, start, front_end.window)?;
+        }
+        x = self.decibels(graph, x)?;
+        let masks = |graph: &mut Graph, x: Value, fill: Fill| {
+            let frequency = graph.index_input("frequency_masks", [count, MASKS, 2])?;
+            let time = graph.index_input("time_masks", [count, MASKS, 2])?;
+            graph.mask(x, frequency, time, fill)
+        };
+        match self.recipe {
+            Recipe::Notebook => {
+                if augment {
+                    x = masks(graph, x, Fill::ItemMean)?;
+                }
+                // The notebook standardises a training batch as a whole; what a single clip is heard as must not depend
+                // on its company.
+                let per = if matches!(mode, Mode::Train { .. }) { Per::Batch } else { Per::Item };
+                graph.standardise(x, per, 0.0)
+            }
+            Recipe::Melody => {
+                if augment {
+                    let by = graph.input("warp", [count, 2])?;
+                    x = graph.warp(x, by)?;
+                }
+                x = graph.standardise(x, Per::Item, 1e-5)?;
+                // After standardisation, so that 0 is the mean.
+                if augment { masks(graph, x, Fill::Constant(0.0)) } else { Ok(x) }
+            }
+        }
+    }
+
+    /// From samples [N, channels, window] to decibels [N, channels, bands, frames].
+    ///
+    /// # Errors
+    /// Where the front end's settings make no sense.
+    pub fn decibels(&self, graph: &mut Graph, samples: Value) -> Result<Value> {
+        let front_end = &self.front_end;
+        let framing = Framing { n_fft: front_end.n_fft, hop: front_end.hop, centred: true };
+        let bands = graph.band_spectrum(samples, &hann_periodic(front_end.frame), framing, &self.bank()?)?;
+        graph.decibels(bands, FLOOR, front_end.top_db)
+    }
+
+    fn bank(&self) -> Result<BankRows> {
+        let front_end = &self.front_end;
+        let sample_rate = f64::from(front_end.sample_rate);
+        let scale = match self.recipe {
+            Recipe::Notebook => Scale::MelHtk,
+            Recipe::Melody => Scale::Logarithmic { per_octave: 24.0 },
+        };
+        let bank = FilterBank::new(&FilterBankSpec {
+            sample_rate,
+            n_fft: front_end.n_fft,
+            bands: front_end.bands,
+            f_min: if self.recipe == Recipe::Melody { 80.0 } else { 0.0 },
+            f_max: sample_rate / 2.0,
+            scale,
+            norm: Norm::None,
+        })?;
+        Ok(BankRows { bins: bank.bins, first: bank.first, offset: bank.offset, weights: bank.weights })
+    }
+}

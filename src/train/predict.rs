@@ -1,0 +1,100 @@
+//! What a model says of recordings.
+
+use super::engine::Engine;
+use super::metrics::{Metrics, Prediction, mean_probabilities, softmax};
+use super::model::{Model, load_weights};
+use crate::data::{Clip, Dataset};
+use crate::device::Device;
+use crate::{Error, Result};
+use std::path::Path;
+
+/// A model on a device.
+pub struct Predictor {
+    /// What the model is.
+    pub model: Model,
+    engine: Engine,
+}
+
+/// The part of a recording that one window shows, and what the model hears in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowPrediction {
+    /// Start in seconds.
+    pub start: f64,
+    /// End in seconds.
+    pub end: f64,
+    /// A probability for every output.
+    pub probabilities: Vec<f64>,
+}
+
+impl Predictor {
+    /// Puts a model on a device; `path` is where it came from, for messages.
+    ///
+    /// # Errors
+    /// Where its weights do not fit its recipe.
+    pub fn new(model: Model, path: &Path, device: &Device) -> Result<Self> {
+        let header = &model.header;
+        let mut engine = Engine::for_evaluation(device, header.recipe, &header.front_end, header.outputs)
+            .map_err(|e| Error::file(path, format!("describes no network that can be built: {e}")))?;
+        load_weights(&mut *engine.session, &model.weights, path, false)?;
+        Ok(Self { model, engine })
+    }
+
+    /// What is heard in each clip as a whole.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn predict(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<Vec<f64>>> {
+        let temperature = self.model.header.temperature;
+        let logits = self.engine.logits(clips, first_only)?;
+        Ok(logits.iter().map(|windows| mean_probabilities(windows, temperature)).collect())
+    }
+
+    /// What is heard in each window of a clip.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn windows(&mut self, clip: &Clip, first_only: bool) -> Result<Vec<WindowPrediction>> {
+        let front_end = self.model.header.front_end.clone();
+        let temperature = self.model.header.temperature;
+        let logits = self.engine.logits(&[clip], first_only)?.pop().unwrap_or_default();
+        let starts = super::batch::windows(clip.len(), front_end.window, first_only);
+        let seconds = |samples: usize| samples as f64 / f64::from(front_end.sample_rate);
+        let window = |(from, logits): (usize, Vec<f32>)| WindowPrediction {
+            start: seconds(from),
+            end: seconds(clip.len().min(from + front_end.window)),
+            probabilities: softmax(&logits, temperature),
+        };
+        Ok(starts.into_iter().zip(logits).map(window).collect())
+    }
+
+    /// Holds the model against labelled recordings. Recordings of songs that it does not know are an error.
+    ///
+    /// # Errors
+    /// Where a song of the data is none of the model's, or the device fails.
+    pub fn evaluate(&mut self, data: &Dataset, path: &Path, first_only: bool) -> Result<(Metrics, Vec<Prediction>)> {
+        let classes = self.model.header.classes.clone();
+        let unknown: Vec<&str> =
+            data.classes.iter().filter(|class| !classes.contains(class)).map(String::as_str).collect();
+        if !unknown.is_empty() {
+            let detail = format!(
+                "holds songs that the model does not know: {}; it knows {}",
+                unknown.join(", "),
+                classes.join(", ")
+            );
+            return Err(Error::file(path, detail));
+        }
+        let clips: Vec<&Clip> = data.clips.iter().collect();
+        let probabilities = self.predict(&clips, first_only)?;
+        let predictions: Vec<Prediction> = clips
+            .iter()
+            .zip(probabilities)
+            .map(|(clip, probabilities)| Prediction {
+                id: clip.id.clone(),
+                truth: classes.iter().position(|class| *class == data.classes[clip.label]),
+                probabilities,
+            })
+            .collect();
+        let metrics = Metrics::new(&predictions, &self.model.header.names());
+        Ok((metrics, predictions))
+    }
+}

@@ -1,0 +1,141 @@
+//! The two recipes and what they differ in.
+
+use crate::nn::{Anneal, OneCycle, Schedule};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How sound becomes an image, which network looks at it, and how that is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recipe {
+    /// Recognises a tune in any key, tempo and voice: a spectrum with 24 bands an octave, a convolutional network that
+    /// takes the maximum over pitch.
+    #[default]
+    Melody,
+    /// The reference notebook, number for number.
+    Notebook,
+}
+
+/// A recipe's defaults for what the user can set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Defaults {
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub learning_rate: f64,
+    pub weight_decay: f64,
+    pub label_smoothing: f64,
+}
+
+/// The settings of the front end, which a model file carries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontEnd {
+    /// Samples a second after resampling.
+    pub sample_rate: u32,
+    /// Channels that the network sees.
+    pub channels: usize,
+    /// Samples that it sees at once.
+    pub window: usize,
+    /// Length of the Fourier transform.
+    pub n_fft: usize,
+    /// Length of the Hann window, centred in the transform.
+    pub frame: usize,
+    /// Samples from one frame to the next.
+    pub hop: usize,
+    /// Number of bands.
+    pub bands: usize,
+    /// How many decibels below the maximum everything else is silence.
+    pub top_db: f64,
+}
+
+impl FrontEnd {
+    /// Frames of a window: centred, so one more than hops.
+    pub fn frames(&self) -> usize {
+        self.window / self.hop + 1
+    }
+}
+
+impl Recipe {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Melody, Self::Notebook];
+
+    /// The name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Melody => "melody",
+            Self::Notebook => "notebook",
+        }
+    }
+
+    /// Whether of a clip longer than the window only the first window counts, unless asked otherwise.
+    pub fn first_window_only(self) -> bool {
+        self == Self::Notebook
+    }
+
+    /// The defaults.
+    pub fn defaults(self) -> Defaults {
+        match self {
+            Self::Melody => {
+                Defaults { epochs: 30, batch_size: 16, learning_rate: 4e-3, weight_decay: 0.01, label_smoothing: 0.1 }
+            }
+            Self::Notebook => {
+                Defaults { epochs: 200, batch_size: 4, learning_rate: 1e-3, weight_decay: 0.0, label_smoothing: 0.0 }
+            }
+        }
+    }
+
+    /// Learning rate and beta1 over a run of this many steps: one cycle, as PyTorch's `OneCycleLR` with its defaults;
+    /// in straight lines for `notebook`, along cosines for `melody`.
+    pub fn schedule(self, max: f64, steps: usize) -> Schedule {
+        let anneal = match self {
+            Self::Melody => Anneal::Cosine,
+            Self::Notebook => Anneal::Linear,
+        };
+        Schedule::OneCycle(OneCycle::new(max, steps, anneal))
+    }
+
+    /// The front end's settings.
+    pub fn front_end(self) -> FrontEnd {
+        match self {
+            Self::Melody => FrontEnd {
+                sample_rate: 8_000,
+                channels: 1,
+                window: 64_000,
+                n_fft: 2048,
+                frame: 1024,
+                hop: 256,
+                bands: 120,
+                top_db: 70.0,
+            },
+            Self::Notebook => FrontEnd {
+                sample_rate: 11_000,
+                channels: 2,
+                window: 44_000,
+                n_fft: 1024,
+                frame: 1024,
+                hop: 512,
+                bands: 64,
+                top_db: 80.0,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_notebooks_image_is_64_by_86() {
+        let front_end = Recipe::Notebook.front_end();
+        assert_eq!((front_end.bands, front_end.frames()), (64, 86));
+        assert_eq!(Recipe::Melody.front_end().frames(), 251);
+    }
+}

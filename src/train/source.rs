@@ -1,0 +1,103 @@
+//! Which recordings a run uses, and which of them validate.
+
+use super::config::Config;
+use super::recipe::FrontEnd;
+use crate::data::cache::{self, Cache};
+use crate::data::split::{self, Split, SplitBy};
+use crate::data::{Dataset, LoadOptions, synth};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// The data set of a configuration: what it names, or the built-in one, made when first needed.
+///
+/// # Errors
+/// Where it cannot be read or made.
+pub fn dataset(config: &Config, say: &dyn Fn(&str)) -> Result<Dataset> {
+    let front_end = config.recipe.front_end();
+    let path = match &config.data {
+        Some(path) => path.clone(),
+        None => synthetic(config.seed, say)?,
+    };
+    load(&path, &front_end, config.recipe.first_window_only(), say)
+}
+
+/// Loads recordings at a front end's sample rate. With `first_only` no more than the first window of each is kept.
+///
+/// # Errors
+/// Where nothing can be read.
+pub fn load(path: &Path, front_end: &FrontEnd, first_only: bool, say: &dyn Fn(&str)) -> Result<Dataset> {
+    let cache = Cache::open_default();
+    let options = LoadOptions {
+        sample_rate: front_end.sample_rate,
+        most_samples: first_only.then_some(front_end.window),
+        cache: cache.as_ref(),
+        progress: true,
+        ..LoadOptions::default()
+    };
+    let data = Dataset::load(path, &options)?;
+    data.left_out.iter().for_each(|left_out| say(&format!("left out: {left_out}")));
+    data.warnings.iter().take(5).for_each(|warning| say(&format!("warning: {warning}")));
+    if data.warnings.len() > 5 {
+        say(&format!("and {} more warnings; the report lists them", data.warnings.len() - 5));
+    }
+    Ok(data)
+}
+
+/// The folder of the built-in data set of this seed, made where it is not there yet.
+///
+/// # Errors
+/// Where there is no folder to make it in, or it cannot be written.
+pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
+    let parent = cache::default_folder().unwrap_or_else(|| std::env::temp_dir().join("humdinger"));
+    let folder = parent.join("synthetic").join(format!("{}-seed-{seed}", env!("CARGO_PKG_VERSION")));
+    let ready = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if ready(&folder) {
+        return Ok(folder);
+    }
+    say(&format!("making the built-in recordings in {}", folder.display()));
+    match synth::write(&folder, &synth::Options { seed, ..synth::Options::default() }) {
+        // Another run may have been faster.
+        Err(_) if ready(&folder) => Ok(folder),
+        Err(error) => Err(error),
+        Ok(_) => Ok(folder),
+    }
+}
+
+/// How a data set is split when the configuration does not say.
+fn split_by(config: &Config, data: &Dataset) -> Result<SplitBy> {
+    config.split.as_ref().map_or_else(|| Ok(SplitBy::default_for(data)), |text| text.parse())
+}
+
+/// The configuration's split, or its folds.
+///
+/// # Errors
+/// Where the data cannot be split so, or hold fewer than two songs.
+pub fn splits(config: &Config, data: &Dataset) -> Result<Vec<Split>> {
+    let by = split_by(config, data)?;
+    match config.folds {
+        Some(count) => split::folds(data, &by, count, config.seed),
+        None => Ok(vec![split::split(data, &by, config.val_fraction, config.seed)?]),
+    }
+}
+
+/// The number of outputs of the network.
+///
+/// # Errors
+/// Where `--outputs` is below the number of songs.
+pub fn outputs(config: &Config, data: &Dataset) -> Result<usize> {
+    let songs = data.classes.len();
+    match config.outputs {
+        Some(outputs) if outputs < songs => {
+            Err(Error::usage("--outputs", format!("{outputs} is too few for the {songs} songs of the data")))
+        }
+        outputs => Ok(outputs.unwrap_or(songs)),
+    }
+}
+
+/// Number of people among clips, 0 where not all are known.
+pub fn people(data: &Dataset, clips: &[usize]) -> usize {
+    let mut names: Vec<Option<&str>> = clips.iter().map(|&i| data.clips[i].person.as_deref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.first().is_some_and(Option::is_some) { names.len() } else { 0 }
+}

@@ -1,0 +1,52 @@
+//! "Did you mean ...?"
+
+/// The number of letters to insert, delete or replace to get from `a` to `b` (Levenshtein's distance).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The known word that `given` is most likely a misspelling of; `-` and `_`, and capitals, make no difference. `None`
+/// where nothing is near: half of the letters or more would have to change.
+pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = |word: &str| word.to_lowercase().replace('-', "_");
+    let given = plain(given);
+    let scored = known.iter().map(|&word| {
+        let word_plain = plain(word);
+        // A word cut short or continued is nearer than its length says: `lr` is no beginning, `epoch` is.
+        let part = given.len() >= 3 && (word_plain.starts_with(&given) || given.starts_with(&word_plain));
+        (if part { 1 } else { distance(&given, &word_plain) }, word)
+    });
+    let (steps, word) = scored.min_by_key(|&(steps, _)| steps)?;
+    (steps * 2 < given.chars().count().max(3)).then_some(word)
+}
+
+/// ` (did you mean `word`?)`, or nothing where nothing is near.
+pub fn did_you_mean(given: &str, known: &[&str]) -> String {
+    nearest(given, known).map_or(String::new(), |word| format!(" (did you mean `{word}`?)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspellings_are_recognised() {
+        let known = ["epochs", "batch_size", "learning_rate", "val_fraction"];
+        assert_eq!(nearest("epoch", &known), Some("epochs"));
+        assert_eq!(nearest("batch-size", &known), Some("batch_size"));
+        assert_eq!(nearest("learnig_rate", &known), Some("learning_rate"));
+        assert_eq!(nearest("colour", &known), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

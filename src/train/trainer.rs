@@ -1,0 +1,415 @@
+//! The training loop of one run folder.
+
+use super::batch::{Batch, Draw};
+use super::checkpoint::{Checkpoint, Progress, fingerprint};
+use super::config::Config;
+use super::engine::Engine;
+use super::metrics::{Metrics, Prediction, WindowLogits, fit_temperature, mean_probabilities, unknown_threshold};
+use super::model::{FORMAT_VERSION, Header, Model, load_weights, model_states, read_weights};
+use super::network::Mode;
+use super::report::{Report, worst};
+use super::tables::{EpochRow, StepRow, Steps, read_steps, write_epochs, write_predictions};
+use super::weights::{Weights, write_whole};
+use super::{source, tables};
+use crate::data::split::Split;
+use crate::data::{Clip, Dataset, draws};
+use crate::device::Device;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// The names of the files in a run folder.
+pub mod files {
+    #![allow(missing_docs)]
+    pub const CONFIG: &str = "config.toml";
+    pub const STEPS: &str = "steps.csv";
+    pub const EPOCHS: &str = "epochs.csv";
+    pub const MODEL: &str = "model.safetensors";
+    pub const CHECKPOINT: &str = "checkpoint.safetensors";
+    pub const PREDICTIONS: &str = "predictions.csv";
+    pub const REPORT: &str = "report.html";
+}
+
+/// Seconds after which a checkpoint is written in the middle of an epoch.
+const CHECKPOINT_SECONDS: f64 = 30.0;
+
+/// What a run is given.
+pub struct Job<'a> {
+    /// What to do.
+    pub config: &'a Config,
+    /// The recordings.
+    pub data: &'a Dataset,
+    /// Which of them train and which validate.
+    pub split: &'a Split,
+    /// Where to compute.
+    pub device: &'a Device,
+    /// The run folder.
+    pub out: &'a Path,
+    /// Whether to begin anew or go on from the folder's checkpoint.
+    pub start: Start,
+    /// Set from outside to stop after the step in progress.
+    pub stop: &'a AtomicBool,
+}
+
+/// How a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// In a new or empty folder.
+    New,
+    /// From the folder's checkpoint; an error where the run is finished.
+    Resume,
+    /// From the folder's checkpoint, where there is one; a finished run is only evaluated again.
+    Complete,
+}
+
+/// What whoever watches a run is told.
+pub trait Watch {
+    /// Something worth a line.
+    fn note(&mut self, text: &str);
+    /// A step was made: how many of how many clips of this epoch are done, and the loss.
+    fn step(&mut self, epoch: usize, done: usize, of: usize, loss: f32);
+    /// An epoch is complete.
+    fn epoch(&mut self, row: &EpochRow, of: usize);
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Whether all epochs are done.
+    pub finished: bool,
+    /// Steps made.
+    pub steps: u64,
+    /// Of the validation clips, under the kept model.
+    pub metrics: Option<Metrics>,
+    /// The validation clips' predictions.
+    pub predictions: Vec<Prediction>,
+    /// Epochs.
+    pub rows: Vec<EpochRow>,
+}
+
+struct Trainer<'a> {
+    job: &'a Job<'a>,
+    engine: Engine,
+    outputs: usize,
+    names: Vec<String>,
+    fingerprint: String,
+    progress: Progress,
+    steps: Steps,
+    saved: Instant,
+}
+
+/// Trains (or goes on training) and leaves a complete run folder.
+///
+/// # Errors
+/// Where the folder or its files cannot be written, the checkpoint is of another run or finished, the initial weights do
+/// not fit, the loss stops being finite, or the device fails.
+pub fn train(job: &Job, watch: &mut dyn Watch) -> Result<Outcome> {
+    let mut trainer = Trainer::new(job, watch)?;
+    while trainer.progress.epoch < job.config.epochs {
+        if !trainer.epoch(watch)? {
+            return trainer.finish(false);
+        }
+    }
+    trainer.finish(true)
+}
+
+impl<'a> Trainer<'a> {
+    fn new(job: &'a Job<'a>, watch: &mut dyn Watch) -> Result<Self> {
+        let Job { config, data, split, .. } = *job;
+        let outputs = source::outputs(config, data)?;
+        let names = header(config, data, outputs).names();
+        let per_epoch = split.train.len().div_ceil(config.batch_size);
+        let mut engine = Engine::for_training(job.device, config, outputs, per_epoch * config.epochs)?;
+        let side = |clips: &'a [usize]| clips.iter().map(|&i| &data.clips[i]);
+        let identity = |clip: &'a Clip| (clip.id.as_str(), clip.label, clip.len());
+        let fingerprint = fingerprint(side(&split.train).chain(side(&split.validation)).map(identity));
+        let path = |name: &str| job.out.join(name);
+        let at = path(files::CHECKPOINT);
+        // A run that was killed before its first checkpoint has done nothing yet.
+        let resume = job.start != Start::New && at.exists();
+        let (progress, steps) = if resume {
+            let checkpoint = Checkpoint::read(&at)?;
+            checkpoint.check(config, &fingerprint, &at)?;
+            if checkpoint.progress.finished && job.start == Start::Resume {
+                return Err(Error::file(job.out, "this run is finished; there is nothing to resume"));
+            }
+            checkpoint.restore(&mut *engine.session, &at)?;
+            engine.set_steps(checkpoint.progress.step);
+            let steps = Steps::resume(&path(files::STEPS), checkpoint.progress.step)?;
+            (checkpoint.progress, steps)
+        } else {
+            if let Some(init) = &config.init {
+                initialise(&mut engine, init, &names, watch)?;
+            }
+            create_folder(job.out, job.start == Start::New)?;
+            write_whole(&path(files::CONFIG), config.to_toml()?.as_bytes())?;
+            (Progress::default(), Steps::create(&path(files::STEPS))?)
+        };
+        let saved = Instant::now();
+        let mut trainer = Self { job, engine, outputs, names, fingerprint, progress, steps, saved };
+        if !resume {
+            // So that a run that is killed during its first epoch can be resumed too.
+            trainer.checkpoint()?;
+        }
+        Ok(trainer)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.job.out.join(name)
+    }
+
+    /// Writes the checkpoint.
+    fn checkpoint(&mut self) -> Result<()> {
+        let Job { config, .. } = *self.job;
+        let checkpoint = Checkpoint::take(&mut *self.engine.session, config, &self.fingerprint, &self.progress)?;
+        // A gradient can overflow although the loss was finite.
+        let broken =
+            |(name, t): (&String, &crate::Tensor)| t.data().iter().any(|x| !x.is_finite()).then(|| name.clone());
+        if let Some(name) = checkpoint.weights.tensors.iter().find_map(broken) {
+            return Err(self.not_finite(&format!("`{name}` is no longer finite after")));
+        }
+        checkpoint.write(&self.path(files::CHECKPOINT))?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    fn not_finite(&self, what: &str) -> Error {
+        let kept = self.path(files::CHECKPOINT);
+        let at = Checkpoint::read(&kept).map_or(String::new(), |kept| format!(" of step {}", kept.progress.step));
+        Error::NonFinite(format!(
+            "{what} step {} (epoch {}); training stopped. The checkpoint{at} is kept in {}; a lower --learning-rate may help",
+            self.progress.step,
+            // Between two epochs it was the one before.
+            self.progress.epoch + usize::from(self.progress.position > 0),
+            kept.display()
+        ))
+    }
+
+    /// Trains for the rest of an epoch and validates. False where the run was asked to stop before the end.
+    fn epoch(&mut self, watch: &mut dyn Watch) -> Result<bool> {
+        let Job { config, data, split, stop, .. } = *self.job;
+        let epoch = self.progress.epoch;
+        let count = split.train.len();
+        let order: Vec<usize> = match config.shuffle {
+            true => draws::order(config.seed, epoch as u64, count).into_iter().map(|i| split.train[i]).collect(),
+            false => split.train.clone(),
+        };
+        let mode = Mode::train(config);
+        let front_end = config.recipe.front_end();
+        let started = Instant::now();
+        let before = self.progress.seconds;
+        let mut rate = None;
+        while self.progress.position < count {
+            if stop.load(Ordering::SeqCst) {
+                self.progress.seconds = before + started.elapsed().as_secs_f64();
+                return Ok(false);
+            }
+            let end = count.min(self.progress.position + config.batch_size);
+            let mut batch = Batch::default();
+            for &item in &order[self.progress.position..end] {
+                let clip = &data.clips[item];
+                match config.augment {
+                    true => {
+                        let draw = Draw { seed: config.seed, epoch: epoch as u64, item: item as u64 };
+                        batch.push_augmented(config.recipe, &front_end, clip, draw);
+                    }
+                    false => batch.push_plain(clip, 0, &front_end),
+                }
+            }
+            let result = self.engine.train(mode, &batch)?;
+            self.progress.step += 1;
+            self.progress.position = end;
+            self.progress.loss_sum += f64::from(result.loss) * batch.count as f64;
+            self.progress.right += result.right;
+            rate = Some(result.learning_rate);
+            let row = StepRow {
+                step: self.progress.step,
+                epoch: epoch + 1,
+                loss: result.loss,
+                learning_rate: result.learning_rate,
+            };
+            self.steps.add(&row)?;
+            if !result.loss.is_finite() {
+                return Err(self.not_finite("the loss is not finite at"));
+            }
+            watch.step(epoch + 1, end, count, result.loss);
+            if self.saved.elapsed().as_secs_f64() > CHECKPOINT_SECONDS && end < count {
+                self.progress.seconds = before + started.elapsed().as_secs_f64();
+                self.checkpoint()?;
+            }
+        }
+        let trained = before + started.elapsed().as_secs_f64();
+        let learning_rate = match rate {
+            Some(rate) => rate,
+            // Resumed behind the epoch's last step.
+            None => read_steps(&self.path(files::STEPS))?.last().map_or(0.0, |row| row.learning_rate),
+        };
+        let logits = self.logits()?;
+        if logits.iter().flat_map(|(windows, _)| windows.iter().flatten()).any(|x| !x.is_finite()) {
+            return Err(self.not_finite("the validation clips' scores are not finite after"));
+        }
+        let metrics = self.metrics(&self.predictions(&logits, 1.0));
+        let row = EpochRow {
+            epoch: epoch + 1,
+            train_loss: self.progress.loss_sum / count as f64,
+            train_accuracy: self.progress.right as f64 / count as f64,
+            val_loss: metrics.as_ref().map(|m| m.loss),
+            val_accuracy: metrics.as_ref().map(|m| m.accuracy),
+            learning_rate,
+            seconds: before + started.elapsed().as_secs_f64(),
+            clips_per_second: count as f64 / trained.max(1e-9),
+        };
+        let best = match (row.val_loss, self.progress.best_loss) {
+            (Some(loss), Some(best)) => loss < best,
+            _ => true,
+        };
+        if best {
+            self.progress.best_loss = row.val_loss;
+            self.progress.best_epoch = Some(epoch + 1);
+            self.write_model(epoch + 1, &logits)?;
+        }
+        watch.epoch(&row, config.epochs);
+        let progress = &mut self.progress;
+        progress.rows.push(row);
+        progress.epoch += 1;
+        (progress.position, progress.right, progress.loss_sum, progress.seconds) = (0, 0, 0.0, 0.0);
+        write_epochs(&self.path(files::EPOCHS), &self.progress.rows)?;
+        self.checkpoint()?;
+        Ok(true)
+    }
+
+    fn logits(&mut self) -> Result<Vec<WindowLogits>> {
+        let Job { config, data, split, .. } = *self.job;
+        let clips: Vec<&Clip> = split.validation.iter().map(|&i| &data.clips[i]).collect();
+        let logits = self.engine.logits(&clips, config.recipe.first_window_only())?;
+        Ok(logits.into_iter().zip(clips).map(|(windows, clip)| (windows, clip.label)).collect())
+    }
+
+    fn predictions(&self, logits: &[WindowLogits], temperature: f64) -> Vec<Prediction> {
+        let id = |i: usize| self.job.data.clips[self.job.split.validation[i]].id.clone();
+        let predict = |(i, (windows, truth)): (usize, &WindowLogits)| Prediction {
+            id: id(i),
+            truth: Some(*truth),
+            probabilities: mean_probabilities(windows, temperature),
+        };
+        logits.iter().enumerate().map(predict).collect()
+    }
+
+    /// Of the validation clips, where there are any.
+    fn metrics(&self, predictions: &[Prediction]) -> Option<Metrics> {
+        (!predictions.is_empty()).then(|| Metrics::new(predictions, &self.names))
+    }
+
+    /// Writes the session's weights as the run's model, with a temperature and a threshold fitted to the validation clips.
+    fn write_model(&mut self, epoch: usize, logits: &[WindowLogits]) -> Result<()> {
+        let temperature = fit_temperature(logits);
+        let unknown_threshold = unknown_threshold(&self.predictions(logits, temperature));
+        let weights = read_weights(&mut *self.engine.session, self.progress.step)?;
+        let header =
+            Header { temperature, unknown_threshold, epoch, ..header(self.job.config, self.job.data, self.outputs) };
+        Model { header, weights }.write(&self.path(files::MODEL))
+    }
+
+    /// Writes predictions and report by the best model so far; where training is not complete, a checkpoint first.
+    fn finish(mut self, finished: bool) -> Result<Outcome> {
+        let Job { config, data, split, out, .. } = *self.job;
+        if !finished {
+            self.checkpoint()?;
+            if self.progress.best_epoch.is_none() {
+                let logits = self.logits()?;
+                self.write_model(0, &logits)?;
+            }
+        }
+        let path = self.path(files::MODEL);
+        let model = Model::read(&path)?;
+        load_weights(&mut *self.engine.session, &model.weights, &path, false)?;
+        let logits = self.logits()?;
+        let predictions = self.predictions(&logits, model.header.temperature);
+        let metrics = self.metrics(&predictions);
+        if metrics.is_some() {
+            write_predictions(&self.path(files::PREDICTIONS), &predictions, &self.names)?;
+        }
+        let mut pictures = Vec::new();
+        for i in worst(&predictions) {
+            pictures.push((i, self.engine.picture(&data.clips[split.validation[i]])?));
+        }
+        let steps = tables::read_steps(&self.path(files::STEPS))?;
+        let status = match finished {
+            true => "finished".to_string(),
+            false => format!("interrupted after step {}", self.progress.step),
+        };
+        let counted = |clips: &[usize]| (clips.len(), source::people(data, clips));
+        let report = Report {
+            config,
+            status: &status,
+            device: &self.job.device.to_string(),
+            train: counted(&split.train),
+            validation: counted(&split.validation),
+            parameters: self.engine.network().parameters(),
+            model_epoch: model.header.epoch,
+            names: &self.names,
+            epochs: &self.progress.rows,
+            steps: &steps,
+            metrics: metrics.as_ref(),
+            predictions: &predictions,
+            confidence: Some((model.header.temperature, model.header.unknown_threshold)),
+            pictures: &pictures,
+            left_out: &data.left_out,
+            warnings: &data.warnings,
+        };
+        report.write(&out.join(files::REPORT))?;
+        if finished {
+            self.progress.finished = true;
+            // The session holds the best weights by now, and the last ones are what the checkpoint has.
+            let at = self.path(files::CHECKPOINT);
+            let mut checkpoint = Checkpoint::read(&at)?;
+            checkpoint.progress.finished = true;
+            checkpoint.write(&at)?;
+        }
+        Ok(Outcome { finished, steps: self.progress.step, metrics, predictions, rows: self.progress.rows })
+    }
+}
+
+fn header(config: &Config, data: &Dataset, outputs: usize) -> Header {
+    Header {
+        format_version: FORMAT_VERSION,
+        recipe: config.recipe,
+        classes: data.classes.clone(),
+        outputs,
+        front_end: config.recipe.front_end(),
+        temperature: 1.0,
+        unknown_threshold: 0.0,
+        epoch: 0,
+    }
+}
+
+/// Loads the weights that a run begins with. A model of other songs gives all but its last layer.
+fn initialise(engine: &mut Engine, path: &Path, names: &[String], watch: &mut dyn Watch) -> Result<()> {
+    let weights = Weights::read(path)?;
+    // Weights without a description of ours, such as PyTorch's, have to fit as they are.
+    let others = match Model::describe(&weights, path)? {
+        Some(header) => header.names() != names,
+        None => false,
+    };
+    load_weights(&mut *engine.session, &weights, path, others)?;
+    if others {
+        let skipped: Vec<String> = model_states(engine.session.states())
+            .iter()
+            .filter(|state| state.name.starts_with("lin."))
+            .map(|state| format!("`{}`", state.name))
+            .collect();
+        watch.note(&format!("{} knows other songs: {} begin anew", path.display(), skipped.join(" and ")));
+    }
+    Ok(())
+}
+
+/// Makes a run folder, or takes one that is there; a `new` one must be empty.
+fn create_folder(path: &Path, new: bool) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|e| Error::file(path, format!("cannot be made: {e}")))?;
+    let mut entries = std::fs::read_dir(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    if new && entries.next().is_some() {
+        return Err(Error::file(path, "is not empty; name another --out, or go on with --resume"));
+    }
+    Ok(())
+}

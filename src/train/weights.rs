@@ -1,0 +1,163 @@
+//! Tensors by name in a safetensors file, and files written so that a reader never sees half of one.
+
+use crate::{Error, Result, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+
+/// Tensors and text by name, as a safetensors file holds them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weights {
+    /// Real tensors.
+    pub tensors: BTreeMap<String, Tensor<f32>>,
+    /// Whole numbers, such as PyTorch's `num_batches_tracked`.
+    pub counts: BTreeMap<String, i64>,
+    /// The header's text.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Weights {
+    /// Reads a file. Real tensors of other precisions become f32.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is not a whole safetensors file, or holds a tensor of a type that weights do not have.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::file(path, "no such file"),
+            _ => Error::file(path, format!("cannot be read: {e}")),
+        })?;
+        Self::parse(&bytes).map_err(|detail| Error::file(path, detail))
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        use safetensors::SafeTensorError as E;
+        let wrong = |e: E| match e {
+            E::MetadataIncompleteBuffer => {
+                "is cut short or damaged: its header does not describe its length; copy or train it again".to_string()
+            }
+            E::InvalidHeaderLength | E::HeaderTooSmall | E::HeaderTooLarge | E::InvalidHeader(_) => {
+                "is not a safetensors file, or is cut short; a PyTorch `.pt` file has to be saved with \
+                 safetensors.torch.save_file first"
+                    .to_string()
+            }
+            e => format!("is not a usable safetensors file: {e}"),
+        };
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
+        let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
+        let mut weights = Self::default();
+        weights.metadata.extend(header.metadata().clone().unwrap_or_default());
+        for (name, view) in file.tensors() {
+            if view.dtype() == Dtype::I64 && view.shape().iter().product::<usize>() == 1 {
+                let bytes = view.data().try_into().map_err(|_| format!("`{name}` is damaged"))?;
+                weights.counts.insert(name, i64::from_le_bytes(bytes));
+                continue;
+            }
+            if view.shape().len() > crate::tensor::MAX_RANK {
+                return Err(format!("`{name}` has {} axes", view.shape().len()));
+            }
+            let values = reals(&view).ok_or_else(|| {
+                format!("`{name}` holds {:?} values; weights are F32, F64, F16 or BF16", view.dtype())
+            })?;
+            let tensor = Tensor::new(view.shape(), values).map_err(|e| e.to_string())?;
+            weights.tensors.insert(name, tensor);
+        }
+        Ok(weights)
+    }
+
+    /// Writes a file, in one piece or not at all.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let counts: Vec<(&String, [u8; 8])> = self.counts.iter().map(|(name, n)| (name, n.to_le_bytes())).collect();
+        let mut views = Vec::new();
+        for (name, tensor) in &self.tensors {
+            let data = bytemuck::cast_slice(tensor.data());
+            views.push((name, TensorView::new(Dtype::F32, tensor.shape().dims().to_vec(), data)));
+        }
+        for (name, bytes) in &counts {
+            views.push((name, TensorView::new(Dtype::I64, Vec::new(), bytes)));
+        }
+        let failed = |e: safetensors::SafeTensorError| Error::file(path, format!("cannot be written: {e}"));
+        let views: Vec<(&String, TensorView)> =
+            views.into_iter().map(|(name, view)| Ok((name, view.map_err(failed)?))).collect::<Result<_>>()?;
+        let metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
+        let bytes = serialize(views, Some(metadata)).map_err(failed)?;
+        write_whole(path, &bytes)
+    }
+}
+
+fn reals(view: &TensorView) -> Option<Vec<f32>> {
+    let data = view.data();
+    Some(match view.dtype() {
+        Dtype::F32 => data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Dtype::F64 => data.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+        Dtype::BF16 => data.as_chunks::<2>().0.iter().map(|&[a, b]| f32::from_le_bytes([0, 0, a, b])).collect(),
+        Dtype::F16 => data.as_chunks::<2>().0.iter().map(|b| from_half(u16::from_le_bytes(*b))).collect(),
+        _ => return None,
+    })
+}
+
+/// IEEE 754 half precision to single.
+fn from_half(bits: u16) -> f32 {
+    let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
+    sign * match exponent {
+        0 => fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
+    }
+}
+
+/// Writes a file beside its final name and renames it, so that whatever happens there is the old file or the new one.
+///
+/// # Errors
+/// Where the folder cannot be written to, or the disk is full.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        // Without this a power cut can leave the new name with the old, or no, contents.
+        file.as_file().sync_all()?;
+        // A temporary file is private to its owner; what is left in a run folder need not be.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        }
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|e| Error::file(path, format!("cannot be written: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_comes_back_and_damage_is_told() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::Data(e.to_string()))?;
+        let path = folder.path().join("w.safetensors");
+        let mut weights = Weights::default();
+        weights.tensors.insert("lin.weight".into(), Tensor::new([2, 3], vec![1.5, -2.0, 0.0, 4.0, 5.0, 1e-30])?);
+        weights.counts.insert("bn1.num_batches_tracked".into(), 77);
+        weights.metadata.insert("format".into(), "pt".into());
+        weights.write(&path)?;
+        assert_eq!(Weights::read(&path)?, weights);
+        let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
+        for end in 0..bytes.len() {
+            assert!(Weights::parse(&bytes[..end]).is_err(), "cut to {end} bytes");
+        }
+        assert!(Weights::read(&folder.path().join("none")).unwrap_err().to_string().contains("no such file"));
+        Ok(())
+    }
+
+    #[test]
+    fn half_precision() {
+        assert_eq!([0x3c00, 0xc000, 0x3555, 0x0001].map(from_half), [1.0, -2.0, 0.333_251_95, 5.960_464_5e-8]);
+    }
+}
