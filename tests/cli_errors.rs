@@ -1,0 +1,226 @@
+//! Bad input: exit code 2 for wrong usage and 1 otherwise, one clear message, nothing overwritten.
+
+#[path = "common/program.rs"]
+mod program;
+
+use program::{fail, humdinger, run, scratch, small_data, succeed, text};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+fn contains(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+/// A finished run of one epoch.
+fn finished() -> &'static Path {
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let out = scratch().join("finished");
+        let data = text(small_data());
+        let train = ["train", "--recipe", "notebook", "--device", "cpu", "--epochs", "1", "--data", data];
+        succeed(&[&train[..], &["--out", text(&out)]].concat());
+        out
+    })
+}
+
+fn model() -> PathBuf {
+    finished().join("model.safetensors")
+}
+
+#[test]
+fn wrong_options_are_usage_errors_that_suggest_the_right_one() {
+    contains(&fail(2, &["train", "--epoch", "3"]), &["--epoch", "--epochs"]);
+    contains(&fail(2, &["trian"]), &["train"]);
+    contains(&fail(2, &["train", "--recipe", "melodie"]), &["melody"]);
+    contains(&fail(2, &["train", "--device", "tpu"]), &["--device", "tpu", "cpu"]);
+    contains(&fail(2, &["predict", "--model", "m.safetensors"]), &["PATH"]);
+    contains(&fail(2, &["evaluate", "--data", "d"]), &["--model"]);
+    contains(&fail(2, &["inspect"]), &["MODEL"]);
+    contains(&fail(2, &["synth", "--out", "s", "--singers", "0"]), &["--singers", "0"]);
+    contains(&fail(2, &["train", "--resume", "r", "--out", "o"]), &["--resume", "--out"]);
+}
+
+#[test]
+fn absurd_values_are_refused_by_name() {
+    for (option, value) in [
+        ("--epochs", "0"),
+        ("--epochs", "-1"),
+        ("--epochs", "99999999999"),
+        ("--batch-size", "0"),
+        ("--batch-size", "100000"),
+        ("--learning-rate", "0"),
+        ("--learning-rate", "-1"),
+        ("--learning-rate", "nan"),
+        ("--learning-rate", "inf"),
+        ("--val-fraction", "1"),
+        ("--val-fraction", "-0.1"),
+        ("--folds", "1"),
+        ("--split", "persons"),
+        ("--split", "column:"),
+        ("--outputs", "1"),
+        ("--seed", "18446744073709551615"),
+    ] {
+        // One argument, so that a value that begins with a dash is a value.
+        let message = fail(2, &["train", &format!("{option}={value}"), "--data", text(small_data())]);
+        contains(&message, &[option]);
+    }
+    let out = scratch().join("never");
+    let message = fail(2, &["train", "--outputs", "2", "--data", text(small_data()), "--out", text(&out)]);
+    contains(&message, &["--outputs", "3 songs"]);
+    assert!(!out.exists());
+    contains(&fail(2, &["predict", "--model", text(&model()), "x.wav", "--top", "0"]), &["--top"]);
+    contains(
+        &fail(2, &["predict", "--model", text(&model()), "x.wav", "--min-confidence", "2"]),
+        &["--min-confidence"],
+    );
+    contains(&fail(2, &["train", "--folds", "6", "--data", text(small_data())]), &["--folds", "4 persons"]);
+}
+
+#[test]
+fn configuration_files_are_checked() {
+    let file = scratch().join("settings.toml");
+    for (content, parts) in [
+        ("epoch = 3", &["epoch", "did you mean `epochs`"][..]),
+        ("epochs = \"three\"", &["epochs"]),
+        ("epochs = ", &["settings.toml"]),
+        ("recipe = \"melodie\"", &["melodie", "melody"]),
+        ("learning_rate = -3.0", &["--learning-rate"]),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        contains(&fail(2, &["train", "--config", text(&file)]), parts);
+    }
+    contains(&fail(2, &["train", "--config", "no-such.toml"]), &["no-such.toml"]);
+}
+
+#[test]
+fn data_that_cannot_be_used() {
+    let out = scratch().join("no run");
+    let train = |code: i32, path: &Path| fail(code, &["train", "--data", text(path), "--out", text(&out)]);
+    contains(&train(1, Path::new("/no/such/path")), &["/no/such/path", "no such file or folder"]);
+
+    let empty = scratch().join("empty");
+    std::fs::create_dir_all(&empty).unwrap();
+    contains(&train(1, &empty), &["empty", "no sound file"]);
+
+    let junk = scratch().join("junk");
+    std::fs::create_dir_all(junk.join("Rain")).unwrap();
+    std::fs::create_dir_all(junk.join("Frozen")).unwrap();
+    std::fs::write(junk.join("Rain/a.wav"), b"this is no sound").unwrap();
+    std::fs::write(junk.join("Frozen/b.wav"), b"").unwrap();
+    contains(&train(1, &junk), &["junk"]);
+
+    let one = scratch().join("one song");
+    std::fs::create_dir_all(one.join("Rain")).unwrap();
+    let clips: Vec<_> = std::fs::read_dir(small_data()).unwrap().map(|e| e.unwrap().path()).collect();
+    std::fs::copy(&clips[0], one.join("Rain/a.wav")).unwrap();
+    std::fs::copy(&clips[1], one.join("Rain/b.wav")).unwrap();
+    contains(&train(1, &one), &["1 song", "at least 2"]);
+    assert!(!out.exists(), "nothing is written for data that cannot be used");
+}
+
+#[test]
+fn models_that_cannot_be_used() {
+    let data = text(small_data());
+    let evaluate = |path: &Path| fail(1, &["evaluate", "--device", "cpu", "--model", text(path), "--data", data]);
+    contains(&evaluate(Path::new("none.safetensors")), &["none.safetensors", "no such file"]);
+    let bytes = std::fs::read(model()).unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = scratch().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    for length in [0, 4, 100, bytes.len() / 2, bytes.len() - 1] {
+        contains(&evaluate(&write("cut.safetensors", &bytes[..length])), &["cut.safetensors"]);
+    }
+    let mut wrong = bytes.clone();
+    wrong[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    contains(&evaluate(&write("header.safetensors", &wrong)), &["header.safetensors"]);
+    contains(&evaluate(&write("text.safetensors", b"hello, I am no model at all")), &["safetensors"]);
+    // The same length, so that the file stays whole; the number of outputs no longer is that of the weights.
+    let swap = |from: &str, to: &str| {
+        let mut changed = bytes.clone();
+        let at = changed.windows(from.len()).position(|part| part == from.as_bytes()).unwrap();
+        changed[at..at + from.len()].copy_from_slice(to.as_bytes());
+        changed
+    };
+    let more = swap("\\\"outputs\\\":3", "\\\"outputs\\\":7");
+    contains(&evaluate(&write("shapes.safetensors", &more)), &["lin.weight", "[3, 64]", "[7, 64]"]);
+    let later = swap("\\\"format_version\\\":1", "\\\"format_version\\\":9");
+    contains(&evaluate(&write("later.safetensors", &later)), &["format version 9"]);
+    contains(&evaluate(&finished().join("checkpoint.safetensors")), &["no description of a model"]);
+    let init = write("init.safetensors", &more);
+    let out = scratch().join("never begun");
+    let train = ["train", "--recipe", "notebook", "--device", "cpu", "--data", data, "--out", text(&out)];
+    contains(&fail(1, &[&train[..], &["--outputs", "5", "--init", "none.st"]].concat()), &["none.st", "no such file"]);
+    contains(&fail(1, &[&train[..], &["--init", data]].concat()), &["small data"]);
+    let melody = ["train", "--device", "cpu", "--data", data, "--out", text(&out)];
+    contains(
+        &fail(1, &[&melody[..], &["--init", text(&init)]].concat()),
+        &["conv1.weight", "does", "fit"].map(|p| if p == "does" { "weights" } else { p }),
+    );
+    assert!(!out.exists(), "weights that do not fit are told before a folder is made");
+}
+
+#[test]
+fn recordings_that_cannot_be_predicted() {
+    let model = model();
+    let predict = |path: &str| fail(1, &["predict", "--device", "cpu", "--model", text(&model), path]);
+    contains(&predict("nothing.wav"), &["nothing.wav", "no such file"]);
+    let broken = scratch().join("broken.wav");
+    std::fs::write(&broken, b"RIFF\0\0").unwrap();
+    contains(&predict(text(&broken)), &["broken.wav"]);
+    let clip = std::fs::read_dir(small_data()).unwrap().next().unwrap().unwrap().path();
+    let output = run(&["predict", "--device", "cpu", "--model", text(&model), text(&clip), text(&broken)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1, "what can be read is answered");
+    contains(&String::from_utf8_lossy(&output.stderr), &["broken.wav", "1 of 2"]);
+}
+
+#[test]
+fn runs_that_cannot_be_written_or_resumed() {
+    let data = text(small_data());
+    let train = ["train", "--recipe", "notebook", "--device", "cpu", "--epochs", "1", "--data", data];
+    let before = std::fs::read(model()).unwrap();
+    contains(&fail(1, &[&train[..], &["--out", text(finished())]].concat()), &["finished", "not empty"]);
+    contains(&fail(1, &["train", "--resume", text(finished())]), &["finished", "nothing to resume"]);
+    assert_eq!(std::fs::read(model()).unwrap(), before, "nothing is overwritten");
+    contains(&fail(1, &["train", "--resume", "no run"]), &["no run", "no such run folder"]);
+    contains(&fail(1, &["train", "--resume", data]), &["not a run folder"]);
+    let file = scratch().join("a file");
+    std::fs::write(&file, b"x").unwrap();
+    contains(&fail(1, &[&train[..], &["--out", text(&file.join("run"))]].concat()), &["a file/run", "cannot be made"]);
+    contains(&fail(2, &["train", "--resume", text(finished()), "--epochs", "7"]), &["--resume", "epochs"]);
+
+    // A checkpoint of another configuration.
+    let other = scratch().join("other");
+    std::fs::create_dir_all(&other).unwrap();
+    for name in ["checkpoint.safetensors", "steps.csv", "config.toml"] {
+        std::fs::copy(finished().join(name), other.join(name)).unwrap();
+    }
+    let config = std::fs::read_to_string(other.join("config.toml")).unwrap();
+    std::fs::write(other.join("config.toml"), config.replace("epochs = 1", "epochs = 5")).unwrap();
+    contains(&fail(1, &["train", "--resume", text(&other)]), &["checkpoint.safetensors", "another epochs"]);
+}
+
+/// A limit on the size of files stands for a full disk: writing fails in the middle.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told() {
+    let out = scratch().join("full");
+    let program = humdinger();
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 40; exec '{}' train --recipe notebook --device cpu --epochs 1 --data '{}' --out '{}'",
+        program.get_program().to_str().unwrap(),
+        text(small_data()),
+        text(&out)
+    );
+    let output =
+        Command::new("bash").args(["-c", &script]).env("HUMDINGER_CACHE", scratch().join("cache")).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    contains(&error, &["cannot be written", "full/"]);
+    assert!(!out.join("checkpoint.safetensors").exists(), "a file is there whole or not at all");
+}

@@ -1,0 +1,161 @@
+//! Fused against unfused: the whole training step of the notebook's classifier, each fusion by itself and all together, on
+//! CPU and GPU; and how many launches are left.
+
+#[path = "common/gpu.rs"]
+mod device;
+
+use humdinger::Result;
+use humdinger::cpu::{CpuSession, Pool};
+use humdinger::gpu::GpuSession;
+use humdinger::graph::{CpuReal, Graph, Plan, PlanId, Session, States, Target};
+use humdinger::nn::{Adam, Classifier, Mode};
+use humdinger::ops::{Fusions, fuse};
+use std::sync::Arc;
+
+const CLASSES: usize = 10;
+const CONV_RELU: Fusions = Fusions { conv_relu: true, ..Fusions::NONE };
+const NORM_RELU: Fusions = Fusions { norm_relu: true, ..Fusions::NONE };
+const HEAD: Fusions = Fusions { head: true, ..Fusions::NONE };
+
+struct Training {
+    states: Arc<States>,
+    adam: Adam,
+    items: usize,
+    size: [usize; 2],
+}
+
+impl Training {
+    fn new(items: usize, size: [usize; 2]) -> Result<Self> {
+        let mut states = States::new();
+        let parameters = Classifier::notebook(CLASSES).add_states(&mut states, 3)?;
+        let adam = Adam::new(&mut states, parameters)?;
+        Ok(Self { states: Arc::new(states), adam, items, size })
+    }
+
+    /// From spectrograms to Adam.
+    fn plan(&self, fusions: Fusions, target: Target) -> Result<Plan> {
+        let mut graph = Graph::new(self.states.clone());
+        let x = graph.input("x", [self.items, 2, self.size[0], self.size[1]])?;
+        let labels = graph.index_input("labels", [self.items])?;
+        let logits = Classifier::notebook(CLASSES).logits(&mut graph, x, Mode::Train)?;
+        let loss = graph.cross_entropy(logits, labels, 0.1)?.loss;
+        self.adam.minimise(&mut graph, loss)?;
+        graph.output("logits", logits)?;
+        graph.output("loss", loss)?;
+        fuse(&mut graph, fusions)?;
+        Plan::new(graph, target)
+    }
+
+    fn feed(&self, session: &mut dyn Session, id: PlanId) -> Result<()> {
+        let wave = |i: usize| ((i * 2_654_435_761 % 10_007) as f32 / 5_003.5 - 1.0) * (1.0 + (i % 7) as f32 / 7.0);
+        let x: Vec<f32> = (0..self.items * 2 * self.size[0] * self.size[1]).map(wave).collect();
+        let labels: Vec<u32> = (0..self.items).map(|i| (i * 7 % CLASSES) as u32).collect();
+        session.write(id, "x", &x)?;
+        session.write_indices(id, "labels", &labels)?;
+        self.adam.clone().before_step(session, id, 1e-3, 0.9)
+    }
+
+    /// Logits, loss, the moments (after the first step the gradient times 0.1, and its square) and the statistics.
+    fn on_cpu<T: CpuReal>(&self, fusions: Fusions) -> Result<Vec<(&'static str, Vec<T>)>> {
+        let mut session = CpuSession::<T>::new(self.states.clone(), Arc::new(Pool::new(2)))?;
+        let id = session.add(self.plan(fusions, Target::Cpu)?)?;
+        self.feed(&mut session, id)?;
+        session.run(id)?;
+        let mut results = Vec::new();
+        for name in ["logits", "loss"] {
+            results.push((name, session.output(id, name)?.to_vec()));
+        }
+        for (name, len) in self.groups() {
+            results.push((name, session.state_mut(name, len)?.to_vec()));
+        }
+        Ok(results)
+    }
+
+    fn groups(&self) -> Vec<(&'static str, usize)> {
+        let len =
+            |name: &str| self.states.groups().iter().find(|group| group.name == name).map_or(0, |group| group.len);
+        ["adam.mean", "adam.square", "statistics"].map(|name| (name, len(name))).to_vec()
+    }
+}
+
+fn nmse(found: &[f64], expected: &[f64]) -> f64 {
+    let square = |sum: f64, x: f64| sum + x * x;
+    let error = found.iter().zip(expected).map(|(f, e)| f - e).fold(0.0, square);
+    error / expected.iter().copied().fold(0.0, square)
+}
+
+#[test]
+fn every_fusion_computes_the_same() -> Result<()> {
+    let training = Training::new(3, [40, 54])?;
+    let expected = training.on_cpu::<f64>(Fusions::NONE)?;
+    for fusions in [CONV_RELU, NORM_RELU, HEAD, Fusions::for_target(Target::Gpu)] {
+        for ((name, found), (_, expected)) in training.on_cpu::<f64>(fusions)?.iter().zip(&expected) {
+            let error = nmse(found, expected);
+            assert!(error < 1e-24, "{fusions:?}: {name} has NMSE {error:.1e}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn fusions_on_the_cpu_keep_every_bit() -> Result<()> {
+    let training = Training::new(2, [40, 54])?;
+    let bits = |fusions| -> Result<Vec<Vec<u32>>> {
+        let results = training.on_cpu::<f32>(fusions)?;
+        Ok(results.into_iter().map(|(_, values)| values.into_iter().map(f32::to_bits).collect()).collect())
+    };
+    assert!(bits(Fusions::NONE)? == bits(Fusions::for_target(Target::Cpu))?);
+    Ok(())
+}
+
+#[test]
+fn every_fusion_takes_launches_away() -> Result<()> {
+    let training = Training::new(4, [64, 86])?;
+    let launches = |fusions| Ok::<_, humdinger::Error>(training.plan(fusions, Target::Gpu)?.launch_count());
+    let plain = launches(Fusions::NONE)?;
+    assert_eq!(plain - launches(CONV_RELU)?, 4);
+    assert_eq!(plain - launches(NORM_RELU)?, 4);
+    assert_eq!(plain - launches(HEAD)?, 6);
+    // Four convolutions with bias and ReLU, four batch norms, the head; its gradients; four batch norms' gradients, four
+    // weight gradients (two of which are cut and need their parts added), three input gradients; Adam.
+    assert_eq!(launches(Fusions::for_target(Target::Gpu))?, 24);
+    Ok(())
+}
+
+/// A whole step in f32 against f64, held to the bound of a single operation.
+#[test]
+fn the_gpu_agrees_fused_and_unfused() -> Result<()> {
+    let Some(gpu) = device::gpu() else { return Ok(()) };
+    let training = Training::new(4, [64, 86])?;
+    let expected = training.on_cpu::<f64>(Fusions::NONE)?;
+    for fusions in [Fusions::NONE, Fusions::for_target(Target::Gpu)] {
+        let mut runs = Vec::new();
+        for _ in 0..2 {
+            let mut session = GpuSession::with_guards(gpu.clone(), training.states.clone())?;
+            let id = session.add(training.plan(fusions, Target::Gpu)?)?;
+            training.feed(&mut session, id)?;
+            session.run(id)?;
+            let mut results = Vec::new();
+            for name in ["logits", "loss"] {
+                let mut values = vec![0.0; session.plan(id).output(name)?.place.len];
+                session.read(id, name, &mut values)?;
+                results.push(values);
+            }
+            for (name, len) in training.groups() {
+                let mut values = vec![0.0; len];
+                session.read_state(name, &mut values)?;
+                results.push(values);
+            }
+            session.check_guards(id)?;
+            runs.push(results);
+        }
+        let bits = |results: &[Vec<f32>]| -> Vec<u32> { results.iter().flatten().map(|x| x.to_bits()).collect() };
+        assert!(bits(&runs[0]) == bits(&runs[1]), "{fusions:?}: a second session gave other bits");
+        for (found, (name, expected)) in runs[0].iter().zip(&expected) {
+            let found: Vec<f64> = found.iter().map(|&x| f64::from(x)).collect();
+            let error = nmse(&found, expected);
+            assert!(error < 1e-11, "{fusions:?}: {name} has NMSE {error:.1e}");
+        }
+    }
+    Ok(())
+}

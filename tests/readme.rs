@@ -1,0 +1,94 @@
+//! Every command in README.md is run, in order, in a folder that holds what the text speaks of.
+
+#[path = "common/program.rs"]
+mod program;
+
+use program::{humdinger, scratch, succeed, text};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// The commands of the blocks fenced as `sh`.
+fn commands() -> Vec<String> {
+    let readme = include_str!("../README.md");
+    let blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.flat_map(str::lines).map(String::from).collect()
+}
+
+/// Recordings as somebody might have them: a folder for each song.
+fn make_songs(folder: &Path, first_person: &str) {
+    let made = folder.with_extension("made");
+    let arguments = ["synth", "--out", text(&made), "--singers", "4", "--seconds", "3", "--first-person", first_person];
+    succeed(&[&arguments[..], &["--tunes", "Greensleeves,YankeeDoodle"]].concat());
+    for file in std::fs::read_dir(&made).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let fields: Vec<&str> = name.split('_').collect();
+        let to = folder.join(fields[3]);
+        std::fs::create_dir_all(&to).unwrap();
+        std::fs::copy(&file, to.join(format!("{}-{}.wav", fields[0], fields[1]))).unwrap();
+    }
+}
+
+/// A run that was stopped.
+fn make_interrupted(folder: &Path, data: &Path) {
+    let arguments = ["train", "--device", "cpu", "--recipe", "notebook", "--epochs", "8", "--data", text(data)];
+    let mut command = humdinger();
+    command.args([&arguments[..], &["--out", text(folder)]].concat()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let steps = || std::fs::read_to_string(folder.join("steps.csv")).map_or(0, |text| text.lines().count());
+    while steps() < 3 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn every_command_works() {
+    let folder = scratch().join("readme");
+    std::fs::create_dir_all(folder.join("runs")).unwrap();
+    make_songs(&folder.join("my-songs"), "1");
+    make_songs(&folder.join("more-songs"), "20");
+    let clip = std::fs::read_dir(folder.join("more-songs/Greensleeves")).unwrap().next().unwrap().unwrap().path();
+    std::fs::copy(clip, folder.join("new-clip.wav")).unwrap();
+    make_interrupted(&folder.join("runs/interrupted"), &folder.join("my-songs"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let commands = commands();
+    assert!(commands.len() > 12, "{commands:?}");
+    for command in commands {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let arguments = match words[..] {
+            // It runs this test.
+            ["tools/test"] => {
+                assert!(root.join("tools/test").is_file());
+                continue;
+            }
+            ["cargo", "run", "--release", "--", ref rest @ ..] | ["humdinger", ref rest @ ..] => rest,
+            _ => panic!("the test knows no way to run `{command}`"),
+        };
+        let mut program = humdinger();
+        program.args(arguments).current_dir(&folder);
+        // The commands as they stand, but for the length of the training; and on the CPU, whatever `auto` would find.
+        if arguments[0] == "train" && !arguments.contains(&"--resume") {
+            program.args(["--device", "cpu"]);
+            if !arguments.contains(&"--epochs") {
+                program.args(["--epochs", "1"]);
+            }
+        }
+        let output = program.output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(!output.stdout.is_empty(), "{command} says nothing");
+    }
+    for made in ["runs/mine/report.html", "runs/folds/folds.csv", "new-clip.png", "runs/finer/model.safetensors"] {
+        assert!(folder.join(made).exists(), "{made}");
+    }
+}
+
+#[test]
+fn everything_that_it_links_to_is_there() {
+    let readme = include_str!("../README.md");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for link in readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        assert!(link.starts_with("http") || root.join(link).exists(), "{link}");
+    }
+}
