@@ -98,6 +98,11 @@ impl Gpu {
         self.inner.timeout_ms.store(timeout.as_millis() as u64, Ordering::Relaxed);
     }
 
+    /// How long one submission may take.
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.inner.timeout_ms.load(Ordering::Relaxed))
+    }
+
     /// Gives the device up at once, memory and all. To whoever still uses it, it is a lost device from now on.
     pub fn destroy(&self) {
         self.inner.device.destroy();
@@ -173,7 +178,7 @@ impl Gpu {
     /// # Errors
     /// Where that takes longer than the timeout, or the device fails.
     pub(super) fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
-        let timeout = Duration::from_millis(self.inner.timeout_ms.load(Ordering::Relaxed));
+        let timeout = self.timeout();
         let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(timeout) };
         let waited = self.inner.device.poll(poll);
         self.check()?;

@@ -142,7 +142,8 @@ impl GpuSession {
         });
         self.wait()?;
         let failed = |detail: String| Error::Device(format!("reading {bytes} bytes back failed: {detail}"));
-        match answer.try_recv() {
+        // With several sessions on one device it may be another thread's poll that answers, a moment after this one's returned.
+        match answer.recv_timeout(self.gpu.timeout()) {
             Ok(mapped) => mapped.map_err(|error| failed(error.to_string()))?,
             Err(error) => return Err(failed(error.to_string())),
         }
