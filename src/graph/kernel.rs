@@ -198,6 +198,11 @@ impl<'a, T> SharedMut<'a, T> {
         self.len
     }
 
+    /// Where the elements start. Whoever uses it answers for who else does.
+    pub fn pointer(&self) -> *mut T {
+        self.pointer
+    }
+
     /// The elements of a range.
     ///
     /// # Safety

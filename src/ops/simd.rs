@@ -15,6 +15,15 @@ pub trait SimdReal: Real {
     fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
     /// `a * b + c`, lane by lane.
     fn mul_add_v<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a + b`, lane by lane.
+    fn add_v<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// Whether there is a [`SimdReal::splat_pair`].
+    const PAIRS: bool;
+    /// `from[0]` in all even lanes, `from[1]` in all odd ones. Only where [`SimdReal::PAIRS`] and there are two lanes or more.
+    ///
+    /// # Safety
+    /// Both elements must be there.
+    unsafe fn splat_pair<S: Simd>(simd: S, from: *const Self) -> Self::Vector<S>;
     /// Lanes per vector.
     fn lanes<S: Simd>() -> usize {
         size_of::<Self::Vector<S>>() / size_of::<Self>()
@@ -33,6 +42,21 @@ impl SimdReal for f32 {
     fn mul_add_v<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
         simd.mul_add_e_f32s(a, b, c)
     }
+
+    #[inline(always)]
+    fn add_v<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        simd.add_f32s(a, b)
+    }
+
+    const PAIRS: bool = true;
+
+    #[inline(always)]
+    unsafe fn splat_pair<S: Simd>(simd: S, from: *const Self) -> S::f32s {
+        // Two f32 are moved as the bits of one f64, with which nothing is computed.
+        // SAFETY: both elements are there by the caller's promise.
+        let both = simd.splat_f64s(unsafe { from.cast::<f64>().read_unaligned() });
+        bytemuck::cast(both)
+    }
 }
 
 impl SimdReal for f64 {
@@ -46,6 +70,18 @@ impl SimdReal for f64 {
     #[inline(always)]
     fn mul_add_v<S: Simd>(simd: S, a: S::f64s, b: S::f64s, c: S::f64s) -> S::f64s {
         simd.mul_add_e_f64s(a, b, c)
+    }
+
+    #[inline(always)]
+    fn add_v<S: Simd>(simd: S, a: S::f64s, b: S::f64s) -> S::f64s {
+        simd.add_f64s(a, b)
+    }
+
+    const PAIRS: bool = false;
+
+    #[inline(always)]
+    unsafe fn splat_pair<S: Simd>(_: S, _: *const Self) -> S::f64s {
+        unreachable!("PAIRS is false")
     }
 }
 

@@ -8,10 +8,8 @@
 //!
 //! Its gradients are two further operations: [`Conv2dInputGradient`] and [`Conv2dWeightGradient`].
 
-mod cpu;
-mod cpu_gradient;
+pub(super) mod cpu;
 mod gpu;
-mod prepare;
 
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
@@ -308,6 +306,10 @@ impl Op for Conv2dWeightGradient {
 
     fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
         self.temporaries(inputs, outputs, target)
+    }
+
+    fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {
+        self.private()
     }
 }
 

@@ -1,0 +1,204 @@
+//! Maps with channels innermost and a zero border: what convolutions read from.
+//!
+//! A *unit* is a stretch of output rows of one item; a *chunk* is a stretch of units whose weight gradients are summed
+//! together. Both follow from sizes alone, never from the number of threads.
+
+use super::super::ConvSizes;
+use crate::tensor::Real;
+use std::ops::Range;
+
+/// How many units a small batch is cut into, so that several threads have work.
+const WANTED_UNITS: usize = 8;
+/// The most chunks, and what their sums may take up together, in elements.
+const MAX_CHUNKS: usize = 16;
+const MAX_SUMS: usize = 1 << 20;
+
+/// A stretch of one item's rows, `[rows, columns, channels]`, border included.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct Map {
+    pub rows: usize,
+    pub columns: usize,
+    pub channels: usize,
+    /// The item's row and column that the map's first element is: below zero where it is border.
+    pub top: isize,
+    pub left: isize,
+}
+
+impl Map {
+    /// Elements of a row.
+    pub fn pitch(&self) -> usize {
+        self.columns * self.channels
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows * self.pitch()
+    }
+
+    /// Where the item's row and column (which must be inside) start.
+    pub fn at(&self, row: usize, column: usize) -> usize {
+        let inside = |position: usize, first: isize| (position as isize - first) as usize;
+        inside(row, self.top) * self.pitch() + inside(column, self.left) * self.channels
+    }
+
+    /// Fills the border with zeros, and each of the item's rows by `fill(row, its elements)`.
+    #[inline(always)]
+    pub fn fill<T: Real>(&self, to: &mut [T], size: [usize; 2], mut fill: impl FnMut(usize, &mut [T])) {
+        let border = (-self.left) as usize * self.channels;
+        for (r, line) in to[..self.len()].chunks_exact_mut(self.pitch()).enumerate() {
+            let row = self.top + r as isize;
+            if row < 0 || row >= size[0] as isize {
+                line.fill(T::ZERO);
+                continue;
+            }
+            let (left, rest) = line.split_at_mut(border);
+            let (inside, right) = rest.split_at_mut(size[1] * self.channels);
+            left.fill(T::ZERO);
+            right.fill(T::ZERO);
+            fill(row as usize, inside);
+        }
+    }
+
+    /// Fills the map from `[channels, height, width]`.
+    #[inline(always)]
+    pub fn fill_from_planes<T: Real>(&self, to: &mut [T], planes: &[T], size: [usize; 2]) {
+        let plane = size[0] * size[1];
+        self.fill(
+            to,
+            size,
+            #[inline(always)]
+            |row, inside| interleave(inside, &planes[row * size[1]..], plane, self.channels, size[1]),
+        );
+    }
+}
+
+/// Elements that are turned at a time: eight numbers of each of eight lines.
+const TURN: usize = 8;
+
+/// `to[j * channels + c] = from[c * plane + j]` for `count` numbers of each channel.
+#[inline(always)]
+fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize, channels: usize, count: usize) {
+    if channels == 1 {
+        to.copy_from_slice(&from[..count]);
+        return;
+    }
+    if channels == 2 {
+        let (a, b) = (&from[..count], &from[plane..plane + count]);
+        for ((to, &a), &b) in to.as_chunks_mut::<2>().0.iter_mut().zip(a).zip(b) {
+            *to = [a, b];
+        }
+        return;
+    }
+    let mut first = 0;
+    while first + TURN <= channels {
+        let lines: [&[T]; TURN] = std::array::from_fn(|c| &from[(first + c) * plane..][..count]);
+        let mut j = 0;
+        while j + TURN <= count {
+            let block: [[T; TURN]; TURN] = std::array::from_fn(|c| std::array::from_fn(|i| lines[c][j + i]));
+            for i in 0..TURN {
+                let pixel = &mut to[(j + i) * channels + first..][..TURN];
+                for c in 0..TURN {
+                    pixel[c] = block[c][i];
+                }
+            }
+            j += TURN;
+        }
+        for j in j..count {
+            let pixel = &mut to[j * channels + first..][..TURN];
+            for c in 0..TURN {
+                pixel[c] = lines[c][j];
+            }
+        }
+        first += TURN;
+    }
+    for c in first..channels {
+        let line = &from[c * plane..][..count];
+        to[c..].iter_mut().step_by(channels).zip(line).for_each(|(to, &x)| *to = x);
+    }
+}
+
+/// The other way: `to(c)[j] = from[j * pitch + c]`, for `count` numbers of each channel.
+#[inline(always)]
+pub(in crate::ops) fn separate<'a, T: Real>(
+    mut to: impl FnMut(usize) -> &'a mut [T],
+    from: &[T],
+    pitch: usize,
+    channels: usize,
+    count: usize,
+) {
+    let mut first = 0;
+    while first + TURN <= channels {
+        let mut lines: [&mut [T]; TURN] = std::array::from_fn(|c| to(first + c));
+        let mut j = 0;
+        while j + TURN <= count {
+            let block: [[T; TURN]; TURN] = std::array::from_fn(|i| {
+                let pixel = &from[(j + i) * pitch + first..][..TURN];
+                std::array::from_fn(|c| pixel[c])
+            });
+            for (c, line) in lines.iter_mut().enumerate() {
+                let line = &mut line[j..j + TURN];
+                for i in 0..TURN {
+                    line[i] = block[i][c];
+                }
+            }
+            j += TURN;
+        }
+        for j in j..count {
+            for (c, line) in lines.iter_mut().enumerate() {
+                line[j] = from[j * pitch + first + c];
+            }
+        }
+        first += TURN;
+    }
+    for c in first..channels {
+        let values = from[c..].iter().step_by(pitch);
+        to(c)[..count].iter_mut().zip(values).for_each(|(to, &x)| *to = x);
+    }
+}
+
+/// How the items of a convolution are cut into units and chunks. An item here is one group of one item.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct Cut {
+    /// Output rows of an item, and of a unit.
+    rows: usize,
+    block_rows: usize,
+    blocks: usize,
+    pub units: usize,
+    per_chunk: usize,
+    pub chunks: usize,
+}
+
+impl Cut {
+    /// The cut for this many items.
+    pub fn new(sizes: &ConvSizes, items: usize) -> Self {
+        let rows = sizes.output[0];
+        let wanted = WANTED_UNITS.div_ceil(items).min(rows.div_ceil(4)).max(1);
+        let block_rows = rows.div_ceil(wanted);
+        let blocks = rows.div_ceil(block_rows);
+        let units = items * blocks;
+        let weights = sizes.w_spec().shape.elements() / sizes.groups;
+        let most = (MAX_SUMS / weights).clamp(4, MAX_CHUNKS);
+        let per_chunk = units.div_ceil(most);
+        Self { rows, block_rows, blocks, units, per_chunk, chunks: units.div_ceil(per_chunk) }
+    }
+
+    /// The item of a unit, and its output rows.
+    pub fn unit(&self, unit: usize) -> (usize, Range<usize>) {
+        let (item, block) = (unit / self.blocks, unit % self.blocks);
+        (item, block * self.block_rows..((block + 1) * self.block_rows).min(self.rows))
+    }
+
+    /// The units of a chunk.
+    pub fn chunk(&self, chunk: usize) -> Range<usize> {
+        chunk * self.per_chunk..((chunk + 1) * self.per_chunk).min(self.units)
+    }
+
+    /// The most units in a chunk.
+    pub fn per_chunk(&self) -> usize {
+        self.per_chunk
+    }
+
+    /// The most output rows of a unit.
+    pub fn block_rows(&self) -> usize {
+        self.block_rows
+    }
+}

@@ -1,0 +1,379 @@
+//! The CPU kernels of the convolution and its gradients, `[channels, height, width]` outside and channels innermost inside.
+//!
+//! Each unit of an item is turned once, border included, into a small buffer that stays in the first- or second-level
+//! cache; the inner loops ([`product`], [`outer`]) read it in place, without gathering anything, and results are turned
+//! back. Blocks of a network that keep channels innermost throughout ([`conv_block`](crate::ops::conv_block)) share
+//! everything but the turning.
+
+pub(in crate::ops) mod map;
+pub(in crate::ops) mod outer;
+pub(in crate::ops) mod product;
+pub(in crate::ops) mod taps;
+
+use super::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvSizes};
+use crate::graph::{Kernel, SharedMut, Target, for_each_piece};
+use crate::ops::lanes;
+use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
+use crate::tensor::Spec;
+use map::{Cut, Map, separate};
+use outer::{Outer, Sums};
+use product::{Lanes, Product, Weights, pack, packed_len};
+use taps::{Taps, class, class_taps, classes, dx_rows, dy_map, x_map};
+
+/// Elements of results that are made before they are written: they stay in the first-level cache.
+const BUFFER: usize = 4096;
+/// Elements of maps of x and dy that go into the sums together: they stay in the second-level cache.
+const TOGETHER: usize = 32_768;
+
+/// How many rows of results of this many elements are made at once.
+pub(in crate::ops) fn rows_at_once(row: usize) -> usize {
+    (BUFFER / row).max(1)
+}
+
+/// Elements of a buffer for rows of results of at most this many elements.
+pub(in crate::ops) fn buffer_len(row: usize) -> usize {
+    row.max(BUFFER)
+}
+
+/// How many units of maps of this many elements go into the sums together.
+pub(in crate::ops) fn units_at_once(maps: usize, most: usize) -> usize {
+    (TOGETHER / maps).clamp(1, most)
+}
+
+/// The taps of the convolution itself, and of its gradient's classes, with the distances of the weights.
+pub(in crate::ops) fn forward_taps(sizes: &ConvSizes) -> [Taps; 2] {
+    [Taps::forward(sizes, 0), Taps::forward(sizes, 1)]
+}
+
+/// How the results of the convolution lie in vectors.
+pub(in crate::ops) fn forward_lanes<T: SimdReal>(sizes: &ConvSizes) -> Lanes {
+    let columns = if sizes.options.dilation[1] == 1 { sizes.kernel[1] } else { 1 };
+    Lanes::new::<T>(sizes.out_channels, sizes.in_channels * columns)
+}
+
+/// How the results of its gradient with respect to the input do.
+pub(in crate::ops) fn gradient_lanes<T: SimdReal>(sizes: &ConvSizes) -> Lanes {
+    Lanes::new::<T>(sizes.in_channels, sizes.out_channels)
+}
+
+/// The weights of one group, for the convolution.
+pub(in crate::ops) fn forward_weights<'a, T>(sizes: &ConvSizes, data: &'a [T]) -> Weights<'a, T> {
+    Weights { data, channel: sizes.in_channels * sizes.taps(), source_channel: sizes.taps() }
+}
+
+/// The weights of one group, for its gradient with respect to the input.
+pub(in crate::ops) fn gradient_weights<'a, T>(sizes: &ConvSizes, data: &'a [T]) -> Weights<'a, T> {
+    Weights { data, channel: sizes.taps(), source_channel: sizes.in_channels * sizes.taps() }
+}
+
+/// Elements that the packed weights of all classes take up: each with biases of its own, which are zero.
+pub(in crate::ops) fn packed_classes(sizes: &ConvSizes) -> usize {
+    class_start(sizes, classes(sizes))
+}
+
+/// Where the packed weights of a class start.
+pub(in crate::ops) fn class_start(sizes: &ConvSizes, class: usize) -> usize {
+    let terms = |class| class_taps(sizes, class).iter().map(|taps| taps.count).product::<usize>() * sizes.out_channels;
+    (0..class).map(|class| packed_len(sizes.in_channels, terms(class))).sum()
+}
+
+fn cut(sizes: &ConvSizes) -> Cut {
+    Cut::new(sizes, sizes.items * sizes.groups)
+}
+
+impl Conv2d {
+    fn sizes(&self, inputs: &[Spec]) -> ConvSizes {
+        ConvSizes::new("conv2d", &inputs[0], &inputs[1], self.options)
+            .unwrap_or_else(|_| unreachable!("shapes were checked when the graph was built"))
+    }
+
+    pub(super) fn temporaries(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
+        if target == Target::Gpu {
+            return self.gpu_temporaries(inputs, outputs);
+        }
+        let sizes = self.sizes(inputs);
+        vec![sizes.groups * packed_len(sizes.out_channels, sizes.in_channels * sizes.taps())]
+    }
+
+    pub(super) fn private(&self, inputs: &[Spec]) -> usize {
+        let sizes = self.sizes(inputs);
+        let row = sizes.output[1] * sizes.out_channels.next_multiple_of(MAX_LANES);
+        x_map(&sizes, &(0..cut(&sizes).block_rows())).len() + buffer_len(row)
+    }
+
+    pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
+        let sizes = self.sizes(kernel.input_specs());
+        let (x, w) = (kernel.input(0), kernel.input(1));
+        let bias = self.bias.then(|| kernel.input(2));
+        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let ([out], [packed]) = kernel.outputs_and_scratch::<1, 1>();
+        let ConvSizes { in_channels, out_channels, groups, input, output, .. } = sizes;
+        let (lanes, taps) = (forward_lanes::<T>(&sizes), forward_taps(&sizes));
+        let each = packed.len() / groups;
+        for (group, packed) in packed.chunks_exact_mut(each).enumerate() {
+            let part = out_channels * in_channels * sizes.taps();
+            let weights = forward_weights(&sizes, &w[group * part..][..part]);
+            let bias = bias.map(|bias| &bias[group * out_channels..][..out_channels]);
+            pack(parallel, packed, lanes, [out_channels, in_channels], &taps, sizes.kernel[1], weights, bias);
+        }
+        let packed = &*packed;
+        let (cut, out) = (cut(&sizes), SharedMut::new(out));
+        let row_len = output[1] * lanes.pitch();
+        parallel.run(cut.units, &|unit, worker| {
+            let (item, rows) = cut.unit(unit);
+            let map = x_map(&sizes, &rows);
+            // SAFETY: this is the task of this worker.
+            let (source, buffer) = unsafe { private.of(worker) }.split_at_mut(map.len());
+            let planes = &x[item * in_channels * input[0] * input[1]..];
+            lanes::dispatch(
+                #[inline(always)]
+                || map.fill_from_planes(source, planes, input),
+            );
+            for from in (0..rows.len()).step_by(rows_at_once(row_len)) {
+                let count = rows_at_once(row_len).min(rows.len() - from);
+                dispatch(Product {
+                    source,
+                    map,
+                    taps,
+                    lanes,
+                    weights: &packed[item % groups * each..][..each],
+                    rows: from..from + count,
+                    columns: output[1],
+                    out: &mut buffer[..count * row_len],
+                    out_row: row_len,
+                    out_column: lanes.pitch(),
+                });
+                let buffer = &mut buffer[..count * row_len];
+                let pixels = count * output[1];
+                let start =
+                    |channel: usize| (item * out_channels + channel) * sizes.pixels() + (rows.start + from) * output[1];
+                lanes::dispatch(
+                    #[inline(always)]
+                    || {
+                        if lanes.pairs {
+                            add_pairs(buffer);
+                        }
+                        if self.relu {
+                            buffer.iter_mut().for_each(|x| *x = x.max(T::ZERO));
+                        }
+                        // SAFETY: every pixel of every channel belongs to one unit.
+                        let to = |channel| unsafe { out.slice(start(channel)..start(channel) + pixels) };
+                        separate(to, buffer, lanes.pitch(), out_channels, pixels);
+                    },
+                );
+            }
+        });
+    }
+}
+
+/// Adds the two halves of each result where [`Lanes::pairs`]: of each pair of numbers the sum comes first; results lie side
+/// by side in the first half of each pixel.
+#[inline(always)]
+pub(in crate::ops) fn add_pairs<T: SimdReal>(buffer: &mut [T]) {
+    for pixel in buffer.as_chunks_mut::<MAX_LANES>().0 {
+        for i in 0..MAX_LANES / 2 {
+            pixel[i] = pixel[2 * i] + pixel[2 * i + 1];
+        }
+    }
+}
+
+impl Conv2dInputGradient {
+    pub(super) fn temporaries(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
+        match target {
+            Target::Gpu => self.gpu_temporaries(inputs, outputs),
+            Target::Cpu => vec![self.sizes.groups * packed_classes(&self.sizes)],
+        }
+    }
+
+    pub(super) fn private(&self) -> usize {
+        let (sizes, cut) = (&self.sizes, cut(&self.sizes));
+        let map = |unit| dy_map(sizes, &cut.unit(unit).1, true).len();
+        let row = sizes.input[1] * sizes.in_channels.next_multiple_of(MAX_LANES);
+        (0..cut.units).map(map).max().unwrap_or(0) + row + MAX_LANES
+    }
+
+    pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
+        let sizes = &self.sizes;
+        let (dy, w) = (kernel.input(0), kernel.input(1));
+        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let ([dx], [packed]) = kernel.outputs_and_scratch::<1, 1>();
+        let ConvSizes { in_channels, out_channels, groups, input, output, options, .. } = *sizes;
+        let lanes = gradient_lanes::<T>(sizes);
+        let each = packed.len() / groups;
+        for (group, packed) in packed.chunks_exact_mut(each).enumerate() {
+            let part = out_channels * in_channels * sizes.taps();
+            let weights = gradient_weights(sizes, &w[group * part..][..part]);
+            for class in 0..classes(sizes) {
+                let to = &mut packed[class_start(sizes, class)..class_start(sizes, class + 1)];
+                let taps = class_taps(sizes, class);
+                pack(parallel, to, lanes, [in_channels, out_channels], &taps, sizes.kernel[1], weights, None);
+            }
+        }
+        let packed = &*packed;
+        let (cut, dx) = (cut(sizes), SharedMut::new(dx));
+        parallel.run(cut.units, &|unit, worker| {
+            let (item, rows) = cut.unit(unit);
+            let map = dy_map(sizes, &rows, true);
+            // SAFETY: this is the task of this worker.
+            let (source, buffer) = unsafe { private.of(worker) }.split_at_mut(map.len());
+            let planes = &dy[item * out_channels * sizes.pixels()..];
+            lanes::dispatch(
+                #[inline(always)]
+                || map.fill_from_planes(source, planes, output),
+            );
+            let packed = &packed[item % groups * each..][..each];
+            for row in dx_rows(sizes, &rows) {
+                let phase = row % options.stride[0];
+                for column in 0..options.stride[1].min(input[1]) {
+                    let number = phase * options.stride[1] + column;
+                    let class = class(sizes, number, &rows, &map);
+                    let at = (row - rows.start * options.stride[0]) / options.stride[0];
+                    dispatch(Product {
+                        source,
+                        map,
+                        taps: class.taps,
+                        lanes,
+                        weights: &packed[class_start(sizes, number)..class_start(sizes, number + 1)],
+                        rows: at..at + 1,
+                        columns: class.grid[1],
+                        out: &mut buffer[column * lanes.pitch()..],
+                        out_row: 0,
+                        out_column: options.stride[1] * lanes.pitch(),
+                    });
+                }
+                lanes::dispatch(
+                    #[inline(always)]
+                    || {
+                        let buffer = &mut buffer[..input[1] * lanes.pitch()];
+                        if lanes.pairs {
+                            add_pairs(buffer);
+                        }
+                        let start = |channel| ((item * in_channels + channel) * input[0] + row) * input[1];
+                        // SAFETY: every row of every channel belongs to one unit.
+                        let to = |channel| unsafe { dx.slice(start(channel)..start(channel) + input[1]) };
+                        separate(to, buffer, lanes.pitch(), in_channels, input[1]);
+                    },
+                );
+            }
+        });
+    }
+}
+
+/// The sum of a slice: eight running sums, so that it can be done in vectors, added up in a fixed order.
+fn sum<T: SimdReal>(values: &[T]) -> T {
+    lanes::dispatch(
+        #[inline(always)]
+        || lanes::sum(values),
+    )
+}
+
+impl Conv2dWeightGradient {
+    /// The maps of the longest unit.
+    fn maps(&self) -> [Map; 2] {
+        let rows = 0..cut(&self.sizes).block_rows();
+        [x_map(&self.sizes, &rows), dy_map(&self.sizes, &rows, false)]
+    }
+
+    fn units_at_once(&self) -> usize {
+        units_at_once(self.maps().iter().map(Map::len).sum(), cut(&self.sizes).per_chunk())
+    }
+
+    pub(super) fn temporaries(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
+        match target {
+            Target::Gpu => self.gpu_temporaries(inputs, outputs),
+            Target::Cpu => vec![self.chunks() * self.sizes.groups * Sums::new(self.sizes).most_elements()],
+        }
+    }
+
+    pub(super) fn private(&self) -> usize {
+        self.maps().iter().map(Map::len).sum::<usize>() * self.units_at_once() + MAX_LANES
+    }
+
+    /// Chunks of each group: a chunk takes in whole items, or stretches of one.
+    fn chunks(&self) -> usize {
+        Cut::new(&self.sizes, self.sizes.items).chunks
+    }
+
+    pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
+        let ConvSizes { items, in_channels, out_channels, groups, input, output, .. } = self.sizes;
+        let (x, dy, parallel, private) = (kernel.input(0), kernel.input(1), kernel.parallel(), kernel.private());
+        if self.bias {
+            let ([_, db], []) = kernel.outputs_and_scratch::<2, 0>();
+            let (pixels, channels) = (self.sizes.pixels(), groups * out_channels);
+            for_each_piece(parallel, db, 8, |i, db| {
+                for (o, db) in db.iter_mut().enumerate() {
+                    let planes = (0..items).map(|n| &dy[(n * channels + i * 8 + o) * pixels..][..pixels]);
+                    *db = planes.map(sum).sum();
+                }
+            });
+        }
+        let ([dw], [sums]) = kernel.outputs_and_scratch::<1, 1>();
+        let shape = Sums::new(self.sizes);
+        let lanes = shape.lanes::<T>(false);
+        let cut = Cut::new(&self.sizes, items);
+        let at_once = self.units_at_once();
+        let elements = shape.elements(&lanes);
+        let shared = SharedMut::new(&mut *sums);
+        parallel.run(cut.chunks * groups, &|task, worker| {
+            let (chunk, group) = (task / groups, task % groups);
+            // SAFETY: every chunk of every group has its own sums, and this is the task of this worker.
+            let (to, private) = unsafe { (shared.slice(task * elements..(task + 1) * elements), private.of(worker)) };
+            to.fill(T::ZERO);
+            let mut units = cut.chunk(chunk);
+            while !units.is_empty() {
+                // Units that go together have the same rows; the last of an item may have fewer, and goes alone.
+                let rows = cut.unit(units.start).1;
+                let count = units.clone().take(at_once).take_while(|&unit| cut.unit(unit).1 == rows).count();
+                let (x_map, dy_map) = (x_map(&self.sizes, &rows), dy_map(&self.sizes, &rows, false));
+                let (x_source, rest) = private.split_at_mut(count * x_map.len());
+                let dy_source = &mut rest[..count * dy_map.len() + MAX_LANES];
+                lanes::dispatch(
+                    #[inline(always)]
+                    || {
+                        for (i, unit) in units.clone().take(count).enumerate() {
+                            let part = cut.unit(unit).0 * groups + group;
+                            let planes = &x[part * in_channels * input[0] * input[1]..];
+                            x_map.fill_from_planes(&mut x_source[i * x_map.len()..], planes, input);
+                            let planes = &dy[part * out_channels * output[0] * output[1]..];
+                            dy_map.fill_from_planes(&mut dy_source[i * dy_map.len()..], planes, output);
+                        }
+                    },
+                );
+                dispatch(Outer {
+                    sums: shape,
+                    lanes,
+                    to: &mut *to,
+                    x: x_source,
+                    x_map,
+                    dy: dy_source,
+                    dy_map,
+                    rows,
+                    units: count,
+                    x_unit: x_map.len(),
+                    dy_unit: dy_map.len(),
+                });
+                units.start += count;
+            }
+        });
+        let sums = &*sums;
+        let len = dw.len() / groups;
+        let dw = SharedMut::new(dw);
+        let per_task = 16_384_usize.div_ceil(cut.chunks * out_channels).next_multiple_of(2);
+        let tasks = shape.terms().div_ceil(per_task);
+        parallel.run(groups * tasks, &|task, _| {
+            let (group, task) = (task / tasks, task % tasks);
+            let terms = task * per_task..((task + 1) * per_task).min(shape.terms());
+            let from = &sums[group * elements..];
+            lanes::dispatch(
+                #[inline(always)]
+                || {
+                    // SAFETY: the group's weights, of which no other task has these terms.
+                    unsafe {
+                        let dw = dw.pointer().add(group * len);
+                        shape.collect(&lanes, from, [cut.chunks, groups * elements], terms.clone(), dw);
+                    }
+                },
+            );
+        });
+    }
+}

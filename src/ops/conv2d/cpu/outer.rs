@@ -1,0 +1,262 @@
+//! The inner loop of the convolution's gradient with respect to the weights, `sum over pixels p of x[p + (u, v, c)] dy[p, o]`:
+//! a sum of outer products, a tile of which stays in registers while pixels go by.
+//!
+//! Each call adds to the sums in memory what some maps of x and dy bring: sums of sums, so that rounding errors stay small.
+
+use super::super::ConvSizes;
+use super::map::Map;
+use super::product::Lanes;
+use crate::ops::simd::{MAX_LANES, SimdReal};
+use pulp::{Simd, WithSimd};
+use std::ops::Range;
+
+/// Rows of a tile.
+const HEIGHTS: [usize; 9] = [12, 10, 8, 6, 5, 4, 3, 2, 1];
+
+/// The shape of the sums: for each stretch of neighbouring taps, for each of its numbers, all output channels.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Sums {
+    sizes: ConvSizes,
+    /// Stretches, and the numbers of one.
+    stretches: usize,
+    len: usize,
+}
+
+impl Sums {
+    pub fn new(sizes: ConvSizes) -> Self {
+        // With dilation, the columns of a kernel row are not neighbours: each tap is a stretch of its own.
+        let dense = sizes.options.dilation[1] == 1;
+        let stretches = if dense { sizes.kernel[0] } else { sizes.taps() };
+        let len = sizes.in_channels * if dense { sizes.kernel[1] } else { 1 };
+        Self { sizes, stretches, len }
+    }
+
+    /// How the output channels lie in vectors. With pairs, dy must hold each number twice.
+    pub fn lanes<T: SimdReal>(&self, pairs: bool) -> Lanes {
+        Lanes::new::<T>(self.sizes.out_channels, if pairs { self.len } else { 1 })
+    }
+
+    /// Elements of the sums on any machine.
+    pub fn most_elements(&self) -> usize {
+        self.stretches * self.len * self.sizes.out_channels.next_multiple_of(MAX_LANES)
+    }
+
+    /// Elements of the sums.
+    pub fn elements(&self, lanes: &Lanes) -> usize {
+        self.stretches * self.len * lanes.pitch() / if lanes.pairs { 2 } else { 1 }
+    }
+
+    /// The kernel's position and the channel of x of each number, in the order of the sums.
+    fn term(&self, i: usize) -> (usize, usize) {
+        let ConvSizes { in_channels, kernel, .. } = self.sizes;
+        let (stretch, rest) = (i / self.len, i % self.len);
+        let first = if self.stretches == kernel[0] { stretch * kernel[1] } else { stretch };
+        (first + rest / in_channels, rest % in_channels)
+    }
+
+    /// Numbers of the sums, of which each belongs to one (tap, channel of x).
+    pub fn terms(&self) -> usize {
+        self.stretches * self.len
+    }
+
+    /// Adds up the sums of all chunks, `each` elements apart, for some terms, and puts them where they belong in dw.
+    ///
+    /// # Safety
+    /// Nobody else may use the weights of these terms meanwhile.
+    #[inline(always)]
+    pub unsafe fn collect<T: SimdReal>(
+        &self,
+        lanes: &Lanes,
+        sums: &[T],
+        [chunks, each]: [usize; 2],
+        terms: Range<usize>,
+        dw: *mut T,
+    ) {
+        let ConvSizes { in_channels, out_channels, .. } = self.sizes;
+        let taps = self.sizes.taps();
+        let mut line = [T::ZERO; 64];
+        for term in terms {
+            let (tap, channel) = self.term(term);
+            for first in (0..out_channels).step_by(line.len()) {
+                let count = line.len().min(out_channels - first);
+                let line = &mut line[..count];
+                line.fill(T::ZERO);
+                for chunk in 0..chunks {
+                    if lanes.pairs {
+                        let from = &sums[chunk * each + term / 2 * lanes.pitch() + 2 * first + term % 2..];
+                        line.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, &x)| *to += x);
+                    } else {
+                        let from = &sums[chunk * each + term * lanes.pitch() + first..][..count];
+                        line.iter_mut().zip(from).for_each(|(to, &x)| *to += x);
+                    }
+                }
+                for (o, &sum) in line.iter().enumerate() {
+                    // SAFETY: an element of dw, and of this term.
+                    unsafe { *dw.add(((first + o) * in_channels + channel) * taps + tap) = sum };
+                }
+            }
+        }
+    }
+}
+
+/// What some units, one after another in memory, add to the sums.
+pub(in crate::ops) struct Outer<'a, T> {
+    pub sums: Sums,
+    pub lanes: Lanes,
+    pub to: &'a mut [T],
+    pub x: &'a [T],
+    pub x_map: Map,
+    pub dy: &'a [T],
+    /// The map of dy; with pairs, of twice its channels.
+    pub dy_map: Map,
+    /// Each unit's output rows, first and count.
+    pub rows: Range<usize>,
+    pub units: usize,
+    /// Elements from one unit's x and dy to the next one's.
+    pub x_unit: usize,
+    pub dy_unit: usize,
+}
+
+impl<T: SimdReal> WithSimd for Outer<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { sums, lanes, x_map, dy_map, units, .. } = self;
+        let ConvSizes { kernel, options, output, in_channels, .. } = sums.sizes;
+        let per = if lanes.pairs { 2 } else { 1 };
+        let dy_start = dy_map.at(self.rows.start, 0);
+        let dy_pixel = dy_map.channels;
+        // Vectors of the last pixel may reach beyond it: the caller leaves slack.
+        let dy_last = (units - 1) * self.dy_unit + dy_map.at(self.rows.end - 1, output[1] - 1) + lanes.pitch();
+        assert!(dy_last <= self.dy.len() && (units - 1) * self.x_unit + x_map.len() <= self.x.len());
+        assert!(self.to.len() >= sums.elements(&lanes));
+        let rows_of_sums = sums.len / per;
+        for stretch in 0..sums.stretches {
+            let (u, v) =
+                if sums.stretches == kernel[0] { (stretch, 0) } else { (stretch / kernel[1], stretch % kernel[1]) };
+            let x_start = u * options.dilation[0] * x_map.pitch() + v * options.dilation[1] * in_channels;
+            let mut first = 0;
+            while first < rows_of_sums {
+                let left = rows_of_sums - first;
+                let even = left.div_ceil(left.div_ceil(most::<S>(lanes.vectors)));
+                let height = HEIGHTS.into_iter().find(|&height| height <= even).unwrap_or(1);
+                let mut vector = 0;
+                while vector < lanes.vectors {
+                    let vectors = (lanes.vectors - vector).min(2);
+                    let at = (stretch * rows_of_sums + first) * lanes.pitch() + vector * lanes.lanes;
+                    // SAFETY: asserted above for the last unit, row, pixel and vector.
+                    unsafe {
+                        let tile = Tile {
+                            x: self.x.as_ptr().add(x_start + first * per),
+                            x_step: options.stride[1] * in_channels,
+                            x_row: options.stride[0] * x_map.pitch(),
+                            x_unit: self.x_unit,
+                            dy: self.dy.as_ptr().add(dy_start + vector * lanes.lanes),
+                            dy_step: dy_pixel,
+                            dy_row: dy_map.pitch(),
+                            dy_unit: self.dy_unit,
+                            to: self.to.as_mut_ptr().add(at),
+                            to_step: lanes.pitch(),
+                            columns: output[1],
+                            rows: self.rows.len(),
+                            units,
+                        };
+                        run(simd, tile, height, vectors, lanes.pairs);
+                    }
+                    vector += vectors;
+                }
+                first += height;
+            }
+        }
+    }
+}
+
+/// The most rows of a tile: with a vector of dy and one number of x they must fit into the registers.
+#[inline(always)]
+fn most<S: Simd>(vectors: usize) -> usize {
+    if S::REGISTER_COUNT >= 32 || vectors == 1 { 12 } else { 6 }
+}
+
+struct Tile<T> {
+    x: *const T,
+    x_step: usize,
+    x_row: usize,
+    x_unit: usize,
+    dy: *const T,
+    dy_step: usize,
+    dy_row: usize,
+    dy_unit: usize,
+    to: *mut T,
+    to_step: usize,
+    columns: usize,
+    rows: usize,
+    units: usize,
+}
+
+#[inline(always)]
+unsafe fn run<T: SimdReal, S: Simd>(simd: S, tile: Tile<T>, height: usize, vectors: usize, pairs: bool) {
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        match (vectors, pairs) {
+            (1, true) => heights::<T, S, 1, true>(simd, tile, height),
+            (1, false) => heights::<T, S, 1, false>(simd, tile, height),
+            _ => heights::<T, S, 2, false>(simd, tile, height),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn heights<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<T>, height: usize) {
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        match height {
+            12 => fixed::<T, S, 12, V, PAIRS>(simd, tile),
+            10 => fixed::<T, S, 10, V, PAIRS>(simd, tile),
+            8 => fixed::<T, S, 8, V, PAIRS>(simd, tile),
+            6 => fixed::<T, S, 6, V, PAIRS>(simd, tile),
+            5 => fixed::<T, S, 5, V, PAIRS>(simd, tile),
+            4 => fixed::<T, S, 4, V, PAIRS>(simd, tile),
+            3 => fixed::<T, S, 3, V, PAIRS>(simd, tile),
+            2 => fixed::<T, S, 2, V, PAIRS>(simd, tile),
+            _ => fixed::<T, S, 1, V, PAIRS>(simd, tile),
+        }
+    }
+}
+
+/// # Safety
+/// All elements that [`Tile`] names must be there.
+#[inline(always)]
+unsafe fn fixed<T: SimdReal, S: Simd, const R: usize, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<T>) {
+    let lanes = T::lanes::<S>();
+    // SAFETY: the caller's promise; loads and stores are unaligned.
+    unsafe {
+        let load = |from: *const T| from.cast::<T::Vector<S>>().read_unaligned();
+        let mut sums = [[T::splat(simd, T::ZERO); V]; R];
+        for unit in 0..tile.units {
+            for row in 0..tile.rows {
+                let mut x = tile.x.add(unit * tile.x_unit + row * tile.x_row);
+                let mut dy = tile.dy.add(unit * tile.dy_unit + row * tile.dy_row);
+                for _ in 0..tile.columns {
+                    let columns: [T::Vector<S>; V] = std::array::from_fn(|v| load(dy.add(v * lanes)));
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let factor = if PAIRS { T::splat_pair(simd, x.add(2 * r)) } else { T::splat(simd, *x.add(r)) };
+                        for (v, sum) in sums.iter_mut().enumerate() {
+                            *sum = T::mul_add_v(simd, factor, columns[v], *sum);
+                        }
+                    }
+                    // The last step may leave the map; nothing is read there.
+                    x = x.wrapping_add(tile.x_step);
+                    dy = dy.wrapping_add(tile.dy_step);
+                }
+            }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (v, sum) in sums.iter().enumerate() {
+                let to = tile.to.add(r * tile.to_step + v * lanes);
+                let total = T::add_v(simd, load(to), *sum);
+                to.cast::<T::Vector<S>>().write_unaligned(total);
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The inner loop of the convolution and of its gradient with respect to the input.
+//!
+//! With channels innermost, the numbers that one kernel row meets at a pixel lie side by side, and so do the results of a
+//! pixel: a tile of results, some pixels by one or two vectors of channels, stays in registers; each step of the sum loads
+//! one row of weights and multiplies it with one number of each pixel, read where it lies.
+//!
+//! Where all channels fill half a vector or less, two terms of the sum are taken at once: weights of neighbouring terms
+//! alternate in the lanes, and so do the two numbers of a pixel; the halves are added up at the end.
+
+use super::map::Map;
+use super::taps::Taps;
+use crate::graph::{Parallel, SharedMut};
+use crate::ops::simd::{SimdReal, dispatch};
+use pulp::{Simd, WithSimd};
+
+/// Vectors of channels in a tile.
+const VECTORS: usize = 2;
+/// Pixels that a tile may have.
+const WIDTHS: [usize; 9] = [14, 11, 8, 6, 5, 4, 3, 2, 1];
+
+/// How the channels of a product lie in vectors on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ops) struct Lanes {
+    /// Elements of a vector.
+    pub lanes: usize,
+    /// Vectors that hold all channels.
+    pub vectors: usize,
+    /// Whether two terms share a vector.
+    pub pairs: bool,
+}
+
+impl Lanes {
+    /// For this many channels, and sums whose terms come in stretches of `stretch` in one piece.
+    pub fn new<T: SimdReal>(channels: usize, stretch: usize) -> Self {
+        struct Count<T>(std::marker::PhantomData<T>);
+        impl<T: SimdReal> WithSimd for Count<T> {
+            type Output = usize;
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, _: S) -> usize {
+                T::lanes::<S>()
+            }
+        }
+        let lanes = dispatch(Count::<T>(std::marker::PhantomData));
+        let pairs = T::PAIRS && 2 * channels <= lanes && stretch.is_multiple_of(2);
+        Self { lanes, vectors: if pairs { 1 } else { channels.div_ceil(lanes) }, pairs }
+    }
+
+    /// Elements from one pixel's results to the next.
+    pub fn pitch(&self) -> usize {
+        self.vectors * self.lanes
+    }
+
+    /// Vectors that a tile starting at this vector has.
+    fn at_once(&self, first: usize) -> usize {
+        VECTORS.min(self.vectors - first)
+    }
+}
+
+/// The most elements that the packed weights of `channels` by `terms` take up, on any machine.
+pub(in crate::ops) fn packed_len(channels: usize, terms: usize) -> usize {
+    channels.next_multiple_of(crate::ops::simd::MAX_LANES) * (terms + 1)
+}
+
+/// Where the weight of (channel of the result, channel of the source, tap) is: the first two at these distances.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Weights<'a, T> {
+    pub data: &'a [T],
+    pub channel: usize,
+    pub source_channel: usize,
+}
+
+/// Packs weights in the order in which [`Product`] reads them, tile by tile; before each tile's, its biases (or zeros).
+pub(in crate::ops) fn pack<T: SimdReal>(
+    parallel: &dyn Parallel,
+    to: &mut [T],
+    lanes: Lanes,
+    channels: [usize; 2],
+    taps: &[Taps; 2],
+    kernel_width: usize,
+    weights: Weights<'_, T>,
+    bias: Option<&[T]>,
+) {
+    let terms = channels[1] * taps[0].count * taps[1].count;
+    let tiles = lanes.vectors.div_ceil(VECTORS);
+    let to = SharedMut::new(to);
+    parallel.run(tiles, &|tile, _| {
+        let first = tile * VECTORS;
+        let width = lanes.at_once(first) * lanes.lanes;
+        let per = if lanes.pairs { 2 } else { 1 };
+        let start = first * lanes.lanes * (terms / per + 1);
+        // SAFETY: every tile has its own range.
+        let to = unsafe { to.slice(start..start + width * (terms / per + 1)) };
+        let first = first * lanes.lanes;
+        let count = (channels[0] - first).min(width / per);
+        let (head, rest) = to.split_at_mut(width);
+        head.fill(T::ZERO);
+        if let Some(bias) = bias {
+            head.iter_mut().step_by(per).zip(&bias[first..first + count]).for_each(|(to, &b)| *to = b);
+        }
+        if count * per < width {
+            rest.fill(T::ZERO);
+        }
+        let mut term = 0;
+        for u in 0..taps[0].count {
+            for v in 0..taps[1].count {
+                let tap = taps[0].kernel(u) * kernel_width + taps[1].kernel(v);
+                let from = &weights.data[first * weights.channel + tap..];
+                for c in 0..channels[1] {
+                    let line = &mut rest[term / per * width..][..width];
+                    let values = from[c * weights.source_channel..].iter().step_by(weights.channel);
+                    line[term % per..].iter_mut().step_by(per).zip(values).take(count).for_each(|(to, &w)| *to = w);
+                    term += 1;
+                }
+            }
+        }
+    });
+}
+
+/// Results for a grid of pixels: of each, `lanes.pitch()` numbers (see [`Lanes::pairs`]), bias included.
+pub(in crate::ops) struct Product<'a, T> {
+    pub source: &'a [T],
+    pub map: Map,
+    pub taps: [Taps; 2],
+    pub lanes: Lanes,
+    pub weights: &'a [T],
+    /// Rows of results, and pixels of a row.
+    pub rows: std::ops::Range<usize>,
+    pub columns: usize,
+    /// Where they go: rows and pixels at these distances, from the first row on.
+    pub out: &'a mut [T],
+    pub out_row: usize,
+    pub out_column: usize,
+}
+
+impl<T: SimdReal> WithSimd for Product<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { map, taps, lanes, columns, .. } = self;
+        if self.rows.is_empty() || columns == 0 {
+            return;
+        }
+        // Neighbouring taps of a row are one stretch.
+        let stretches = if taps[1].step == 1 { 1 } else { taps[1].count };
+        let len = map.channels * taps[1].count / stretches.max(1);
+        let terms = taps[0].count * stretches * len;
+        let per = if lanes.pairs { 2 } else { 1 };
+        let (last, end) = (self.rows.end - 1, self.out.len());
+        let reach = |taps: &Taps, i: usize| i * taps.stride + taps.start + taps.count.saturating_sub(1) * taps.step;
+        if terms > 0 {
+            let furthest = reach(&taps[0], last) * map.pitch() + (reach(&taps[1], columns - 1) + 1) * map.channels;
+            assert!(furthest <= self.source.len(), "a product reads {furthest} of {}", self.source.len());
+        }
+        let wanted = (last - self.rows.start) * self.out_row + (columns - 1) * self.out_column + lanes.pitch();
+        assert!(wanted <= end, "a product writes {wanted} of {end}");
+        assert!(self.weights.len() >= lanes.pitch() * (terms / per + 1));
+
+        let mut first = 0;
+        while first < lanes.vectors {
+            let vectors = lanes.at_once(first);
+            let (width, count) = tiling::<S>(columns, vectors);
+            for row in self.rows.clone() {
+                for t in 0..count {
+                    let column = (t * width).min(columns - width);
+                    let from = (row * taps[0].stride + taps[0].start) * map.pitch()
+                        + (column * taps[1].stride + taps[1].start) * map.channels;
+                    let to = (row - self.rows.start) * self.out_row + column * self.out_column + first * lanes.lanes;
+                    // SAFETY: the assertions above hold for the furthest of all tiles; without terms nothing is read.
+                    unsafe {
+                        let tile = Tile {
+                            x: self.source.as_ptr().wrapping_add(from),
+                            x_step: taps[1].stride * map.channels,
+                            rows: taps[0].count,
+                            row_step: taps[0].step * map.pitch(),
+                            stretches,
+                            stretch_step: taps[1].step * map.channels,
+                            len: len / per,
+                            w: self.weights.as_ptr().add(first * lanes.lanes * (terms / per + 1)),
+                            out: self.out.as_mut_ptr().add(to),
+                            out_step: self.out_column,
+                        };
+                        run(simd, tile, width, vectors, lanes.pairs);
+                    }
+                }
+            }
+            first += vectors;
+        }
+    }
+}
+
+/// Pixels of a tile and tiles of a row: the last tile may overlap the one before it.
+#[inline(always)]
+fn tiling<S: Simd>(columns: usize, vectors: usize) -> (usize, usize) {
+    // Results, a row of weights and one number of a pixel must fit into the registers.
+    let most = if S::REGISTER_COUNT >= 32 { 14 } else { (S::REGISTER_COUNT - 2) / vectors - 1 };
+    let mut best = (1, columns, usize::MAX);
+    for width in WIDTHS {
+        if width <= most && width <= columns {
+            let count = columns.div_ceil(width);
+            // Below eight results in flight, a multiply-add waits for the one before it.
+            let cost = count * ((width * vectors).max(8) + 1);
+            if cost < best.2 {
+                best = (width, count, cost);
+            }
+        }
+    }
+    (best.0, best.1)
+}
+
+struct Tile<T> {
+    x: *const T,
+    x_step: usize,
+    rows: usize,
+    row_step: usize,
+    stretches: usize,
+    stretch_step: usize,
+    len: usize,
+    w: *const T,
+    out: *mut T,
+    out_step: usize,
+}
+
+#[inline(always)]
+unsafe fn run<T: SimdReal, S: Simd>(simd: S, tile: Tile<T>, width: usize, vectors: usize, pairs: bool) {
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        match (vectors, pairs) {
+            (1, true) => widths::<T, S, 1, true>(simd, tile, width),
+            (1, false) => widths::<T, S, 1, false>(simd, tile, width),
+            _ => widths::<T, S, 2, false>(simd, tile, width),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn widths<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<T>, width: usize) {
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        match width {
+            14 => fixed::<T, S, 14, V, PAIRS>(simd, tile),
+            11 => fixed::<T, S, 11, V, PAIRS>(simd, tile),
+            8 => fixed::<T, S, 8, V, PAIRS>(simd, tile),
+            6 => fixed::<T, S, 6, V, PAIRS>(simd, tile),
+            5 => fixed::<T, S, 5, V, PAIRS>(simd, tile),
+            4 => fixed::<T, S, 4, V, PAIRS>(simd, tile),
+            3 => fixed::<T, S, 3, V, PAIRS>(simd, tile),
+            2 => fixed::<T, S, 2, V, PAIRS>(simd, tile),
+            _ => fixed::<T, S, 1, V, PAIRS>(simd, tile),
+        }
+    }
+}
+
+/// # Safety
+/// All elements that [`Tile`] names must be there.
+#[inline(always)]
+unsafe fn fixed<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<T>) {
+    let lanes = T::lanes::<S>();
+    let Tile { x, x_step, rows, row_step, stretches, stretch_step, len, mut w, out, out_step } = tile;
+    // SAFETY: the caller's promise; loads and stores are unaligned.
+    unsafe {
+        let load = |from: *const T| from.cast::<T::Vector<S>>().read_unaligned();
+        let bias: [T::Vector<S>; V] = std::array::from_fn(|v| load(w.add(v * lanes)));
+        let mut sums = [bias; P];
+        w = w.add(V * lanes);
+        for i in 0..rows {
+            for j in 0..stretches {
+                let mut x = x.add(i * row_step + j * stretch_step);
+                for _ in 0..len {
+                    let weights: [T::Vector<S>; V] = std::array::from_fn(|v| load(w.add(v * lanes)));
+                    for (p, sums) in sums.iter_mut().enumerate() {
+                        let at = x.add(p * x_step);
+                        let factor = if PAIRS { T::splat_pair(simd, at) } else { T::splat(simd, *at) };
+                        for (v, sum) in sums.iter_mut().enumerate() {
+                            *sum = T::mul_add_v(simd, factor, weights[v], *sum);
+                        }
+                    }
+                    w = w.add(V * lanes);
+                    x = x.add(if PAIRS { 2 } else { 1 });
+                }
+            }
+        }
+        for (p, sums) in sums.iter().enumerate() {
+            for (v, sum) in sums.iter().enumerate() {
+                out.add(p * out_step + v * lanes).cast::<T::Vector<S>>().write_unaligned(*sum);
+            }
+        }
+    }
+}

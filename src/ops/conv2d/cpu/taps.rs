@@ -1,0 +1,143 @@
+//! Which elements a convolution, or its gradient with respect to the input, reads for each of its results.
+//!
+//! The gradient is itself convolutions of dy: input pixels are sorted by their remainder modulo the stride, and each class
+//! is a convolution of stride one with the taps that reach it.
+
+use super::super::ConvSizes;
+use super::map::Map;
+use std::ops::Range;
+
+/// The taps along one axis, in the order of the source: result i reads, for tap t, the source's element
+/// `i * stride + start + t * step`, and multiplies it with the weight at `kernel(t)`.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct Taps {
+    pub count: usize,
+    pub start: usize,
+    pub step: usize,
+    pub stride: usize,
+    first: isize,
+    along: isize,
+}
+
+impl Taps {
+    /// The kernel's position of tap t.
+    pub fn kernel(&self, t: usize) -> usize {
+        (self.first + t as isize * self.along) as usize
+    }
+
+    /// All taps of a convolution.
+    pub fn forward(sizes: &ConvSizes, axis: usize) -> Self {
+        Self {
+            count: sizes.kernel[axis],
+            start: 0,
+            step: sizes.options.dilation[axis],
+            stride: sizes.options.stride[axis],
+            first: 0,
+            along: 1,
+        }
+    }
+
+    /// The taps through which dy reaches the input elements `from + phase + i * stride`, with `from` a multiple of the
+    /// stride; the source starts at dy's element `lowest`.
+    pub fn reaching(sizes: &ConvSizes, axis: usize, phase: usize, from: usize, lowest: isize) -> Self {
+        let (stride, dilation) = (sizes.options.stride[axis], sizes.options.dilation[axis]);
+        let padded = phase + sizes.options.padding[axis];
+        // That padded - u * dilation is a multiple of the stride, without going below zero.
+        let reaches = |u: &usize| (padded + u * (stride - 1) * dilation).is_multiple_of(stride);
+        let Some(first) = (0..sizes.kernel[axis]).find(reaches) else {
+            return Self { count: 0, start: 0, step: 1, stride: 1, first: 0, along: 1 };
+        };
+        let apart = stride / gcd(stride, dilation);
+        let count = (sizes.kernel[axis] - 1 - first) / apart + 1;
+        let last = first + (count - 1) * apart;
+        let start = ((from + padded) as isize - (last * dilation) as isize) / stride as isize - lowest;
+        Self {
+            count,
+            start: start as usize,
+            step: apart * dilation / stride,
+            stride: 1,
+            first: last as isize,
+            along: -(apart as isize),
+        }
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// The stretch of x that output rows read, border included.
+pub(in crate::ops) fn x_map(sizes: &ConvSizes, rows: &Range<usize>) -> Map {
+    let o = &sizes.options;
+    Map {
+        rows: (rows.len() - 1) * o.stride[0] + (sizes.kernel[0] - 1) * o.dilation[0] + 1,
+        columns: sizes.input[1] + 2 * o.padding[1],
+        channels: sizes.in_channels,
+        top: (rows.start * o.stride[0]) as isize - o.padding[0] as isize,
+        left: -(o.padding[1] as isize),
+    }
+}
+
+/// The rows of dx that belong to these output rows: those from the first one's times the stride on.
+pub(in crate::ops) fn dx_rows(sizes: &ConvSizes, rows: &Range<usize>) -> Range<usize> {
+    let (stride, height) = (sizes.options.stride[0], sizes.input[0]);
+    let end = if rows.end == sizes.output[0] { height } else { (rows.end * stride).min(height) };
+    (rows.start * stride).min(end)..end
+}
+
+/// The stretch of dy of these output rows and, with `dx`, of all that reaches their rows of dx.
+pub(in crate::ops) fn dy_map(sizes: &ConvSizes, rows: &Range<usize>, dx: bool) -> Map {
+    let mut reach = [rows.start as isize..rows.end as isize, 0..sizes.output[1] as isize];
+    if dx {
+        let from = dx_rows(sizes, rows);
+        for (axis, range) in [from, 0..sizes.input[1]].into_iter().enumerate() {
+            if range.is_empty() {
+                continue;
+            }
+            let (stride, dilation) = (sizes.options.stride[axis] as isize, sizes.options.dilation[axis] as isize);
+            let padding = sizes.options.padding[axis] as isize;
+            let span = (sizes.kernel[axis] as isize - 1) * dilation;
+            let lowest = (range.start as isize + padding - span).div_euclid(stride);
+            let highest = (range.end as isize - 1 + padding).div_euclid(stride);
+            reach[axis] = reach[axis].start.min(lowest)..reach[axis].end.max(highest + 1);
+        }
+    }
+    let len = |axis: usize| (reach[axis].end - reach[axis].start) as usize;
+    Map { rows: len(0), columns: len(1), channels: sizes.out_channels, top: reach[0].start, left: reach[1].start }
+}
+
+/// One class of input pixels: those whose row and column leave these remainders.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct Class {
+    pub phase: [usize; 2],
+    pub taps: [Taps; 2],
+    /// Rows and columns of dx that belong to it.
+    pub grid: [usize; 2],
+}
+
+/// The number of classes.
+pub(in crate::ops) fn classes(sizes: &ConvSizes) -> usize {
+    sizes.options.stride[0] * sizes.options.stride[1]
+}
+
+/// A class of the rows of dx that belong to these output rows, read from `dy`.
+pub(in crate::ops) fn class(sizes: &ConvSizes, class: usize, rows: &Range<usize>, dy: &Map) -> Class {
+    let stride = sizes.options.stride;
+    let phase = [class / stride[1], class % stride[1]];
+    let dx = dx_rows(sizes, rows);
+    let count = |len: usize, axis: usize| len.saturating_sub(phase[axis]).div_ceil(stride[axis]);
+    Class {
+        phase,
+        taps: [
+            Taps::reaching(sizes, 0, phase[0], rows.start * stride[0], dy.top),
+            Taps::reaching(sizes, 1, phase[1], 0, dy.left),
+        ],
+        grid: [count(dx.len(), 0), count(sizes.input[1], 1)],
+    }
+}
+
+/// The number of taps of each class alone: what its weights are, whatever the rows.
+pub(in crate::ops) fn class_taps(sizes: &ConvSizes, class: usize) -> [Taps; 2] {
+    let stride = sizes.options.stride[1];
+    [Taps::reaching(sizes, 0, class / stride, 0, 0), Taps::reaching(sizes, 1, class % stride, 0, 0)]
+}
