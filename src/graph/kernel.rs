@@ -135,15 +135,17 @@ impl<'a, T: Real> Kernel<'a, T> {
         })
     }
 
-    /// The elements of the first `N` outputs and of the first `M` scratch buffers.
+    /// The elements of the first `N` outputs and of the first `M` scratch buffers. An output that the operation does not
+    /// have in this form is empty.
     #[allow(clippy::type_complexity)]
     pub fn outputs_and_scratch<const N: usize, const M: usize>(&mut self) -> ([&mut [T]; N], [&mut [T]; M]) {
         // SAFETY: as in `outputs`.
         let scratch = std::array::from_fn(|i| unsafe {
             std::slice::from_raw_parts_mut(self.scratch[i].pointer.cast(), self.scratch[i].len)
         });
-        let outputs = std::array::from_fn(|i| unsafe {
-            std::slice::from_raw_parts_mut(self.outputs[i].pointer.cast(), self.outputs[i].len)
+        let outputs = std::array::from_fn(|i| match self.outputs.get(i) {
+            Some(output) => unsafe { std::slice::from_raw_parts_mut(output.pointer.cast(), output.len) },
+            None => &mut [],
         });
         (outputs, scratch)
     }

@@ -13,7 +13,9 @@ mod session;
 mod state;
 
 pub use kernel::{Kernel, Parallel, Private, Region, SharedMut, for_each_piece};
-pub use op::{Cost, CpuReal, Gradient, Launch, MAX_WORKGROUPS, Op, Operand, Shader, Target, grid, no_gradient};
+pub use op::{
+    Cost, CpuReal, Gradient, Launch, MAX_WORKGROUPS, Op, Operand, Shader, Target, grid, no_gpu_kernel, no_gradient,
+};
 pub use plan::{Buffer, BufferKind, Place, Plan, Port, Step, Work};
 pub use session::{PlanId, Session, check_indices, check_port, locate_state};
 pub use state::{ALIGNMENT, Group, GroupId, State, States};

@@ -83,6 +83,12 @@ pub fn no_gradient<T>(op: &'static str) -> Result<T> {
     Err(Error::op(op, "has no gradient; no parameter may lie upstream of it"))
 }
 
+/// The answer of [`Op::gpu`] where there is no such kernel: an operation that a pass makes for the CPU alone. A plan with it
+/// for a GPU is an error.
+pub fn no_gpu_kernel() -> Vec<Launch> {
+    Vec::new()
+}
+
 /// Writes [`Op::cpu_f32`] and [`Op::cpu_f64`] in terms of a generic method `cpu<T: Real>(&self, &mut Kernel<T>)`.
 #[macro_export]
 macro_rules! cpu_kernels {

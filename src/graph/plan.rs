@@ -138,8 +138,14 @@ impl Plan {
                 return Err(Error::op("assign", "a state is assigned twice"));
             }
         }
+        check_order(&graph)?;
         let mut planner = Planner::new(graph, target);
         planner.run();
+        let without = planner.steps.iter().find(|step| matches!(step.work, Work::Run(_)) && step.launches().is_empty());
+        if let (Target::Gpu, Some(step)) = (target, without) {
+            let detail = "has no GPU kernel: it is made by a pass for the CPU; fuse the graph for the target that it is planned for";
+            return Err(Error::op(step.name(), detail));
+        }
         let Planner { graph, buffers, steps, places, .. } = planner;
         let mut plan = Self { target, graph, buffers, steps, inputs: Vec::new(), outputs: Vec::new() };
         for index in 0..plan.graph.values.len() {
@@ -202,6 +208,20 @@ impl Plan {
     pub fn launch_count(&self) -> usize {
         self.steps.iter().map(|step| step.launches().len()).sum()
     }
+}
+
+/// Passes put nodes in the places of others: each must still come after those whose results it reads.
+fn check_order(graph: &Graph) -> Result<()> {
+    for (number, node) in graph.nodes() {
+        for &input in &node.inputs {
+            if let Source::Node { node: maker, .. } = graph.source(graph.base(input).0)
+                && *maker >= number
+            {
+                return Err(Error::op(node.op.name(), "a pass put it before an operation whose result it reads"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn find<'a>(ports: &'a [Port], name: &str, what: &str) -> Result<&'a Port> {

@@ -21,15 +21,19 @@ pub struct Fusions {
     pub norm_relu: bool,
     /// Mean over the planes, linear layer and cross-entropy, and their gradients, become [`Head`] and [`HeadGradient`].
     pub head: bool,
+    /// A convolution with ReLU, the statistics of the norm after it, and the norm before it become one
+    /// [`ConvBlock`](super::ConvBlock), their gradients a [`ConvBlockGradient`](super::ConvBlockGradient), which have kernels
+    /// for the CPU alone. Needs the two above.
+    pub blocks: bool,
 }
 
 impl Fusions {
     /// None.
-    pub const NONE: Self = Self { conv_relu: false, norm_relu: false, head: false };
+    pub const NONE: Self = Self { conv_relu: false, norm_relu: false, head: false, blocks: false };
 
     /// All that pay on this target. The head is left alone on the CPU, where there is no launch to save.
     pub fn for_target(target: Target) -> Self {
-        Self { conv_relu: true, norm_relu: true, head: target == Target::Gpu }
+        Self { conv_relu: true, norm_relu: true, head: target == Target::Gpu, blocks: target == Target::Cpu }
     }
 }
 
@@ -49,6 +53,9 @@ pub fn fuse(graph: &mut Graph, fusions: Fusions) -> Result<()> {
         head(graph)?;
         head_gradient(graph)?;
     }
+    if fusions.blocks {
+        super::conv_block::blocks(graph)?;
+    }
     Ok(())
 }
 
@@ -58,13 +65,17 @@ fn is<T: Op>(node: &Node) -> Option<&T> {
 }
 
 /// The nodes whose operation is a `T`, with their numbers.
-fn all<T: Op + Clone>(graph: &Graph) -> Vec<(usize, T, Node)> {
+pub(super) fn all<T: Op + Clone>(graph: &Graph) -> Vec<(usize, T, Node)> {
     graph.nodes().filter_map(|(i, node)| Some((i, is::<T>(node)?.clone(), node.clone()))).collect()
 }
 
 /// The live uses of values: nodes that are gone, and views that nobody looks at, do not count.
+pub(super) fn users(graph: &Graph, value: Value) -> usize {
+    graph.uses()[value.index()]
+}
+
 fn only_use(graph: &Graph, value: Value) -> bool {
-    graph.uses()[value.index()] == 1
+    users(graph, value) == 1
 }
 
 /// The node that makes this value, if it is a `T` and the value its first output.

@@ -111,30 +111,30 @@ impl ConvSizes {
         })
     }
 
-    fn x_spec(&self) -> Spec {
+    pub(super) fn x_spec(&self) -> Spec {
         Spec::real([self.items, self.groups * self.in_channels, self.input[0], self.input[1]])
     }
 
-    fn w_spec(&self) -> Spec {
+    pub(super) fn w_spec(&self) -> Spec {
         Spec::real([self.groups * self.out_channels, self.in_channels, self.kernel[0], self.kernel[1]])
     }
 
-    fn y_spec(&self) -> Spec {
+    pub(super) fn y_spec(&self) -> Spec {
         Spec::real([self.items, self.groups * self.out_channels, self.output[0], self.output[1]])
     }
 
     /// Taps of the kernel.
-    fn taps(&self) -> usize {
+    pub(super) fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
 
     /// Output pixels of one item.
-    fn pixels(&self) -> usize {
+    pub(super) fn pixels(&self) -> usize {
         self.output[0] * self.output[1]
     }
 
     /// Two operations for every product of an input element and a weight.
-    fn flops(&self) -> f64 {
+    pub(super) fn flops(&self) -> f64 {
         2.0 * (self.y_spec().shape.elements() * self.in_channels * self.taps()) as f64
     }
 }

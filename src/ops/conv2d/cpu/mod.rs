@@ -14,7 +14,7 @@ use super::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvSizes};
 use crate::graph::{Kernel, SharedMut, Target, for_each_piece};
 use crate::ops::lanes;
 use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
-use crate::tensor::Spec;
+use crate::tensor::{Real, Spec};
 use map::{Cut, Map, separate};
 use outer::{Outer, Sums};
 use product::{Lanes, Product, Weights, pack, packed_len};
@@ -169,7 +169,7 @@ impl Conv2d {
 /// Adds the two halves of each result where [`Lanes::pairs`]: of each pair of numbers the sum comes first; results lie side
 /// by side in the first half of each pixel.
 #[inline(always)]
-pub(in crate::ops) fn add_pairs<T: SimdReal>(buffer: &mut [T]) {
+pub(in crate::ops) fn add_pairs<T: Real>(buffer: &mut [T]) {
     for pixel in buffer.as_chunks_mut::<MAX_LANES>().0 {
         for i in 0..MAX_LANES / 2 {
             pixel[i] = pixel[2 * i] + pixel[2 * i + 1];

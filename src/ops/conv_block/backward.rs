@@ -1,0 +1,398 @@
+//! The CPU kernel of [`ConvBlockGradient`].
+//!
+//! First each unit's sums of dy, of dy times the distance from the mean, and of that distance; from these follow the
+//! gradients of gamma and beta, and how the gradient g with respect to the convolution's result follows from dy and r,
+//! element by element. Then each chunk makes g and the normalised input of a few units at a time, and from them both their
+//! part of the weight gradient and their gradient with respect to the input.
+
+use super::forward::{fill_input, take_out};
+use super::statistics::{fill_pattern, fold, norm_patterns, pattern_len};
+use super::{ConvBlockGradient, Entry};
+use crate::graph::{Kernel, SharedMut};
+use crate::ops::conv2d::ConvSizes;
+use crate::ops::conv2d::cpu::map::{Cut, Map};
+use crate::ops::conv2d::cpu::outer::{Outer, Sums};
+use crate::ops::conv2d::cpu::product::{Lanes, Product, pack};
+use crate::ops::conv2d::cpu::taps::{class, class_taps, classes, dx_rows, dy_map, x_map};
+use crate::ops::conv2d::cpu::{
+    buffer_len, class_start, gradient_lanes, gradient_weights, packed_classes, rows_at_once, units_at_once,
+};
+use crate::ops::lanes;
+use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
+use crate::tensor::Real;
+use std::ops::Range;
+
+/// Sums of each channel of a unit.
+const SUMS: usize = 3;
+/// Patterns of [`Slope`].
+const SLOPE: usize = 4;
+
+/// How the gradient with respect to the convolution's result follows from dy and r: patterns of the mean, the scale of dy,
+/// the shift, and the slope.
+struct Slope<'a, T> {
+    patterns: &'a [T],
+    len: usize,
+}
+
+impl<T: Real> Slope<'_, T> {
+    /// `to = scale (dy - shift - (r - mean) slope)` where r is above zero, else 0; `sums` gets their sums.
+    #[inline(always)]
+    fn apply(&self, to: &mut [T], dy: &[T], r: &[T], sums: &mut [T]) {
+        let (mean, rest) = self.patterns.split_at(self.len);
+        let (scale, rest) = rest.split_at(self.len);
+        let (shift, slope) = rest.split_at(self.len);
+        for ((to, dy), r) in to.chunks_mut(self.len).zip(dy.chunks(self.len)).zip(r.chunks(self.len)) {
+            let each = to.iter_mut().zip(dy).zip(r).zip(mean).zip(scale).zip(shift).zip(slope).zip(&mut *sums);
+            for (((((((to, &dy), &r), &mean), &scale), &shift), &slope), sum) in each {
+                let d = scale * (dy - shift - (r - mean) * slope);
+                let d = if r <= T::ZERO { T::ZERO } else { d };
+                *to = d;
+                *sum += d;
+            }
+        }
+    }
+}
+
+impl ConvBlockGradient {
+    fn dx(&self) -> bool {
+        self.entry == Entry::Block
+    }
+
+    fn cut(&self) -> Cut {
+        Cut::new(&self.sizes, self.sizes.items)
+    }
+
+    /// How the weight gradient's output channels lie in vectors. A shared dy cannot hold each number twice.
+    fn sum_lanes<T: SimdReal>(&self) -> Lanes {
+        Sums::new(self.sizes).lanes::<T>(!self.dx())
+    }
+
+    /// Elements of the longest map of x and of dy (where it holds each number twice).
+    fn map_lens(&self) -> [usize; 2] {
+        let cut = self.cut();
+        let longest = |len: &dyn Fn(&Range<usize>) -> usize| (0..cut.units).map(|u| len(&cut.unit(u).1)).max();
+        let x = longest(&|rows| x_map(&self.sizes, rows).len()).unwrap_or(0);
+        let dy = longest(&|rows| dy_map(&self.sizes, rows, self.dx()).len()).unwrap_or(0);
+        [x, if self.dx() { dy } else { 2 * dy }]
+    }
+
+    fn units_at_once(&self) -> usize {
+        units_at_once(self.map_lens().iter().sum(), self.cut().per_chunk())
+    }
+
+    pub(super) fn temporaries(&self) -> Vec<usize> {
+        let ConvSizes { in_channels, out_channels, .. } = self.sizes;
+        let cut = self.cut();
+        vec![
+            if self.dx() { packed_classes(&self.sizes) } else { 1 },
+            cut.units * SUMS * out_channels,
+            SLOPE * pattern_len(out_channels) + 3 * pattern_len(in_channels),
+            cut.chunks * Sums::new(self.sizes).most_elements(),
+            cut.chunks * out_channels,
+        ]
+    }
+
+    pub(super) fn private(&self) -> usize {
+        let ConvSizes { in_channels, out_channels, input, output, .. } = self.sizes;
+        let row = input[1] * in_channels.next_multiple_of(MAX_LANES);
+        let buffer = buffer_len(row).max(output[1] * out_channels);
+        let sums = 4 * pattern_len(out_channels);
+        self.map_lens().iter().sum::<usize>() * self.units_at_once() + MAX_LANES + buffer + sums
+    }
+
+    pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
+        let ConvSizes { in_channels, out_channels: channels, input, output, .. } = self.sizes;
+        let [dy, r, saved, gamma, x, w] = [0, 1, 2, 3, 4, 5].map(|i| kernel.input(i));
+        let before = self.dx().then(|| [6, 7, 8].map(|i| kernel.input(i)));
+        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let ([dw, db, dgamma, dbeta, dx], [packed, unit_sums, patterns, sums, chunk_db]) =
+            kernel.outputs_and_scratch::<5, 5>();
+        let cut = self.cut();
+        let row = output[1] * channels;
+
+        // The sums of each unit.
+        let shared = SharedMut::new(&mut *unit_sums);
+        parallel.run(cut.units, &|unit, worker| {
+            let (item, rows) = cut.unit(unit);
+            let range = (item * output[0] + rows.start) * row..(item * output[0] + rows.end) * row;
+            // SAFETY: this is the task of this worker, and every unit has its own sums.
+            let (scratch, to) = unsafe {
+                let start = unit * SUMS * channels;
+                (private.of(worker), shared.slice(start..start + SUMS * channels))
+            };
+            measure(to, scratch, &dy[range.clone()], &r[range], &saved[..channels]);
+        });
+        self.norm_gradient(unit_sums, saved, gamma, [dgamma, dbeta], patterns);
+
+        let gradient_lanes = gradient_lanes::<T>(&self.sizes);
+        if self.dx() {
+            for class in 0..classes(&self.sizes) {
+                let to = &mut packed[class_start(&self.sizes, class)..class_start(&self.sizes, class + 1)];
+                let (taps, weights) = (class_taps(&self.sizes, class), gradient_weights(&self.sizes, w));
+                let width = self.sizes.kernel[1];
+                pack(parallel, to, gradient_lanes, [in_channels, channels], &taps, width, weights, None);
+            }
+        }
+        let packed = &*packed;
+        let len = pattern_len(channels);
+        let (slope, norm) = patterns.split_at_mut(SLOPE * len);
+        let slope = Slope { patterns: slope, len };
+        let norm = before.map(|[saved, gamma, beta]| {
+            norm_patterns(norm, saved, gamma, beta);
+            &*norm
+        });
+
+        let shape = Sums::new(self.sizes);
+        let sum_lanes = self.sum_lanes::<T>();
+        let elements = shape.elements(&sum_lanes);
+        let at_once = self.units_at_once();
+        let item_len = input[0] * input[1] * in_channels;
+        let (all_sums, all_db) = (SharedMut::new(&mut *sums), SharedMut::new(&mut *chunk_db));
+        let dx = self.dx().then(|| SharedMut::new(dx));
+        parallel.run(cut.chunks, &|chunk, worker| {
+            // SAFETY: this is the task of this worker, and every chunk has its own sums.
+            let (private, to, db) = unsafe {
+                (
+                    private.of(worker),
+                    all_sums.slice(chunk * elements..(chunk + 1) * elements),
+                    all_db.slice(chunk * channels..(chunk + 1) * channels),
+                )
+            };
+            let (db_pattern, private) = private.split_at_mut(len);
+            db_pattern.fill(T::ZERO);
+            to.fill(T::ZERO);
+            let mut units = cut.chunk(chunk);
+            while !units.is_empty() {
+                // Units that go together have the same rows.
+                let rows = cut.unit(units.start).1;
+                let count = units.clone().take(at_once).take_while(|&unit| cut.unit(unit).1 == rows).count();
+                let (x_map, g_map) = (x_map(&self.sizes, &rows), dy_map(&self.sizes, &rows, self.dx()));
+                let doubled = Map { channels: g_map.channels * if sum_lanes.pairs { 2 } else { 1 }, ..g_map };
+                let (x_source, rest) = private.split_at_mut(count * x_map.len());
+                let (g_source, buffer) = rest.split_at_mut(count * doubled.len() + MAX_LANES);
+                for (i, unit) in units.clone().take(count).enumerate() {
+                    let item = cut.unit(unit).0;
+                    let g = &mut g_source[i * doubled.len()..][..doubled.len()];
+                    let of_item = item * output[0] * row..(item + 1) * output[0] * row;
+                    let x = &x[item * item_len..][..item_len];
+                    let x_to = &mut x_source[i * x_map.len()..][..x_map.len()];
+                    lanes::dispatch(
+                        #[inline(always)]
+                        || {
+                            fill_input(&x_map, x_to, x, &self.sizes, norm);
+                            let (dy, r) = (&dy[of_item.clone()], &r[of_item.clone()]);
+                            self.fill_gradient(&doubled, g, [dy, r], &rows, &slope, db_pattern, buffer);
+                        },
+                    );
+                    if let Some(dx) = &dx {
+                        // SAFETY: every unit has its own rows of dx.
+                        let dx = unsafe {
+                            let rows = dx_rows(&self.sizes, &rows);
+                            let start = item * item_len;
+                            let pitch = input[1] * in_channels;
+                            dx.slice(start + rows.start * pitch..start + rows.end * pitch)
+                        };
+                        self.input_gradient(dx, g, &g_map, &rows, packed, &gradient_lanes, buffer);
+                    }
+                }
+                dispatch(Outer {
+                    sums: shape,
+                    lanes: sum_lanes,
+                    to: &mut *to,
+                    x: x_source,
+                    x_map,
+                    dy: g_source,
+                    dy_map: doubled,
+                    rows,
+                    units: count,
+                    x_unit: x_map.len(),
+                    dy_unit: doubled.len(),
+                });
+                units.start += count;
+            }
+            fold(db_pattern, channels);
+            db.copy_from_slice(&db_pattern[..channels]);
+        });
+
+        let (sums, chunk_db) = (&*sums, &*chunk_db);
+        for (c, db) in db.iter_mut().enumerate() {
+            *db = (0..cut.chunks).map(|chunk| chunk_db[chunk * channels + c]).sum();
+        }
+        let dw = SharedMut::new(dw);
+        let per_task = 16_384_usize.div_ceil(cut.chunks * channels).next_multiple_of(2);
+        parallel.run(shape.terms().div_ceil(per_task), &|task, _| {
+            let terms = task * per_task..((task + 1) * per_task).min(shape.terms());
+            lanes::dispatch(
+                #[inline(always)]
+                || {
+                    // SAFETY: no other task has these terms.
+                    unsafe { shape.collect(&sum_lanes, sums, [cut.chunks, elements], terms.clone(), dw.pointer()) }
+                },
+            );
+        });
+    }
+
+    /// The gradients of gamma and beta, and the patterns of [`Slope`].
+    fn norm_gradient<T: Real>(
+        &self,
+        unit_sums: &[T],
+        saved: &[T],
+        gamma: &[T],
+        [dgamma, dbeta]: [&mut [T]; 2],
+        patterns: &mut [T],
+    ) {
+        let channels = self.sizes.out_channels;
+        let len = pattern_len(channels);
+        let count = (self.sizes.items * self.sizes.pixels()) as f64;
+        let (mean, rest) = patterns.split_at_mut(len);
+        let (scale, rest) = rest.split_at_mut(len);
+        let (shift, rest) = rest.split_at_mut(len);
+        let slope = &mut rest[..len];
+        for c in 0..channels {
+            let total = |which: usize| -> f64 {
+                unit_sums[which * channels + c..].iter().step_by(SUMS * channels).map(|x| x.to_f64()).sum()
+            };
+            let inverse = saved[channels + c].to_f64();
+            let (sum, mut product) = (total(0), total(1));
+            if self.training {
+                // The differences from the mean add up to zero, but for its rounding: take that out again.
+                product -= sum * (total(2) / count);
+            }
+            product *= inverse;
+            dgamma[c] = T::from_f64(product);
+            dbeta[c] = T::from_f64(sum);
+            let part = if self.training { 1.0 / count } else { 0.0 };
+            mean[c] = saved[c];
+            scale[c] = T::from_f64(gamma[c].to_f64() * inverse);
+            shift[c] = T::from_f64(sum * part);
+            slope[c] = T::from_f64(product * inverse * part);
+        }
+        for pattern in [mean, scale, shift, slope] {
+            let (first, rest) = pattern.split_at_mut(channels);
+            rest.chunks_exact_mut(channels).for_each(|to| to.copy_from_slice(first));
+        }
+    }
+
+    /// Fills a unit's map of the gradient with respect to the convolution's result, border and rows of neighbouring units
+    /// included, and adds the unit's own to `sums`.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn fill_gradient<T: Real>(
+        &self,
+        map: &Map,
+        to: &mut [T],
+        [dy, r]: [&[T]; 2],
+        rows: &Range<usize>,
+        slope: &Slope<'_, T>,
+        sums: &mut [T],
+        buffer: &mut [T],
+    ) {
+        let row = self.sizes.output[1] * self.sizes.out_channels;
+        let (buffer, others) = buffer.split_at_mut(row);
+        map.fill(
+            to,
+            self.sizes.output,
+            #[inline(always)]
+            |i, inside| {
+                // Rows of other units are summed by them.
+                let sums = if rows.contains(&i) { &mut *sums } else { &mut others[..slope.len] };
+                let (dy, r) = (&dy[i * row..][..row], &r[i * row..][..row]);
+                if inside.len() == row {
+                    slope.apply(inside, dy, r, sums);
+                } else {
+                    slope.apply(buffer, dy, r, sums);
+                    inside.as_chunks_mut::<2>().0.iter_mut().zip(&*buffer).for_each(|(to, &g)| *to = [g; 2]);
+                }
+            },
+        );
+    }
+
+    /// A unit's rows of dx.
+    #[allow(clippy::too_many_arguments)]
+    fn input_gradient<T: SimdReal>(
+        &self,
+        dx: &mut [T],
+        g: &[T],
+        g_map: &Map,
+        rows: &Range<usize>,
+        packed: &[T],
+        lanes: &Lanes,
+        buffer: &mut [T],
+    ) {
+        let ConvSizes { in_channels, input, options, .. } = self.sizes;
+        let [stride_h, stride_w] = options.stride;
+        let pitch = input[1] * in_channels;
+        for number in 0..classes(&self.sizes) {
+            let class = class(&self.sizes, number, rows, g_map);
+            let [class_rows, columns] = class.grid;
+            if class_rows == 0 || columns == 0 {
+                continue;
+            }
+            let to = &mut dx[class.phase[0] * pitch + class.phase[1] * in_channels..];
+            let product = |rows: Range<usize>, out: &mut [T], out_row: usize, out_column: usize| {
+                dispatch(Product {
+                    source: g,
+                    map: *g_map,
+                    taps: class.taps,
+                    lanes: *lanes,
+                    weights: &packed[class_start(&self.sizes, number)..class_start(&self.sizes, number + 1)],
+                    rows,
+                    columns,
+                    out,
+                    out_row,
+                    out_column,
+                });
+            };
+            if lanes.pitch() == in_channels {
+                product(0..class_rows, to, stride_h * pitch, stride_w * in_channels);
+                continue;
+            }
+            let row_len = columns * lanes.pitch();
+            let at_once = rows_at_once(row_len);
+            for from in (0..class_rows).step_by(at_once) {
+                let count = at_once.min(class_rows - from);
+                let buffer = &mut buffer[..count * row_len];
+                product(from..from + count, buffer, row_len, lanes.pitch());
+                for (i, buffer) in buffer.chunks_exact_mut(row_len).enumerate() {
+                    let to = &mut to[(from + i) * stride_h * pitch..];
+                    let end = ((columns - 1) * stride_w + 1) * in_channels;
+                    lanes::dispatch(
+                        #[inline(always)]
+                        || take_out(&mut to[..end], stride_w * in_channels, buffer, lanes, in_channels),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The sums of a unit: of dy, of dy times r's distance from the mean, and of that distance.
+fn measure<T: Real>(to: &mut [T], scratch: &mut [T], dy: &[T], r: &[T], means: &[T]) {
+    let channels = means.len();
+    let len = pattern_len(channels);
+    let (mean, rest) = scratch.split_at_mut(len);
+    let (sums, rest) = rest.split_at_mut(len);
+    let (products, rest) = rest.split_at_mut(len);
+    let rests = &mut rest[..len];
+    fill_pattern(mean, channels, |c| means[c]);
+    sums.fill(T::ZERO);
+    products.fill(T::ZERO);
+    rests.fill(T::ZERO);
+    lanes::dispatch(
+        #[inline(always)]
+        || {
+            for (dy, r) in dy.chunks(len).zip(r.chunks(len)) {
+                let each = dy.iter().zip(r).zip(&*mean).zip(&mut *sums).zip(&mut *products).zip(&mut *rests);
+                for (((((&dy, &r), &mean), sum), product), rest) in each {
+                    *sum += dy;
+                    *product += dy * (r - mean);
+                    *rest += r - mean;
+                }
+            }
+        },
+    );
+    for (pattern, to) in [sums, products, rests].into_iter().zip(to.chunks_exact_mut(channels)) {
+        fold(pattern, channels);
+        to.copy_from_slice(&pattern[..channels]);
+    }
+}

@@ -1,0 +1,206 @@
+//! The CPU kernels of [`ConvBlock`] and [`BlockOutput`].
+
+use super::statistics::{MOMENT_PATTERNS, MOMENTS, Moments, merge, norm_patterns, normalise, pattern_len};
+use super::{BlockOutput, ConvBlock, Entry};
+use crate::graph::{Kernel, SharedMut};
+use crate::ops::conv2d::ConvSizes;
+use crate::ops::conv2d::cpu::map::{Cut, Map, separate};
+use crate::ops::conv2d::cpu::product::{Lanes, Product, pack, packed_len};
+use crate::ops::conv2d::cpu::taps::x_map;
+use crate::ops::conv2d::cpu::{add_pairs, buffer_len, forward_lanes, forward_taps, forward_weights, rows_at_once};
+use crate::ops::lanes;
+use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
+use crate::tensor::Real;
+
+/// Fills the map of a unit's input: as it is, or with the norm of the block before.
+#[inline(always)]
+pub(super) fn fill_input<T: Real>(map: &Map, to: &mut [T], x: &[T], sizes: &ConvSizes, norm: Option<&[T]>) {
+    let row = sizes.input[1] * sizes.in_channels;
+    match norm {
+        None => map.fill_from_planes(to, x, sizes.input),
+        Some(patterns) => map.fill(
+            to,
+            sizes.input,
+            #[inline(always)]
+            |i, inside| normalise(inside, &x[i * row..][..row], patterns, pattern_len(sizes.in_channels)),
+        ),
+    }
+}
+
+/// Takes results out of a buffer of whole vectors, `from` pixels of `lanes.pitch()`, into pixels `to_column` apart.
+#[inline(always)]
+pub(super) fn take_out<T: Real>(to: &mut [T], to_column: usize, from: &mut [T], lanes: &Lanes, channels: usize) {
+    if lanes.pairs {
+        add_pairs(from);
+    }
+    let pixels = to.chunks_mut(to_column).zip(from.chunks_exact(lanes.pitch()));
+    if channels == 8 {
+        for (to, from) in pixels {
+            to[..8].copy_from_slice(&from[..8]);
+        }
+    } else {
+        for (to, from) in pixels {
+            to[..channels].copy_from_slice(&from[..channels]);
+        }
+    }
+}
+
+impl ConvBlock {
+    pub(super) fn temporaries(&self, sizes: &ConvSizes) -> Vec<usize> {
+        let units = Cut::new(sizes, sizes.items).units;
+        vec![
+            packed_len(sizes.out_channels, sizes.in_channels * sizes.taps()),
+            if self.training() { units * MOMENTS * sizes.out_channels } else { 1 },
+            3 * pattern_len(sizes.in_channels),
+        ]
+    }
+
+    pub(super) fn private(&self, sizes: &ConvSizes) -> usize {
+        let row = sizes.output[1] * sizes.out_channels.next_multiple_of(MAX_LANES);
+        let map = x_map(sizes, &(0..Cut::new(sizes, sizes.items).block_rows()));
+        map.len() + buffer_len(row) + MOMENT_PATTERNS * pattern_len(sizes.out_channels)
+    }
+
+    pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
+        let Ok(sizes) = self.sizes(kernel.input_specs()) else {
+            unreachable!("shapes were checked when the graph was built")
+        };
+        let (x, w, b) = (kernel.input(0), kernel.input(1), kernel.input(2));
+        let before = (self.entry == Entry::Block).then(|| [5, 6, 7].map(|i| kernel.input(i)));
+        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let ([r], [packed, moments, patterns]) = kernel.outputs_and_scratch::<1, 3>();
+        let norm = before.map(|[saved, gamma, beta]| {
+            norm_patterns(patterns, saved, gamma, beta);
+            &*patterns
+        });
+        let channels = sizes.out_channels;
+        let (lanes, taps) = (forward_lanes::<T>(&sizes), forward_taps(&sizes));
+        let weights = forward_weights(&sizes, w);
+        pack(parallel, packed, lanes, [channels, sizes.in_channels], &taps, sizes.kernel[1], weights, Some(b));
+        let packed = &*packed;
+
+        let cut = Cut::new(&sizes, sizes.items);
+        let row = sizes.output[1] * channels;
+        let item_len = sizes.input[0] * sizes.input[1] * sizes.in_channels;
+        let (out, all_moments) = (SharedMut::new(r), SharedMut::new(moments));
+        parallel.run(cut.units, &|unit, worker| {
+            let (item, rows) = cut.unit(unit);
+            let map = x_map(&sizes, &rows);
+            // SAFETY: this is the task of this worker, and every unit has its own rows.
+            let (private, r) = unsafe {
+                let start = (item * sizes.output[0] + rows.start) * row;
+                (private.of(worker), out.slice(start..start + rows.len() * row))
+            };
+            let (source, rest) = private.split_at_mut(map.len());
+            let x = &x[item * item_len..][..item_len];
+            lanes::dispatch(
+                #[inline(always)]
+                || fill_input(&map, source, x, &sizes, norm),
+            );
+            let product = |rows: std::ops::Range<usize>, out: &mut [T], pitch: usize| {
+                let columns = sizes.output[1];
+                let (out_row, out_column) = (columns * pitch, pitch);
+                dispatch(Product {
+                    source,
+                    map,
+                    taps,
+                    lanes,
+                    weights: packed,
+                    rows,
+                    columns,
+                    out,
+                    out_row,
+                    out_column,
+                });
+            };
+            if lanes.pitch() == channels {
+                product(0..rows.len(), r, channels);
+            } else {
+                let row_len = sizes.output[1] * lanes.pitch();
+                let at_once = rows_at_once(row_len);
+                for (i, r) in r.chunks_mut(at_once * row).enumerate() {
+                    let count = r.len() / row;
+                    let buffer = &mut rest[..count * row_len];
+                    product(i * at_once..i * at_once + count, buffer, lanes.pitch());
+                    lanes::dispatch(
+                        #[inline(always)]
+                        || take_out(r, channels, buffer, &lanes, channels),
+                    );
+                }
+            }
+            if self.training() {
+                // SAFETY: every unit has its own moments.
+                let to = unsafe { all_moments.slice(unit * MOMENTS * channels..(unit + 1) * MOMENTS * channels) };
+                Moments { to, scratch: rest, channels }.relu_and_measure(r);
+            } else {
+                lanes::dispatch(
+                    #[inline(always)]
+                    || r.iter_mut().for_each(|r| *r = r.max(T::ZERO)),
+                );
+            }
+        });
+        match self.momentum {
+            Some(momentum) => self.finish(kernel, &sizes, &cut, momentum),
+            None => {
+                let (mean, variance) = (kernel.input(3), kernel.input(4));
+                let [_, saved] = kernel.outputs();
+                for c in 0..channels {
+                    saved[c] = mean[c];
+                    saved[channels + c] = T::ONE / (variance[c] + T::from_f64(self.epsilon)).sqrt();
+                }
+            }
+        }
+    }
+
+    /// The statistics of the batch, and the running ones.
+    fn finish<T: Real>(&self, kernel: &mut Kernel<'_, T>, sizes: &ConvSizes, cut: &Cut, momentum: f64) {
+        let channels = sizes.out_channels;
+        let ([_, saved, running_mean, running_variance], [_, moments]) = kernel.outputs_and_scratch::<4, 2>();
+        let all = (sizes.items * sizes.pixels()) as f64;
+        for c in 0..channels {
+            let units = (0..cut.units).map(|unit| {
+                let count = (cut.unit(unit).1.len() * sizes.output[1]) as f64;
+                (count, std::array::from_fn(|m| moments[(unit * MOMENTS + m) * channels + c]))
+            });
+            let (mean, variance) = merge(units);
+            saved[c] = T::from_f64(mean);
+            saved[channels + c] = T::from_f64(1.0 / (variance + self.epsilon).sqrt());
+            let unbiased = variance * (all / (all - 1.0));
+            let moved = |old: T, new: f64| T::from_f64(old.to_f64() * (1.0 - momentum) + new * momentum);
+            running_mean[c] = moved(running_mean[c], mean);
+            running_variance[c] = moved(running_variance[c], unbiased);
+        }
+    }
+}
+
+impl BlockOutput {
+    pub(super) fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+        let (r, saved, gamma, beta) = (kernel.input(0), kernel.input(1), kernel.input(2), kernel.input(3));
+        let shape = kernel.input_spec(0).shape;
+        let (channels, pixels) = (shape[3], shape[1] * shape[2]);
+        let parallel = kernel.parallel();
+        let y = SharedMut::new(kernel.output());
+        parallel.run(shape[0], &|item, _| {
+            let plane = |c: usize| (item * channels + c) * pixels..(item * channels + c + 1) * pixels;
+            lanes::dispatch(
+                #[inline(always)]
+                || {
+                    // SAFETY: every item has its own planes, and each is handed out once.
+                    separate(
+                        |c| unsafe { y.slice(plane(c)) },
+                        &r[item * channels * pixels..],
+                        channels,
+                        channels,
+                        pixels,
+                    );
+                    for c in 0..channels {
+                        let (mean, scale, beta) = (saved[c], saved[channels + c] * gamma[c], beta[c]);
+                        // SAFETY: the slices above are gone.
+                        let y = unsafe { y.slice(plane(c)) };
+                        y.iter_mut().for_each(|y| *y = (*y - mean) * scale + beta);
+                    }
+                },
+            );
+        });
+    }
+}

@@ -1,0 +1,161 @@
+//! Sums over the pixels of `[pixels, channels]`, and numbers of each channel repeated along a row, so that plain loops over
+//! elements become vectors whatever the number of channels.
+
+use crate::ops::lanes::dispatch;
+use crate::tensor::Real;
+
+/// About how long a pattern is: the running sums of so many elements do not wait for each other.
+const PATTERN: usize = 128;
+
+/// Length of a pattern: the channels' numbers once or several times.
+pub(super) fn pattern_len(channels: usize) -> usize {
+    channels * (PATTERN / channels).max(1)
+}
+
+/// Fills a pattern with `f(channel)`.
+pub(super) fn fill_pattern<T: Real>(pattern: &mut [T], channels: usize, f: impl Fn(usize) -> T) {
+    for (c, to) in pattern[..channels].iter_mut().enumerate() {
+        *to = f(c);
+    }
+    let mut done = channels;
+    while done < pattern.len() {
+        pattern.copy_within(..channels, done);
+        done += channels;
+    }
+}
+
+/// Adds up the running sums of a pattern: the first `channels` elements are the result.
+#[inline(always)]
+pub(super) fn fold<T: Real>(pattern: &mut [T], channels: usize) {
+    let (first, rest) = pattern.split_at_mut(channels);
+    for more in rest.chunks_exact(channels) {
+        first.iter_mut().zip(more).for_each(|(to, &x)| *to += x);
+    }
+}
+
+/// `max(r, 0)`, and the number of elements, mean, what that mean lacks, and sum of squared differences from it, of each
+/// channel of a unit. A mean in f32 is off by its rounding; what it lacks is the mean of the differences from it.
+pub(super) struct Moments<'a, T> {
+    /// Mean, rest, squares: `channels` numbers each.
+    pub to: &'a mut [T],
+    /// Four patterns.
+    pub scratch: &'a mut [T],
+    pub channels: usize,
+}
+
+/// The numbers of [`Moments`] for each channel.
+pub(super) const MOMENTS: usize = 3;
+/// Patterns that [`Moments`] needs.
+pub(super) const MOMENT_PATTERNS: usize = 3;
+
+impl<T: Real> Moments<'_, T> {
+    pub fn relu_and_measure(self, r: &mut [T]) {
+        let Self { to, scratch, channels } = self;
+        let len = pattern_len(channels);
+        let count = T::from_f64((r.len() / channels) as f64);
+        let (means, rest) = scratch.split_at_mut(len);
+        let (rests, squares) = rest.split_at_mut(len);
+        let squares = &mut squares[..len];
+        means.fill(T::ZERO);
+        dispatch(
+            #[inline(always)]
+            || {
+                for r in r.chunks_mut(len) {
+                    for (r, sum) in r.iter_mut().zip(&mut *means) {
+                        *r = r.max(T::ZERO);
+                        *sum += *r;
+                    }
+                }
+            },
+        );
+        fold(means, channels);
+        for mean in &mut means[..channels] {
+            *mean = *mean / count;
+        }
+        to[..channels].copy_from_slice(&means[..channels]);
+        fill_pattern(means, channels, |c| to[c]);
+        rests.fill(T::ZERO);
+        squares.fill(T::ZERO);
+        dispatch(
+            #[inline(always)]
+            || {
+                for r in r.chunks(len) {
+                    for (((&r, &mean), rest), square) in r.iter().zip(&*means).zip(&mut *rests).zip(&mut *squares) {
+                        let d = r - mean;
+                        *rest += d;
+                        *square += d * d;
+                    }
+                }
+            },
+        );
+        fold(rests, channels);
+        fold(squares, channels);
+        to[channels..2 * channels].copy_from_slice(&rests[..channels]);
+        to[2 * channels..3 * channels].copy_from_slice(&squares[..channels]);
+    }
+}
+
+/// Mean and biased variance of a channel of all units, from their [`Moments`] and numbers of elements (Chan, Golub and
+/// LeVeque, 1979), in f64.
+pub(super) fn merge<T: Real>(units: impl Iterator<Item = (f64, [T; MOMENTS])> + Clone) -> (f64, f64) {
+    let mean_of = |count: f64, moments: &[T; MOMENTS]| moments[0].to_f64() + moments[1].to_f64() / count;
+    let (mut count, mut sum) = (0.0, 0.0);
+    for (n, moments) in units.clone() {
+        count += n;
+        sum += n * mean_of(n, &moments);
+    }
+    let mean = sum / count;
+    let mut squares = 0.0;
+    for (n, moments) in units {
+        // The squares were taken from the rounded mean of the unit; the rest is what lies between that and the true one.
+        let (off, away) = (moments[1].to_f64() / n, mean_of(n, &moments) - mean);
+        squares += moments[2].to_f64() - n * off * off + n * away * away;
+    }
+    (mean, (squares / count).max(0.0))
+}
+
+/// `(x - mean) * scale + beta` along a row, with the patterns of [`norm_patterns`] one after the other.
+#[inline(always)]
+pub(super) fn normalise<T: Real>(to: &mut [T], x: &[T], patterns: &[T], len: usize) {
+    let (mean, rest) = patterns.split_at(len);
+    let (scale, beta) = rest.split_at(len);
+    for (to, x) in to.chunks_mut(len).zip(x.chunks(len)) {
+        let each = to.iter_mut().zip(x).zip(mean).zip(scale).zip(beta);
+        each.for_each(|((((to, &x), &mean), &scale), &beta)| *to = (x - mean) * scale + beta);
+    }
+}
+
+/// The patterns of [`normalise`], from statistics `[2, C]`, gamma and beta.
+pub(super) fn norm_patterns<T: Real>(patterns: &mut [T], saved: &[T], gamma: &[T], beta: &[T]) {
+    let channels = gamma.len();
+    let len = pattern_len(channels);
+    fill_pattern(&mut patterns[..len], channels, |c| saved[c]);
+    fill_pattern(&mut patterns[len..2 * len], channels, |c| saved[channels + c] * gamma[c]);
+    fill_pattern(&mut patterns[2 * len..3 * len], channels, |c| beta[c]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_of_units_merge() {
+        let channels = 3;
+        let value = |i: usize| ((i * 7919) % 1013) as f64 / 100.0 - 4.0;
+        let mut data: Vec<f64> = (0..channels * 1000).map(value).collect();
+        let mut parts = Vec::new();
+        for part in data.chunks_mut(channels * 300) {
+            let (mut to, mut scratch) = (vec![0.0; 9], vec![0.0; MOMENT_PATTERNS * pattern_len(channels)]);
+            Moments { to: &mut to, scratch: &mut scratch, channels }.relu_and_measure(part);
+            parts.push(((part.len() / channels) as f64, to));
+        }
+        for c in 0..channels {
+            let all: Vec<f64> = data.iter().skip(c).step_by(channels).copied().collect();
+            let mean = all.iter().sum::<f64>() / 1000.0;
+            let variance = all.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 1000.0;
+            let merged = merge(parts.iter().map(|(n, m)| (*n, [m[c], m[channels + c], m[2 * channels + c]])));
+            assert!((merged.0 - mean).abs() < 1e-12 && (merged.1 - variance).abs() < 1e-12, "{merged:?}");
+            assert!(all.iter().all(|&x| x >= 0.0) && all.contains(&0.0));
+        }
+    }
+}
