@@ -12,11 +12,9 @@ use crate::graph::{Kernel, SharedMut};
 use crate::ops::conv2d::ConvSizes;
 use crate::ops::conv2d::cpu::map::{Cut, Map};
 use crate::ops::conv2d::cpu::outer::{Outer, Sums};
-use crate::ops::conv2d::cpu::product::{Lanes, Product, pack};
-use crate::ops::conv2d::cpu::taps::{class, class_taps, classes, dx_rows, dy_map, x_map};
-use crate::ops::conv2d::cpu::{
-    buffer_len, class_start, gradient_lanes, gradient_weights, packed_classes, rows_at_once, units_at_once,
-};
+use crate::ops::conv2d::cpu::product::{Lanes, Packing, Product};
+use crate::ops::conv2d::cpu::taps::{Classes, class_start, class_taps, dx_rows, dy_map, packed_classes, x_map};
+use crate::ops::conv2d::cpu::{buffer_len, gradient_lanes, gradient_weights, rows_at_once, units_at_once};
 use crate::ops::lanes;
 use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
 use crate::tensor::Real;
@@ -125,12 +123,20 @@ impl ConvBlockGradient {
         self.norm_gradient(unit_sums, saved, gamma, [dgamma, dbeta], patterns);
 
         let gradient_lanes = gradient_lanes::<T>(&self.sizes);
+        let classes = Classes::new(self.sizes, gradient_lanes);
         if self.dx() {
-            for class in 0..classes(&self.sizes) {
+            for class in 0..classes.count {
                 let to = &mut packed[class_start(&self.sizes, class)..class_start(&self.sizes, class + 1)];
                 let (taps, weights) = (class_taps(&self.sizes, class), gradient_weights(&self.sizes, w));
-                let width = self.sizes.kernel[1];
-                pack(parallel, to, gradient_lanes, [in_channels, channels], &taps, width, weights, None);
+                let packing = Packing {
+                    lanes: gradient_lanes,
+                    channels: [in_channels, channels],
+                    taps,
+                    kernel_width: self.sizes.kernel[1],
+                    weights,
+                    bias: None,
+                };
+                packing.run(parallel, to);
             }
         }
         let packed = &*packed;
@@ -192,7 +198,7 @@ impl ConvBlockGradient {
                             let pitch = input[1] * in_channels;
                             dx.slice(start + rows.start * pitch..start + rows.end * pitch)
                         };
-                        self.input_gradient(dx, g, &g_map, &rows, packed, &gradient_lanes, buffer);
+                        self.input_gradient(dx, g, &g_map, &rows, packed, (&gradient_lanes, &classes), buffer);
                     }
                 }
                 dispatch(Outer {
@@ -219,14 +225,14 @@ impl ConvBlockGradient {
             *db = (0..cut.chunks).map(|chunk| chunk_db[chunk * channels + c]).sum();
         }
         let dw = SharedMut::new(dw);
-        let per_task = 16_384_usize.div_ceil(cut.chunks * channels).next_multiple_of(2);
-        parallel.run(shape.terms().div_ceil(per_task), &|task, _| {
-            let terms = task * per_task..((task + 1) * per_task).min(shape.terms());
+        let per_task = shape.channels_per_task(cut.chunks);
+        parallel.run(in_channels.div_ceil(per_task), &|task, _| {
+            let of_x = task * per_task..((task + 1) * per_task).min(in_channels);
             lanes::dispatch(
                 #[inline(always)]
                 || {
-                    // SAFETY: no other task has these terms.
-                    unsafe { shape.collect(&sum_lanes, sums, [cut.chunks, elements], terms.clone(), dw.pointer()) }
+                    // SAFETY: no other task has these channels of x.
+                    unsafe { shape.collect(&sum_lanes, sums, [cut.chunks, elements], of_x.clone(), dw.pointer()) }
                 },
             );
         });
@@ -316,14 +322,14 @@ impl ConvBlockGradient {
         g_map: &Map,
         rows: &Range<usize>,
         packed: &[T],
-        lanes: &Lanes,
+        (lanes, classes): (&Lanes, &Classes),
         buffer: &mut [T],
     ) {
         let ConvSizes { in_channels, input, options, .. } = self.sizes;
         let [stride_h, stride_w] = options.stride;
         let pitch = input[1] * in_channels;
-        for number in 0..classes(&self.sizes) {
-            let class = class(&self.sizes, number, rows, g_map);
+        for number in 0..classes.count {
+            let class = classes.get(number, rows, g_map);
             let [class_rows, columns] = class.grid;
             if class_rows == 0 || columns == 0 {
                 continue;
@@ -335,7 +341,8 @@ impl ConvBlockGradient {
                     map: *g_map,
                     taps: class.taps,
                     lanes: *lanes,
-                    weights: &packed[class_start(&self.sizes, number)..class_start(&self.sizes, number + 1)],
+                    tiling: class.tiling,
+                    weights: &packed[class.weights.0..class.weights.1],
                     rows,
                     columns,
                     out,

@@ -5,7 +5,7 @@ use super::{BlockOutput, ConvBlock, Entry};
 use crate::graph::{Kernel, SharedMut};
 use crate::ops::conv2d::ConvSizes;
 use crate::ops::conv2d::cpu::map::{Cut, Map, separate};
-use crate::ops::conv2d::cpu::product::{Lanes, Product, pack, packed_len};
+use crate::ops::conv2d::cpu::product::{Lanes, Packing, Product, packed_len};
 use crate::ops::conv2d::cpu::taps::x_map;
 use crate::ops::conv2d::cpu::{add_pairs, buffer_len, forward_lanes, forward_taps, forward_weights, rows_at_once};
 use crate::ops::lanes;
@@ -29,17 +29,29 @@ pub(super) fn fill_input<T: Real>(map: &Map, to: &mut [T], x: &[T], sizes: &Conv
 
 /// Takes results out of a buffer of whole vectors, `from` pixels of `lanes.pitch()`, into pixels `to_column` apart.
 #[inline(always)]
-pub(super) fn take_out<T: Real>(to: &mut [T], to_column: usize, from: &mut [T], lanes: &Lanes, channels: usize) {
-    if lanes.pairs {
-        add_pairs(from);
-    }
-    let pixels = to.chunks_mut(to_column).zip(from.chunks_exact(lanes.pitch()));
-    if channels == 8 {
-        for (to, from) in pixels {
-            to[..8].copy_from_slice(&from[..8]);
+pub(super) fn take_out<T: Real>(to: &mut [T], to_column: usize, from: &[T], lanes: &Lanes, channels: usize) {
+    const AT_ONCE: usize = 8;
+    let pitch = lanes.pitch();
+    if lanes.pairs && 2 * channels == pitch {
+        if to_column == channels {
+            return add_pairs(to, from);
         }
-    } else {
-        for (to, from) in pixels {
+        let mut sums = [T::ZERO; AT_ONCE * MAX_LANES / 2];
+        for (to, from) in to.chunks_mut(AT_ONCE * to_column).zip(from.chunks(AT_ONCE * pitch)) {
+            add_pairs(&mut sums, from);
+            let pixels = to.chunks_mut(to_column).zip(sums.chunks_exact(channels));
+            if channels == 8 {
+                pixels.for_each(|(to, from)| to[..8].copy_from_slice(&from[..8]));
+            } else {
+                pixels.for_each(|(to, from)| to[..channels].copy_from_slice(from));
+            }
+        }
+        return;
+    }
+    for (to, from) in to.chunks_mut(to_column).zip(from.chunks_exact(pitch)) {
+        if lanes.pairs {
+            add_pairs(&mut to[..channels], from);
+        } else {
             to[..channels].copy_from_slice(&from[..channels]);
         }
     }
@@ -76,10 +88,19 @@ impl ConvBlock {
         let channels = sizes.out_channels;
         let (lanes, taps) = (forward_lanes::<T>(&sizes), forward_taps(&sizes));
         let weights = forward_weights(&sizes, w);
-        pack(parallel, packed, lanes, [channels, sizes.in_channels], &taps, sizes.kernel[1], weights, Some(b));
+        let packing = Packing {
+            lanes,
+            channels: [channels, sizes.in_channels],
+            taps,
+            kernel_width: sizes.kernel[1],
+            weights,
+            bias: Some(b),
+        };
+        packing.run(parallel, packed);
         let packed = &*packed;
 
         let cut = Cut::new(&sizes, sizes.items);
+        let tiling = lanes.tiling(sizes.output[1]);
         let row = sizes.output[1] * channels;
         let item_len = sizes.input[0] * sizes.input[1] * sizes.in_channels;
         let (out, all_moments) = (SharedMut::new(r), SharedMut::new(moments));
@@ -105,6 +126,7 @@ impl ConvBlock {
                     map,
                     taps,
                     lanes,
+                    tiling,
                     weights: packed,
                     rows,
                     columns,

@@ -71,7 +71,8 @@ impl Map {
     }
 }
 
-/// Elements that are turned at a time: eight numbers of each of eight lines.
+/// Elements that are turned at a time: eight numbers of each of eight lines. (Plain loops: what `std::array::from_fn` calls
+/// is not always inlined, and then compiled for the oldest machine there is.)
 const TURN: usize = 8;
 
 /// `to[j * channels + c] = from[c * plane + j]` for `count` numbers of each channel.
@@ -84,7 +85,8 @@ fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize, channels: usize, 
     if channels == 2 {
         let (a, b) = (&from[..count], &from[plane..plane + count]);
         for ((to, &a), &b) in to.as_chunks_mut::<2>().0.iter_mut().zip(a).zip(b) {
-            *to = [a, b];
+            to[0] = a;
+            to[1] = b;
         }
         return;
     }
@@ -93,7 +95,10 @@ fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize, channels: usize, 
         let lines: [&[T]; TURN] = std::array::from_fn(|c| &from[(first + c) * plane..][..count]);
         let mut j = 0;
         while j + TURN <= count {
-            let block: [[T; TURN]; TURN] = std::array::from_fn(|c| std::array::from_fn(|i| lines[c][j + i]));
+            let mut block = [[T::ZERO; TURN]; TURN];
+            for (c, block) in block.iter_mut().enumerate() {
+                block.copy_from_slice(&lines[c][j..j + TURN]);
+            }
             for i in 0..TURN {
                 let pixel = &mut to[(j + i) * channels + first..][..TURN];
                 for c in 0..TURN {
@@ -130,10 +135,10 @@ pub(in crate::ops) fn separate<'a, T: Real>(
         let mut lines: [&mut [T]; TURN] = std::array::from_fn(|c| to(first + c));
         let mut j = 0;
         while j + TURN <= count {
-            let block: [[T; TURN]; TURN] = std::array::from_fn(|i| {
-                let pixel = &from[(j + i) * pitch + first..][..TURN];
-                std::array::from_fn(|c| pixel[c])
-            });
+            let mut block = [[T::ZERO; TURN]; TURN];
+            for (i, block) in block.iter_mut().enumerate() {
+                block.copy_from_slice(&from[(j + i) * pitch + first..][..TURN]);
+            }
             for (c, line) in lines.iter_mut().enumerate() {
                 let line = &mut line[j..j + TURN];
                 for i in 0..TURN {

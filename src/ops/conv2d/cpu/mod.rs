@@ -17,8 +17,8 @@ use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
 use crate::tensor::{Real, Spec};
 use map::{Cut, Map, separate};
 use outer::{Outer, Sums};
-use product::{Lanes, Product, Weights, pack, packed_len};
-use taps::{Taps, class, class_taps, classes, dx_rows, dy_map, x_map};
+use product::{Lanes, Packing, Product, Weights, packed_len};
+use taps::{Classes, Taps, class_start, class_taps, classes, dx_rows, dy_map, packed_classes, x_map};
 
 /// Elements of results that are made before they are written: they stay in the first-level cache.
 const BUFFER: usize = 4096;
@@ -66,17 +66,6 @@ pub(in crate::ops) fn gradient_weights<'a, T>(sizes: &ConvSizes, data: &'a [T]) 
     Weights { data, channel: sizes.taps(), source_channel: sizes.in_channels * sizes.taps() }
 }
 
-/// Elements that the packed weights of all classes take up: each with biases of its own, which are zero.
-pub(in crate::ops) fn packed_classes(sizes: &ConvSizes) -> usize {
-    class_start(sizes, classes(sizes))
-}
-
-/// Where the packed weights of a class start.
-pub(in crate::ops) fn class_start(sizes: &ConvSizes, class: usize) -> usize {
-    let terms = |class| class_taps(sizes, class).iter().map(|taps| taps.count).product::<usize>() * sizes.out_channels;
-    (0..class).map(|class| packed_len(sizes.in_channels, terms(class))).sum()
-}
-
 fn cut(sizes: &ConvSizes) -> Cut {
     Cut::new(sizes, sizes.items * sizes.groups)
 }
@@ -114,10 +103,12 @@ impl Conv2d {
             let part = out_channels * in_channels * sizes.taps();
             let weights = forward_weights(&sizes, &w[group * part..][..part]);
             let bias = bias.map(|bias| &bias[group * out_channels..][..out_channels]);
-            pack(parallel, packed, lanes, [out_channels, in_channels], &taps, sizes.kernel[1], weights, bias);
+            let channels = [out_channels, in_channels];
+            Packing { lanes, channels, taps, kernel_width: sizes.kernel[1], weights, bias }.run(parallel, packed);
         }
         let packed = &*packed;
         let (cut, out) = (cut(&sizes), SharedMut::new(out));
+        let tiling = lanes.tiling(output[1]);
         let row_len = output[1] * lanes.pitch();
         parallel.run(cut.units, &|unit, worker| {
             let (item, rows) = cut.unit(unit);
@@ -136,6 +127,7 @@ impl Conv2d {
                     map,
                     taps,
                     lanes,
+                    tiling,
                     weights: &packed[item % groups * each..][..each],
                     rows: from..from + count,
                     columns: output[1],
@@ -151,7 +143,7 @@ impl Conv2d {
                     #[inline(always)]
                     || {
                         if lanes.pairs {
-                            add_pairs(buffer);
+                            add_pairs_in_place(buffer);
                         }
                         if self.relu {
                             buffer.iter_mut().for_each(|x| *x = x.max(T::ZERO));
@@ -166,13 +158,22 @@ impl Conv2d {
     }
 }
 
-/// Adds the two halves of each result where [`Lanes::pairs`]: of each pair of numbers the sum comes first; results lie side
-/// by side in the first half of each pixel.
+/// The results of some pixels where [`Lanes::pairs`]: each is the sum of two neighbours.
 #[inline(always)]
-pub(in crate::ops) fn add_pairs<T: Real>(buffer: &mut [T]) {
-    for pixel in buffer.as_chunks_mut::<MAX_LANES>().0 {
-        for i in 0..MAX_LANES / 2 {
-            pixel[i] = pixel[2 * i] + pixel[2 * i + 1];
+pub(in crate::ops) fn add_pairs<T: Real>(to: &mut [T], from: &[T]) {
+    to.iter_mut().zip(from.as_chunks::<2>().0).for_each(|(to, pair)| *to = pair[0] + pair[1]);
+}
+
+/// [`add_pairs`] in place: results come to lie in the first half of each pixel.
+#[inline(always)]
+fn add_pairs_in_place<T: Real>(buffer: &mut [T]) {
+    let mut sums = [T::ZERO; 8 * MAX_LANES / 2];
+    for pixels in buffer.chunks_mut(8 * MAX_LANES) {
+        add_pairs(&mut sums, pixels);
+        for (pixel, sums) in
+            pixels.as_chunks_mut::<MAX_LANES>().0.iter_mut().zip(sums.as_chunks::<{ MAX_LANES / 2 }>().0)
+        {
+            pixel[..MAX_LANES / 2].copy_from_slice(sums);
         }
     }
 }
@@ -206,11 +207,13 @@ impl Conv2dInputGradient {
             for class in 0..classes(sizes) {
                 let to = &mut packed[class_start(sizes, class)..class_start(sizes, class + 1)];
                 let taps = class_taps(sizes, class);
-                pack(parallel, to, lanes, [in_channels, out_channels], &taps, sizes.kernel[1], weights, None);
+                let channels = [in_channels, out_channels];
+                Packing { lanes, channels, taps, kernel_width: sizes.kernel[1], weights, bias: None }.run(parallel, to);
             }
         }
         let packed = &*packed;
         let (cut, dx) = (cut(sizes), SharedMut::new(dx));
+        let classes = Classes::new(*sizes, lanes);
         parallel.run(cut.units, &|unit, worker| {
             let (item, rows) = cut.unit(unit);
             let map = dy_map(sizes, &rows, true);
@@ -226,14 +229,15 @@ impl Conv2dInputGradient {
                 let phase = row % options.stride[0];
                 for column in 0..options.stride[1].min(input[1]) {
                     let number = phase * options.stride[1] + column;
-                    let class = class(sizes, number, &rows, &map);
+                    let class = classes.get(number, &rows, &map);
                     let at = (row - rows.start * options.stride[0]) / options.stride[0];
                     dispatch(Product {
                         source,
                         map,
                         taps: class.taps,
                         lanes,
-                        weights: &packed[class_start(sizes, number)..class_start(sizes, number + 1)],
+                        tiling: class.tiling,
+                        weights: &packed[class.weights.0..class.weights.1],
                         rows: at..at + 1,
                         columns: class.grid[1],
                         out: &mut buffer[column * lanes.pitch()..],
@@ -246,7 +250,7 @@ impl Conv2dInputGradient {
                     || {
                         let buffer = &mut buffer[..input[1] * lanes.pitch()];
                         if lanes.pairs {
-                            add_pairs(buffer);
+                            add_pairs_in_place(buffer);
                         }
                         let start = |channel| ((item * in_channels + channel) * input[0] + row) * input[1];
                         // SAFETY: every row of every channel belongs to one unit.
@@ -358,19 +362,19 @@ impl Conv2dWeightGradient {
         let sums = &*sums;
         let len = dw.len() / groups;
         let dw = SharedMut::new(dw);
-        let per_task = 16_384_usize.div_ceil(cut.chunks * out_channels).next_multiple_of(2);
-        let tasks = shape.terms().div_ceil(per_task);
+        let per_task = shape.channels_per_task(cut.chunks);
+        let tasks = in_channels.div_ceil(per_task);
         parallel.run(groups * tasks, &|task, _| {
             let (group, task) = (task / tasks, task % tasks);
-            let terms = task * per_task..((task + 1) * per_task).min(shape.terms());
+            let channels = task * per_task..((task + 1) * per_task).min(in_channels);
             let from = &sums[group * elements..];
             lanes::dispatch(
                 #[inline(always)]
                 || {
-                    // SAFETY: the group's weights, of which no other task has these terms.
+                    // SAFETY: the group's weights, of which no other task has these channels.
                     unsafe {
                         let dw = dw.pointer().add(group * len);
-                        shape.collect(&lanes, from, [cut.chunks, groups * elements], terms.clone(), dw);
+                        shape.collect(&lanes, from, [cut.chunks, groups * elements], channels.clone(), dw);
                     }
                 },
             );

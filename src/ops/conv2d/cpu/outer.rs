@@ -46,53 +46,58 @@ impl Sums {
         self.stretches * self.len * lanes.pitch() / if lanes.pairs { 2 } else { 1 }
     }
 
-    /// The kernel's position and the channel of x of each number, in the order of the sums.
-    fn term(&self, i: usize) -> (usize, usize) {
+    /// The number of the sums that belongs to a tap and a channel of x.
+    fn term(&self, tap: usize, channel: usize) -> usize {
         let ConvSizes { in_channels, kernel, .. } = self.sizes;
-        let (stretch, rest) = (i / self.len, i % self.len);
-        let first = if self.stretches == kernel[0] { stretch * kernel[1] } else { stretch };
-        (first + rest / in_channels, rest % in_channels)
+        if self.stretches == kernel[0] {
+            tap / kernel[1] * self.len + tap % kernel[1] * in_channels + channel
+        } else {
+            tap * self.len + channel
+        }
     }
 
-    /// Numbers of the sums, of which each belongs to one (tap, channel of x).
-    pub fn terms(&self) -> usize {
-        self.stretches * self.len
+    /// How many channels of x make a task of [`Sums::collect`], with so many chunks.
+    pub fn channels_per_task(&self, chunks: usize) -> usize {
+        16_384_usize.div_ceil(chunks * self.sizes.out_channels * self.sizes.taps()).min(self.sizes.in_channels)
     }
 
-    /// Adds up the sums of all chunks, `each` elements apart, for some terms, and puts them where they belong in dw.
+    /// Adds up the sums of all chunks, `each` elements apart, for some channels of x, and puts them where they belong in dw.
     ///
     /// # Safety
-    /// Nobody else may use the weights of these terms meanwhile.
+    /// Nobody else may use the weights of these channels meanwhile.
     #[inline(always)]
     pub unsafe fn collect<T: SimdReal>(
         &self,
         lanes: &Lanes,
         sums: &[T],
         [chunks, each]: [usize; 2],
-        terms: Range<usize>,
+        channels: Range<usize>,
         dw: *mut T,
     ) {
         let ConvSizes { in_channels, out_channels, .. } = self.sizes;
         let taps = self.sizes.taps();
         let mut line = [T::ZERO; 64];
-        for term in terms {
-            let (tap, channel) = self.term(term);
-            for first in (0..out_channels).step_by(line.len()) {
-                let count = line.len().min(out_channels - first);
-                let line = &mut line[..count];
-                line.fill(T::ZERO);
-                for chunk in 0..chunks {
-                    if lanes.pairs {
-                        let from = &sums[chunk * each + term / 2 * lanes.pitch() + 2 * first + term % 2..];
-                        line.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, &x)| *to += x);
-                    } else {
-                        let from = &sums[chunk * each + term * lanes.pitch() + first..][..count];
-                        line.iter_mut().zip(from).for_each(|(to, &x)| *to += x);
+        // Channel by channel, since a channel's taps are neighbours in dw.
+        for channel in channels {
+            for tap in 0..taps {
+                let term = self.term(tap, channel);
+                for first in (0..out_channels).step_by(line.len()) {
+                    let count = line.len().min(out_channels - first);
+                    let line = &mut line[..count];
+                    line.fill(T::ZERO);
+                    for chunk in 0..chunks {
+                        if lanes.pairs {
+                            let from = &sums[chunk * each + term / 2 * lanes.pitch() + 2 * first + term % 2..];
+                            line.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, &x)| *to += x);
+                        } else {
+                            let from = &sums[chunk * each + term * lanes.pitch() + first..][..count];
+                            line.iter_mut().zip(from).for_each(|(to, &x)| *to += x);
+                        }
                     }
-                }
-                for (o, &sum) in line.iter().enumerate() {
-                    // SAFETY: an element of dw, and of this term.
-                    unsafe { *dw.add(((first + o) * in_channels + channel) * taps + tap) = sum };
+                    for (o, &sum) in line.iter().enumerate() {
+                        // SAFETY: an element of dw, and of this channel.
+                        unsafe { *dw.add(((first + o) * in_channels + channel) * taps + tap) = sum };
+                    }
                 }
             }
         }
@@ -132,10 +137,17 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
         assert!(dy_last <= self.dy.len() && (units - 1) * self.x_unit + x_map.len() <= self.x.len());
         assert!(self.to.len() >= sums.elements(&lanes));
         let rows_of_sums = sums.len / per;
-        for stretch in 0..sums.stretches {
+        let start = |stretch: usize| {
             let (u, v) =
                 if sums.stretches == kernel[0] { (stretch, 0) } else { (stretch / kernel[1], stretch % kernel[1]) };
-            let x_start = u * options.dilation[0] * x_map.pitch() + v * options.dilation[1] * in_channels;
+            u * options.dilation[0] * x_map.pitch() + v * options.dilation[1] * in_channels
+        };
+        let mut stretch = 0;
+        while stretch < sums.stretches {
+            // Where a whole stretch leaves most registers empty, two are summed together, so that enough multiply-adds are in
+            // flight.
+            let few = lanes.vectors == 1 && rows_of_sums <= FEW && HEIGHTS.contains(&rows_of_sums);
+            let together = if few && stretch + 1 < sums.stretches { 2 } else { 1 };
             let mut first = 0;
             while first < rows_of_sums {
                 let left = rows_of_sums - first;
@@ -148,7 +160,8 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
                     // SAFETY: asserted above for the last unit, row, pixel and vector.
                     unsafe {
                         let tile = Tile {
-                            x: self.x.as_ptr().add(x_start + first * per),
+                            x: self.x.as_ptr().add(start(stretch) + first * per),
+                            x_second: start(stretch + together - 1) - start(stretch),
                             x_step: options.stride[1] * in_channels,
                             x_row: options.stride[0] * x_map.pitch(),
                             x_unit: self.x_unit,
@@ -162,15 +175,19 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
                             rows: self.rows.len(),
                             units,
                         };
-                        run(simd, tile, height, vectors, lanes.pairs);
+                        run(simd, tile, height, vectors, lanes.pairs, together);
                     }
                     vector += vectors;
                 }
                 first += height;
             }
+            stretch += together;
         }
     }
 }
+
+/// Rows of a tile of which two are summed together.
+const FEW: usize = 6;
 
 /// The most rows of a tile: with a vector of dy and one number of x they must fit into the registers.
 #[inline(always)]
@@ -180,6 +197,8 @@ fn most<S: Simd>(vectors: usize) -> usize {
 
 struct Tile<T> {
     x: *const T,
+    /// From the first stretch to the second.
+    x_second: usize,
     x_step: usize,
     x_row: usize,
     x_unit: usize,
@@ -195,13 +214,37 @@ struct Tile<T> {
 }
 
 #[inline(always)]
-unsafe fn run<T: SimdReal, S: Simd>(simd: S, tile: Tile<T>, height: usize, vectors: usize, pairs: bool) {
+unsafe fn run<T: SimdReal, S: Simd>(
+    simd: S,
+    tile: Tile<T>,
+    height: usize,
+    vectors: usize,
+    pairs: bool,
+    together: usize,
+) {
     // SAFETY: the caller's promise, passed on.
     unsafe {
-        match (vectors, pairs) {
-            (1, true) => heights::<T, S, 1, true>(simd, tile, height),
-            (1, false) => heights::<T, S, 1, false>(simd, tile, height),
+        match (together, vectors, pairs) {
+            (2, _, true) => few::<T, S, true>(simd, tile, height),
+            (2, _, false) => few::<T, S, false>(simd, tile, height),
+            (_, 1, true) => heights::<T, S, 1, true>(simd, tile, height),
+            (_, 1, false) => heights::<T, S, 1, false>(simd, tile, height),
             _ => heights::<T, S, 2, false>(simd, tile, height),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn few<T: SimdReal, S: Simd, const PAIRS: bool>(simd: S, tile: Tile<T>, height: usize) {
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        match height {
+            6 => fixed::<T, S, 2, 6, 1, PAIRS>(simd, tile),
+            5 => fixed::<T, S, 2, 5, 1, PAIRS>(simd, tile),
+            4 => fixed::<T, S, 2, 4, 1, PAIRS>(simd, tile),
+            3 => fixed::<T, S, 2, 3, 1, PAIRS>(simd, tile),
+            2 => fixed::<T, S, 2, 2, 1, PAIRS>(simd, tile),
+            _ => fixed::<T, S, 2, 1, 1, PAIRS>(simd, tile),
         }
     }
 }
@@ -211,38 +254,47 @@ unsafe fn heights<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd:
     // SAFETY: the caller's promise, passed on.
     unsafe {
         match height {
-            12 => fixed::<T, S, 12, V, PAIRS>(simd, tile),
-            10 => fixed::<T, S, 10, V, PAIRS>(simd, tile),
-            8 => fixed::<T, S, 8, V, PAIRS>(simd, tile),
-            6 => fixed::<T, S, 6, V, PAIRS>(simd, tile),
-            5 => fixed::<T, S, 5, V, PAIRS>(simd, tile),
-            4 => fixed::<T, S, 4, V, PAIRS>(simd, tile),
-            3 => fixed::<T, S, 3, V, PAIRS>(simd, tile),
-            2 => fixed::<T, S, 2, V, PAIRS>(simd, tile),
-            _ => fixed::<T, S, 1, V, PAIRS>(simd, tile),
+            12 => fixed::<T, S, 1, 12, V, PAIRS>(simd, tile),
+            10 => fixed::<T, S, 1, 10, V, PAIRS>(simd, tile),
+            8 => fixed::<T, S, 1, 8, V, PAIRS>(simd, tile),
+            6 => fixed::<T, S, 1, 6, V, PAIRS>(simd, tile),
+            5 => fixed::<T, S, 1, 5, V, PAIRS>(simd, tile),
+            4 => fixed::<T, S, 1, 4, V, PAIRS>(simd, tile),
+            3 => fixed::<T, S, 1, 3, V, PAIRS>(simd, tile),
+            2 => fixed::<T, S, 1, 2, V, PAIRS>(simd, tile),
+            _ => fixed::<T, S, 1, 1, V, PAIRS>(simd, tile),
         }
     }
 }
 
+/// Sums of `U` stretches of `R` rows and `V` vectors.
+///
 /// # Safety
 /// All elements that [`Tile`] names must be there.
 #[inline(always)]
-unsafe fn fixed<T: SimdReal, S: Simd, const R: usize, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<T>) {
+unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: usize, const PAIRS: bool>(
+    simd: S,
+    tile: Tile<T>,
+) {
     let lanes = T::lanes::<S>();
     // SAFETY: the caller's promise; loads and stores are unaligned.
     unsafe {
         let load = |from: *const T| from.cast::<T::Vector<S>>().read_unaligned();
-        let mut sums = [[T::splat(simd, T::ZERO); V]; R];
+        let mut sums = [[[T::splat(simd, T::ZERO); V]; R]; U];
         for unit in 0..tile.units {
             for row in 0..tile.rows {
                 let mut x = tile.x.add(unit * tile.x_unit + row * tile.x_row);
                 let mut dy = tile.dy.add(unit * tile.dy_unit + row * tile.dy_row);
                 for _ in 0..tile.columns {
                     let columns: [T::Vector<S>; V] = std::array::from_fn(|v| load(dy.add(v * lanes)));
-                    for (r, sums) in sums.iter_mut().enumerate() {
-                        let factor = if PAIRS { T::splat_pair(simd, x.add(2 * r)) } else { T::splat(simd, *x.add(r)) };
-                        for (v, sum) in sums.iter_mut().enumerate() {
-                            *sum = T::mul_add_v(simd, factor, columns[v], *sum);
+                    for (u, sums) in sums.iter_mut().enumerate() {
+                        let x = x.add(u * tile.x_second);
+                        for (r, sums) in sums.iter_mut().enumerate() {
+                            let factor =
+                                if PAIRS { T::splat_pair(simd, x.add(2 * r)) } else { T::splat(simd, *x.add(r)) };
+                            for (v, sum) in sums.iter_mut().enumerate() {
+                                *sum = T::mul_add_v(simd, factor, columns[v], *sum);
+                            }
                         }
                     }
                     // The last step may leave the map; nothing is read there.
@@ -251,7 +303,8 @@ unsafe fn fixed<T: SimdReal, S: Simd, const R: usize, const V: usize, const PAIR
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
+        // The rows of the second stretch follow those of the first.
+        for (r, sums) in sums.as_flattened().iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
                 let to = tile.to.add(r * tile.to_step + v * lanes);
                 let total = T::add_v(simd, load(to), *sum);

@@ -5,6 +5,7 @@
 
 use super::super::ConvSizes;
 use super::map::Map;
+use super::product::{Lanes, Tiling, packed_len};
 use std::ops::Range;
 
 /// The taps along one axis, in the order of the source: result i reads, for tap t, the source's element
@@ -37,9 +38,8 @@ impl Taps {
         }
     }
 
-    /// The taps through which dy reaches the input elements `from + phase + i * stride`, with `from` a multiple of the
-    /// stride; the source starts at dy's element `lowest`.
-    pub fn reaching(sizes: &ConvSizes, axis: usize, phase: usize, from: usize, lowest: isize) -> Self {
+    /// The taps through which dy reaches the input elements `phase + i * stride`.
+    fn reaching(sizes: &ConvSizes, axis: usize, phase: usize) -> Self {
         let (stride, dilation) = (sizes.options.stride[axis], sizes.options.dilation[axis]);
         let padded = phase + sizes.options.padding[axis];
         // That padded - u * dilation is a multiple of the stride, without going below zero.
@@ -50,7 +50,7 @@ impl Taps {
         let apart = stride / gcd(stride, dilation);
         let count = (sizes.kernel[axis] - 1 - first) / apart + 1;
         let last = first + (count - 1) * apart;
-        let start = ((from + padded) as isize - (last * dilation) as isize) / stride as isize - lowest;
+        let start = (padded as isize - (last * dilation) as isize) / stride as isize;
         Self {
             count,
             start: start as usize,
@@ -106,13 +106,66 @@ pub(in crate::ops) fn dy_map(sizes: &ConvSizes, rows: &Range<usize>, dx: bool) -
     Map { rows: len(0), columns: len(1), channels: sizes.out_channels, top: reach[0].start, left: reach[1].start }
 }
 
-/// One class of input pixels: those whose row and column leave these remainders.
+/// One class of input pixels: those whose row and column leave the same remainders modulo the stride.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ops) struct Class {
     pub phase: [usize; 2],
     pub taps: [Taps; 2],
     /// Rows and columns of dx that belong to it.
     pub grid: [usize; 2],
+    pub tiling: Tiling,
+    /// Where its packed weights are.
+    pub weights: (usize, usize),
+}
+
+/// How many classes are looked up rather than worked out anew.
+const KNOWN: usize = 9;
+
+/// All classes of input pixels.
+pub(in crate::ops) struct Classes {
+    sizes: ConvSizes,
+    lanes: Lanes,
+    pub count: usize,
+    known: [Class; KNOWN],
+}
+
+impl Classes {
+    /// With how the input's channels lie in vectors.
+    pub fn new(sizes: ConvSizes, lanes: Lanes) -> Self {
+        let count = classes(&sizes);
+        let mut known = [Self::class(&sizes, &lanes, 0); KNOWN];
+        for (number, class) in known.iter_mut().enumerate().take(count) {
+            *class = Self::class(&sizes, &lanes, number);
+        }
+        Self { sizes, lanes, count, known }
+    }
+
+    /// A class by itself: rows from 0 on, and dy from its first element on.
+    fn class(sizes: &ConvSizes, lanes: &Lanes, class: usize) -> Class {
+        let stride = sizes.options.stride;
+        let phase = [class / stride[1], class % stride[1]];
+        let columns = sizes.input[1].saturating_sub(phase[1]).div_ceil(stride[1]);
+        Class {
+            phase,
+            taps: class_taps(sizes, class),
+            grid: [0, columns],
+            tiling: lanes.tiling(columns),
+            weights: (class_start(sizes, class), class_start(sizes, class + 1)),
+        }
+    }
+
+    /// A class of the rows of dx that belong to these output rows, read from `dy`.
+    pub fn get(&self, number: usize, rows: &Range<usize>, dy: &Map) -> Class {
+        let known = self.known.get(number).copied();
+        let mut class = known.unwrap_or_else(|| Self::class(&self.sizes, &self.lanes, number));
+        let stride = self.sizes.options.stride[0];
+        class.grid[0] = dx_rows(&self.sizes, rows).len().saturating_sub(class.phase[0]).div_ceil(stride);
+        // Starts may lie below zero until the map's own is taken off.
+        let [row_taps, column_taps] = &mut class.taps;
+        row_taps.start = row_taps.start.wrapping_add(rows.start).wrapping_add_signed(-dy.top);
+        column_taps.start = column_taps.start.wrapping_add_signed(-dy.left);
+        class
+    }
 }
 
 /// The number of classes.
@@ -120,24 +173,20 @@ pub(in crate::ops) fn classes(sizes: &ConvSizes) -> usize {
     sizes.options.stride[0] * sizes.options.stride[1]
 }
 
-/// A class of the rows of dx that belong to these output rows, read from `dy`.
-pub(in crate::ops) fn class(sizes: &ConvSizes, class: usize, rows: &Range<usize>, dy: &Map) -> Class {
-    let stride = sizes.options.stride;
-    let phase = [class / stride[1], class % stride[1]];
-    let dx = dx_rows(sizes, rows);
-    let count = |len: usize, axis: usize| len.saturating_sub(phase[axis]).div_ceil(stride[axis]);
-    Class {
-        phase,
-        taps: [
-            Taps::reaching(sizes, 0, phase[0], rows.start * stride[0], dy.top),
-            Taps::reaching(sizes, 1, phase[1], 0, dy.left),
-        ],
-        grid: [count(dx.len(), 0), count(sizes.input[1], 1)],
-    }
-}
-
-/// The number of taps of each class alone: what its weights are, whatever the rows.
+/// The taps of each class alone, for rows and columns from 0 on and dy from its first element on (where starts may lie below
+/// zero, and wrap).
 pub(in crate::ops) fn class_taps(sizes: &ConvSizes, class: usize) -> [Taps; 2] {
     let stride = sizes.options.stride[1];
-    [Taps::reaching(sizes, 0, class / stride, 0, 0), Taps::reaching(sizes, 1, class % stride, 0, 0)]
+    [Taps::reaching(sizes, 0, class / stride), Taps::reaching(sizes, 1, class % stride)]
+}
+
+/// Elements that the packed weights of all classes take up: each with biases of its own, which are zero.
+pub(in crate::ops) fn packed_classes(sizes: &ConvSizes) -> usize {
+    class_start(sizes, classes(sizes))
+}
+
+/// Where the packed weights of a class start.
+pub(in crate::ops) fn class_start(sizes: &ConvSizes, class: usize) -> usize {
+    let terms = |class| class_taps(sizes, class).iter().map(|taps| taps.count).product::<usize>() * sizes.out_channels;
+    (0..class).map(|class| packed_len(sizes.in_channels, terms(class))).sum()
 }
