@@ -78,13 +78,13 @@ impl Graph {
 }
 
 /// The bands of one spectrum; band b goes to `y[b * stride]`.
-pub(super) struct Bands<'a, T> {
-    pub first: &'a [u32],
-    pub offset: &'a [u32],
-    pub weights: &'a [T],
-    pub power: &'a [T],
-    pub y: &'a mut [T],
-    pub stride: usize,
+struct Bands<'a, T> {
+    first: &'a [u32],
+    offset: &'a [u32],
+    weights: &'a [T],
+    power: &'a [T],
+    y: &'a mut [T],
+    stride: usize,
 }
 
 impl<T: Real> WithSimd for Bands<'_, T> {

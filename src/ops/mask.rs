@@ -115,17 +115,16 @@ impl Op for Mask {
 }
 
 impl Mask {
-    fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+    fn cpu<'a, T: Real>(&self, kernel: &mut Kernel<'a, T>) {
         let (shape, (_, len)) = (kernel.input_spec(0).shape, items(&kernel.input_spec(0)));
         let (bands, frames) = (shape[2], shape[3]);
         let (x, frequency, time) = (kernel.input(0), kernel.indices(1), kernel.indices(2));
-        let pairs = |masks: &'_ [u32], per_item: usize, item: usize, axis: usize| -> Vec<std::ops::Range<usize>> {
-            let own = &masks[item * per_item * 2..][..per_item * 2];
-            let range = |pair: &[u32]| {
-                let start = (pair[0] as usize).min(axis);
-                start..(start + pair[1] as usize).min(axis)
-            };
-            own.chunks_exact(2).map(range).collect()
+        // The masks of an item along an axis, as ranges.
+        let ranges = |masks: &'a [u32], per_item: usize, item: usize, axis: usize| {
+            masks[item * per_item * 2..][..per_item * 2].as_chunks::<2>().0.iter().map(move |&[start, width]| {
+                let start = (start as usize).min(axis);
+                start..(start + width as usize).min(axis)
+            })
         };
         let per_item = (kernel.input_spec(1).shape[1], kernel.input_spec(2).shape[1]);
         let (fill, parallel) = (self.fill, kernel.parallel());
@@ -135,14 +134,14 @@ impl Mask {
                 Fill::Constant(value) => value,
                 Fill::ItemMean => pulp::Arch::new().dispatch(Sum(x)) / len as f64,
             });
-            let frequency = pairs(frequency, per_item.0, item, bands);
-            let time = pairs(time, per_item.1, item, frames);
+            let frequency = ranges(frequency, per_item.0, item, bands);
+            let time = ranges(time, per_item.1, item, frames);
             y.copy_from_slice(x);
             for (row, y) in y.chunks_exact_mut(frames).enumerate() {
-                if frequency.iter().any(|mask| mask.contains(&(row % bands))) {
+                if frequency.clone().any(|mask| mask.contains(&(row % bands))) {
                     y.fill(fill);
                 }
-                time.iter().for_each(|mask| y[mask.clone()].fill(fill));
+                time.clone().for_each(|mask| y[mask].fill(fill));
             }
         });
     }

@@ -4,8 +4,10 @@
 //! repeating the end sample) or `f hop ...` (not centred). `P[f, k] = |sum_t window[t] x[f, t] exp(-2 pi i k t / n_fft)|^2` for k from 0
 //! to n_fft / 2: `torch.stft(..., center, pad_mode="reflect", onesided=True).abs() ** 2`.
 
-use super::filter_bank::{Bands, BankRows};
+use super::conv2d::cpu::map::interleave;
+use super::filter_bank::BankRows;
 use super::items::expect_rank;
+use super::lanes;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid, no_gradient};
@@ -20,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 static SPECTRUM: Shader = shader!("spectrum");
 
 /// Frames that one CPU task does.
-const FRAMES_PER_TASK: usize = 8;
+const FRAMES_PER_TASK: usize = 16;
 /// Transform lengths that the GPU kernel's workgroup memory holds.
 pub const TRANSFORMS: std::ops::RangeInclusive<usize> = 8..=4096;
 
@@ -187,11 +189,21 @@ fn transform_flops(framing: Framing, frames: usize) -> f64 {
     frames as f64 * (2.5 * n * n.log2() + 3.0 * n)
 }
 
-/// Room for one frame.
-struct Frame<T> {
-    packed: Vec<Complex<T>>,
-    scratch: Vec<Complex<T>>,
-    power: Vec<T>,
+/// Room for one frame, in a thread's own memory.
+struct Frame<'a, T> {
+    packed: &'a mut [Complex<T>],
+    scratch: &'a mut [Complex<T>],
+    /// Real and imaginary parts by themselves, forwards and backwards.
+    parts: &'a mut [T],
+    power: &'a mut [T],
+}
+
+/// Elements of a [`Frame`].
+fn room_len(framing: Framing, transforms: &Transforms) -> usize {
+    let m = framing.n_fft / 2;
+    let single = f32::of(transforms, m).get_inplace_scratch_len();
+    let double = f64::of(transforms, m).get_inplace_scratch_len();
+    2 * m + 2 * single.max(double) + 4 * m + m + 1
 }
 
 /// Computes spectra of frames of one signal.
@@ -203,24 +215,24 @@ struct Spectra<'a, T: FftNum> {
 }
 
 impl<T: Transform> Spectra<'_, T> {
-    fn room(&self) -> Frame<T> {
-        let zero = Complex::new(T::ZERO, T::ZERO);
+    /// Cuts the room for a frame off a thread's memory.
+    fn room<'m>(&self, memory: &'m mut [T]) -> (Frame<'m, T>, &'m mut [T]) {
         let m = self.framing.n_fft / 2;
-        Frame {
-            packed: vec![zero; m],
-            scratch: vec![zero; self.transform.get_inplace_scratch_len()],
-            power: vec![T::ZERO; m + 1],
-        }
+        let (packed, rest) = memory.split_at_mut(2 * m);
+        let (scratch, rest) = rest.split_at_mut(2 * self.transform.get_inplace_scratch_len());
+        let (parts, rest) = rest.split_at_mut(4 * m);
+        let (power, rest) = rest.split_at_mut(m + 1);
+        (Frame { packed: complex(packed), scratch: complex(scratch), parts, power }, rest)
     }
 
     /// The powers of frame `frame` of `signal` into `room.power`.
-    fn frame(&self, signal: &[T], frame: usize, room: &mut Frame<T>) {
+    fn frame(&self, signal: &[T], frame: usize, room: &mut Frame<'_, T>) {
         let Framing { n_fft, hop, .. } = self.framing;
         let start = (frame * hop) as isize - self.framing.pad() as isize;
         let inside = usize::try_from(start).ok().and_then(|start| signal.get(start..start + n_fft));
         let arch = pulp::Arch::new();
         match inside {
-            Some(samples) => arch.dispatch(Windowed { samples, window: self.window, packed: &mut room.packed }),
+            Some(samples) => arch.dispatch(Windowed { samples, window: self.window, packed: &mut *room.packed }),
             None => {
                 let last = signal.len() as isize - 1;
                 let at = |t: isize| {
@@ -233,9 +245,20 @@ impl<T: Transform> Spectra<'_, T> {
                 }
             }
         }
-        self.transform.process_with_scratch(&mut room.packed, &mut room.scratch);
-        arch.dispatch(Untangle { z: &room.packed, twiddles: self.twiddles, power: &mut room.power });
+        self.transform.process_with_scratch(room.packed, room.scratch);
+        arch.dispatch(Untangle {
+            z: &*room.packed,
+            parts: &mut *room.parts,
+            twiddles: self.twiddles,
+            power: &mut *room.power,
+        });
     }
+}
+
+/// Pairs of numbers as complex numbers.
+fn complex<T: Real>(numbers: &mut [T]) -> &mut [Complex<T>] {
+    // SAFETY: a complex number is two numbers, one after the other (`repr(C)`).
+    unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), numbers.len() / 2) }
 }
 
 /// A frame inside the signal times the window, two samples to a complex number.
@@ -259,6 +282,7 @@ impl<T: Real> WithSimd for Windowed<'_, T> {
 /// [`untangle`] with the machine's widest vectors.
 struct Untangle<'a, T> {
     z: &'a [Complex<T>],
+    parts: &'a mut [T],
     twiddles: &'a [T],
     power: &'a mut [T],
 }
@@ -267,37 +291,49 @@ impl<T: Real> WithSimd for Untangle<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        untangle(self.z, self.twiddles, self.power);
+        untangle(self.z, self.parts, self.twiddles, self.power);
     }
 }
 
 /// From the transform z of a frame packed two samples to a complex number to the frame's powers. With `a = z[k]` and `b` the
 /// conjugate of `z[m - k]`: the even samples have the spectrum `(a + b) / 2`, the odd ones `-i (a - b) / 2`, and the frame the sum of the
 /// first and the second times `exp(-2 pi i k / n)`.
+///
+/// Written as short loops, each of which the compiler turns into vectors: together, with one half read backwards, it does not.
 #[inline(always)]
-fn untangle<T: Real>(z: &[Complex<T>], twiddles: &[T], power: &mut [T]) {
+fn untangle<T: Real>(z: &[Complex<T>], parts: &mut [T], twiddles: &[T], power: &mut [T]) {
     let m = z.len();
     let half = T::from_f64(0.5);
     power[0] = (z[0].re + z[0].im) * (z[0].re + z[0].im);
     power[m] = (z[0].re - z[0].im) * (z[0].re - z[0].im);
     power[m / 2] = z[m / 2].re * z[m / 2].re + z[m / 2].im * z[m / 2].im;
-    let (low, high) = power.split_at_mut(m / 2 + 1);
-    let (low, high) = (&mut low[1..m / 2], &mut high[..m / 2 - 1]);
-    let twiddles = &twiddles.as_chunks::<2>().0[1..m / 2];
-    let (front, back) = (&z[1..m / 2], &z[m / 2 + 1..]);
     let count = m / 2 - 1;
-    let (low, high, twiddles) = (&mut low[..count], &mut high[..count], &twiddles[..count]);
-    let (front, back) = (&front[..count], &back[..count]);
-    for i in 0..count {
-        let (a, b, w) = (front[i], back[count - 1 - i], twiddles[i]);
-        let (even_re, even_im) = (half * (a.re + b.re), half * (a.im - b.im));
-        let (odd_re, odd_im) = (half * (a.im + b.im), half * (b.re - a.re));
-        let (re, im) = (odd_re * w[0] - odd_im * w[1], odd_re * w[1] + odd_im * w[0]);
-        let (sum_re, sum_im) = (even_re + re, even_im + im);
-        let (difference_re, difference_im) = (even_re - re, even_im - im);
-        low[i] = sum_re * sum_re + sum_im * sum_im;
-        high[count - 1 - i] = difference_re * difference_re + difference_im * difference_im;
+    let (re, rest) = parts.split_at_mut(m);
+    let (im, rest) = rest.split_at_mut(m);
+    let (back_re, rest) = rest.split_at_mut(m / 2);
+    let (back_im, rest) = rest.split_at_mut(m / 2);
+    let (high, low) = rest.split_at_mut(m / 2);
+    for ((re, im), z) in re.iter_mut().zip(&mut *im).zip(z) {
+        *re = z.re;
+        *im = z.im;
     }
+    let (back_re, back_im) = (&mut back_re[..count], &mut back_im[..count]);
+    back_re.iter_mut().zip(re[m / 2 + 1..].iter().rev()).for_each(|(to, &x)| *to = x);
+    back_im.iter_mut().zip(im[m / 2 + 1..].iter().rev()).for_each(|(to, &x)| *to = x);
+    let (re, im, twiddles) = (&re[1..][..count], &im[1..][..count], &twiddles.as_chunks::<2>().0[1..][..count]);
+    let (high, low) = (&mut high[..count], &mut low[..count]);
+    for i in 0..count {
+        let (w, a_re, a_im, b_re, b_im) = (twiddles[i], re[i], im[i], back_re[i], back_im[i]);
+        let (even_re, even_im) = (half * (a_re + b_re), half * (a_im - b_im));
+        let (odd_re, odd_im) = (half * (a_im + b_im), half * (b_re - a_re));
+        let (turned_re, turned_im) = (odd_re * w[0] - odd_im * w[1], odd_re * w[1] + odd_im * w[0]);
+        let (sum_re, sum_im) = (even_re + turned_re, even_im + turned_im);
+        let (difference_re, difference_im) = (even_re - turned_re, even_im - turned_im);
+        low[i] = sum_re * sum_re + sum_im * sum_im;
+        high[i] = difference_re * difference_re + difference_im * difference_im;
+    }
+    power[1..][..count].copy_from_slice(low);
+    power[m / 2 + 1..m].iter_mut().zip(high.iter().rev()).for_each(|(to, &x)| *to = x);
 }
 
 impl Op for PowerSpectrum {
@@ -327,6 +363,10 @@ impl Op for PowerSpectrum {
         let y = outputs[0].shape;
         Cost::streaming(transform_flops(self.framing, y[0] * y[1] * y[2]), inputs, outputs)
     }
+
+    fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {
+        room_len(self.framing, &self.transforms)
+    }
 }
 
 impl PowerSpectrum {
@@ -338,15 +378,17 @@ impl PowerSpectrum {
         let spectra = Spectra { framing: self.framing, window, twiddles, transform };
         let parallel = kernel.parallel();
         let tasks = frames.div_ceil(FRAMES_PER_TASK);
+        let private = kernel.private();
         let y = SharedMut::new(kernel.output());
-        parallel.run(rows * tasks, &|task, _| {
+        parallel.run(rows * tasks, &|task, worker| {
             let (row, first) = (task / tasks, task % tasks * FRAMES_PER_TASK);
-            let mut room = spectra.room();
+            // SAFETY: this is the task of this worker.
+            let (mut room, _) = spectra.room(unsafe { private.of(worker) });
             for frame in first..(first + FRAMES_PER_TASK).min(frames) {
                 spectra.frame(&x[row * samples..][..samples], frame, &mut room);
                 let at = (row * frames + frame) * bins;
                 // SAFETY: each frame belongs to one task.
-                unsafe { y.slice(at..at + bins) }.copy_from_slice(&room.power);
+                unsafe { y.slice(at..at + bins) }.copy_from_slice(room.power);
             }
         });
     }
@@ -379,6 +421,27 @@ impl Op for BandSpectrum {
         let bank = (2 * inputs[5].shape.elements() * frames) as f64;
         Cost::streaming(transform_flops(self.framing, frames) + bank, inputs, outputs)
     }
+
+    fn private_scratch(&self, _: &[Spec], outputs: &[Spec]) -> usize {
+        let (bins, bands) = (self.framing.bins(), outputs[0].shape[2]);
+        room_len(self.framing, &self.transforms) + (2 * bins + bands) * FRAMES_PER_TASK
+    }
+}
+
+/// The sums of all bands for [`FRAMES_PER_TASK`] frames side by side: `summed[band][frame]` from `powers[bin][frame]`.
+#[inline(always)]
+fn sum_bands<T: Real>(first_bin: &[u32], offset: &[u32], weights: &[T], powers: &[T], summed: &mut [T]) {
+    let rows = powers.as_chunks::<FRAMES_PER_TASK>().0;
+    for (band, to) in summed.as_chunks_mut::<FRAMES_PER_TASK>().0.iter_mut().enumerate() {
+        let weights = &weights[offset[band] as usize..offset[band + 1] as usize];
+        let mut sums = [T::ZERO; FRAMES_PER_TASK];
+        for (&weight, row) in weights.iter().zip(&rows[first_bin[band] as usize..]) {
+            for (sum, &power) in sums.iter_mut().zip(row) {
+                *sum += weight * power;
+            }
+        }
+        *to = sums;
+    }
 }
 
 impl BandSpectrum {
@@ -391,18 +454,32 @@ impl BandSpectrum {
         let spectra = Spectra { framing: self.framing, window, twiddles, transform };
         let parallel = kernel.parallel();
         let tasks = frames.div_ceil(FRAMES_PER_TASK);
+        let private = kernel.private();
         let y = SharedMut::new(kernel.output());
-        parallel.run(rows * tasks, &|task, _| {
+        parallel.run(rows * tasks, &|task, worker| {
             let (row, first) = (task / tasks, task % tasks * FRAMES_PER_TASK);
             let count = FRAMES_PER_TASK.min(frames - first);
-            let mut room = spectra.room();
-            let mut summed = vec![T::ZERO; bands * FRAMES_PER_TASK];
-            for frame in 0..count {
-                spectra.frame(&x[row * samples..][..samples], first + frame, &mut room);
-                let (y, power) = (&mut summed[frame..], &room.power[..]);
-                let stride = FRAMES_PER_TASK;
-                pulp::Arch::new().dispatch(Bands { first: first_bin, offset, weights, power, y, stride });
+            // SAFETY: this is the task of this worker.
+            let (mut room, rest) = spectra.room(unsafe { private.of(worker) });
+            let bins = room.power.len();
+            let (powers, rest) = rest.split_at_mut(bins * FRAMES_PER_TASK);
+            let (turned, rest) = rest.split_at_mut(bins * FRAMES_PER_TASK);
+            let summed = &mut rest[..bands * FRAMES_PER_TASK];
+            for (frame, powers) in powers.chunks_exact_mut(bins).enumerate() {
+                if frame < count {
+                    spectra.frame(&x[row * samples..][..samples], first + frame, &mut room);
+                    powers.copy_from_slice(room.power);
+                } else {
+                    powers.fill(T::ZERO);
+                }
             }
+            lanes::dispatch(
+                #[inline(always)]
+                || {
+                    interleave(turned, powers, bins, FRAMES_PER_TASK, bins);
+                    sum_bands(first_bin, offset, weights, turned, summed);
+                },
+            );
             for (band, summed) in summed.chunks_exact(FRAMES_PER_TASK).enumerate() {
                 let at = (row * bands + band) * frames + first;
                 // SAFETY: each frame belongs to one task.

@@ -66,6 +66,9 @@ impl<T: Real> WithSimd for Apply<'_, T> {
     }
 }
 
+/// Bytes of two f64.
+const PAIR: usize = 16;
+
 impl Standardise {
     /// Groups that are standardised by themselves, and elements of each.
     fn groups(&self, x: &Spec) -> (usize, usize) {
@@ -86,34 +89,32 @@ impl Standardise {
             &x[group * len + first..group * len + (first + CHUNK).min(len)]
         };
         // Chunk by chunk, then the chunks in order: the same result for any number of threads.
-        let mut partial = vec![(0.0, 0.0); groups * chunks];
-        let shared = SharedMut::new(&mut partial);
+        let ([output], [scratch]) = kernel.outputs_and_scratch::<1, 1>();
+        let partial: &mut [[f64; 2]] =
+            bytemuck::cast_slice_mut(&mut scratch[..PAIR / size_of::<T>() * groups * chunks]);
+        let shared = SharedMut::new(&mut *partial);
         parallel.run(groups * chunks, &|i, _| {
-            let moments = arch.dispatch(Moments(chunk(i)));
+            let (mean, squares) = arch.dispatch(Moments(chunk(i)));
             // SAFETY: task i alone touches element i.
             let slot = unsafe { shared.slice(i..i + 1) };
-            slot[0] = moments;
+            slot[0] = [mean, squares];
         });
-        let scales: Vec<(T, T)> = partial
-            .chunks(chunks)
-            .enumerate()
-            .map(|(group, parts)| {
-                let size = |i: usize| chunk(group * chunks + i).len() as f64;
-                let mean = parts.iter().enumerate().map(|(i, part)| part.0 * size(i)).sum::<f64>() / len as f64;
-                let squares = parts.iter().enumerate().map(|(i, part)| part.1 + (part.0 - mean).powi(2) * size(i));
-                let sd = (squares.sum::<f64>() / (len as f64 - 1.0)).sqrt() + self.eps;
-                let scale = if sd == 0.0 { 0.0 } else { 1.0 / sd };
-                (T::from_f64(mean), T::from_f64(scale))
-            })
-            .collect();
+        for (group, parts) in partial.chunks_mut(chunks).enumerate() {
+            let size = |i: usize| chunk(group * chunks + i).len() as f64;
+            let mean = parts.iter().enumerate().map(|(i, part)| part[0] * size(i)).sum::<f64>() / len as f64;
+            let squares = parts.iter().enumerate().map(|(i, part)| part[1] + (part[0] - mean).powi(2) * size(i));
+            let sd = (squares.sum::<f64>() / (len as f64 - 1.0)).sqrt() + self.eps;
+            parts[0] = [mean, if sd == 0.0 { 0.0 } else { 1.0 / sd }];
+        }
+        let partial = &*partial;
         // A task stays within its group.
         let per_group = len.div_ceil(PER_TASK);
         let piece = len.div_ceil(per_group);
-        let whole = SharedMut::new(kernel.output());
+        let whole = SharedMut::new(output);
         parallel.run(groups * per_group, &|i, _| {
             let (group, first) = (i / per_group, i % per_group * piece);
             let range = group * len + first.min(len)..group * len + (first + piece).min(len);
-            let (mean, scale) = scales[group];
+            let [mean, scale] = partial[group * chunks].map(T::from_f64);
             // SAFETY: the tasks' ranges do not overlap.
             let y = unsafe { whole.slice(range.clone()) };
             arch.dispatch(Apply { x: &x[range.clone()], y, mean, scale });
@@ -169,6 +170,11 @@ impl Op for Standardise {
 
     fn scratch(&self, inputs: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {
         let (groups, len) = self.groups(&inputs[0]);
-        if target == Target::Gpu { vec![2 * groups * len.div_ceil(CHUNK)] } else { Vec::new() }
+        let chunks = groups * len.div_ceil(CHUNK);
+        match target {
+            Target::Gpu => vec![2 * chunks],
+            // Two f64 a chunk, in elements that may be f32.
+            Target::Cpu => vec![PAIR / size_of::<f32>() * chunks],
+        }
     }
 }

@@ -2,11 +2,12 @@
 //! along the frames (a change of tempo).
 
 use super::items::{self, Least, Reduce, items, partials, reduce_launch};
+use super::lanes;
 use super::relu::PER_WORKGROUP;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, grid, no_gradient,
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid, no_gradient,
 };
 use crate::shader;
 use crate::tensor::{Real, Spec};
@@ -75,6 +76,10 @@ impl Op for Warp {
     fn scratch(&self, inputs: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {
         items::scratch(&inputs[0], target)
     }
+
+    fn private_scratch(&self, inputs: &[Spec], _: &[Spec]) -> usize {
+        3 * inputs[0].shape[3] + AROUND
+    }
 }
 
 /// The cell at or before place `at` of an axis and the weight of the one after it; a place far outside becomes one just outside, so
@@ -88,17 +93,32 @@ fn place<T: Real>(at: T, axis: usize) -> (isize, T) {
     (floor as isize, T::from_f64(at - floor))
 }
 
+/// Numbers around a row: one before it and two behind.
+const AROUND: usize = 3;
+
 impl Warp {
+    /// Rows first, then columns: a row between two rows of x is made with its surroundings, in whole vectors, and each cell
+    /// lies between two of its numbers.
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let (shape, (_, len)) = (kernel.input_spec(0).shape, items(&kernel.input_spec(0)));
         let (bands, frames) = (shape[2], shape[3]);
-        let (x, by, parallel) = (kernel.input(0), kernel.input(1), kernel.parallel());
-        for_each_piece(parallel, kernel.output(), len, |item, y| {
+        let (x, by, parallel, private) = (kernel.input(0), kernel.input(1), kernel.parallel(), kernel.private());
+        let y = SharedMut::new(kernel.output());
+        parallel.run(shape[0], &|item, worker| {
+            // SAFETY: every item has its own elements, and this is the task of this worker.
+            let (y, scratch) = unsafe { (y.slice(item * len..(item + 1) * len), private.of(worker)) };
             let x = &x[item * len..][..len];
             let (shift, stretch) = (by[item * 2], by[item * 2 + 1]);
             let outside = pulp::Arch::new().dispatch(Least(x));
-            let columns: Vec<(isize, T)> =
-                (0..frames).map(|t| place(T::from_f64(t as f64) * stretch, frames)).collect();
+            let (line, rest) = scratch.split_at_mut(frames + AROUND);
+            let (cells, rest) = rest.split_at_mut(frames);
+            let parts = &mut rest[..frames];
+            for (t, (cell, part)) in cells.iter_mut().zip(&mut *parts).enumerate() {
+                let (at, after) = place(T::from_f64(t as f64) * stretch, frames);
+                // In `line`, which starts at -1 and has two numbers behind its end.
+                *cell = T::from_f64(if at < -1 { frames as f64 + 1.0 } else { at as f64 + 1.0 });
+                *part = after;
+            }
             for (row, y) in y.chunks_exact_mut(frames).enumerate() {
                 let (channel, band) = (row / bands, row % bands);
                 let (below, part) = place(T::from_f64(band as f64) - shift, bands);
@@ -107,15 +127,27 @@ impl Warp {
                     inside.map(|b| &x[(channel * bands + b) * frames..][..frames])
                 };
                 let (low, high) = (band_row(below), band_row(below + 1));
-                let cell = |row: Option<&[T]>, t: isize| {
-                    row.and_then(|row| row.get(usize::try_from(t).ok()?).copied()).unwrap_or(outside)
-                };
-                for (y, &(t, after)) in y.iter_mut().zip(&columns) {
-                    let mix = |a: T, b: T, part: T| a + (b - a) * part;
-                    let low = mix(cell(low, t), cell(low, t + 1), after);
-                    let high = mix(cell(high, t), cell(high, t + 1), after);
-                    *y = mix(low, high, part);
-                }
+                line.fill(outside);
+                lanes::dispatch(
+                    #[inline(always)]
+                    || {
+                        let inner = &mut line[1..=frames];
+                        let mix = |a: T, b: T| a + (b - a) * part;
+                        match (low, high) {
+                            (Some(low), Some(high)) => {
+                                inner.iter_mut().zip(low).zip(high).for_each(|((to, &a), &b)| *to = mix(a, b));
+                            }
+                            (Some(low), None) => inner.iter_mut().zip(low).for_each(|(to, &a)| *to = mix(a, outside)),
+                            (None, Some(high)) => inner.iter_mut().zip(high).for_each(|(to, &b)| *to = mix(outside, b)),
+                            (None, None) => {}
+                        }
+                        for ((y, cell), &after) in y.iter_mut().zip(&*cells).zip(&*parts) {
+                            let at = cell.to_f64() as usize;
+                            let (a, b) = (line[at], line[at + 1]);
+                            *y = a + (b - a) * after;
+                        }
+                    },
+                );
             }
         });
     }

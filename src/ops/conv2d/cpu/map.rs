@@ -77,7 +77,7 @@ const TURN: usize = 8;
 
 /// `to[j * channels + c] = from[c * plane + j]` for `count` numbers of each channel.
 #[inline(always)]
-fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize, channels: usize, count: usize) {
+pub(in crate::ops) fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize, channels: usize, count: usize) {
     if channels == 1 {
         to.copy_from_slice(&from[..count]);
         return;
