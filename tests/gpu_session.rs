@@ -343,6 +343,31 @@ fn more_than_65535_workgroups_run() -> Result<()> {
     session.check_guards(id)
 }
 
+/// Whichever thread polls a shared device runs the callbacks of all: a result may then arrive a moment after this thread's
+/// own poll has returned.
+#[test]
+fn several_threads_read_from_one_device() {
+    let Some(gpu) = gpu() else { return };
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let gpu = gpu.clone();
+            scope.spawn(move || {
+                let states = Arc::new(States::new());
+                let mut session = GpuSession::new(gpu, states.clone()).unwrap();
+                let id = session.add(Plan::new(small_graph(&states, 8).unwrap(), Target::Gpu).unwrap()).unwrap();
+                for round in 0..300 {
+                    let x = (thread * 1000 + round) as f32;
+                    session.write(id, "x", &[x; 8]).unwrap();
+                    session.run(id).unwrap();
+                    let mut y = [0.0; 8];
+                    session.read(id, "y", &mut y).unwrap();
+                    assert_eq!(y, [2.0 * x; 8]);
+                }
+            });
+        }
+    });
+}
+
 /// A device of its own, for tests that spoil it.
 fn own_gpu() -> Option<Gpu> {
     gpu().map(|shared| Gpu::open(Some(shared.adapter().number)).expect("it could be opened before"))
