@@ -94,6 +94,11 @@ impl Device {
         Self { kind: Kind::Cpu(Arc::new(Pool::of_machine())), reason: reason.into() }
     }
 
+    /// The CPU with this many threads, the calling one included.
+    pub fn with_threads(threads: usize) -> Self {
+        Self { kind: Kind::Cpu(Arc::new(Pool::new(threads))), reason: "asked for".into() }
+    }
+
     /// What plans for this device must be made for.
     pub fn target(&self) -> Target {
         match self.kind {
@@ -130,8 +135,13 @@ impl Device {
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Cpu(pool) => write!(f, "CPU, {} threads ({})", pool.workers(), self.reason),
+            Kind::Cpu(pool) => write!(f, "CPU, {} ({})", threads(pool.workers()), self.reason),
             Kind::Gpu(gpu) => write!(f, "{} ({})", gpu.adapter(), self.reason),
         }
     }
+}
+
+/// "1 thread", "2 threads".
+pub(crate) fn threads(count: usize) -> String {
+    format!("{count} thread{}", if count == 1 { "" } else { "s" })
 }

@@ -202,7 +202,7 @@ fn runs_that_cannot_be_written_or_resumed() {
     }
     let config = std::fs::read_to_string(other.join("config.toml")).unwrap();
     std::fs::write(other.join("config.toml"), config.replace("epochs = 1", "epochs = 5")).unwrap();
-    contains(&fail(1, &["train", "--resume", text(&other)]), &["checkpoint.safetensors", "another epochs"]);
+    contains(&fail(1, &["train", "--resume", text(&other)]), &["checkpoint.safetensors", "other settings (epochs)"]);
 }
 
 /// A limit on the size of files stands for a full disk: writing fails in the middle.

@@ -278,21 +278,19 @@ fn files_that_cannot_be_opened() {
     }
 }
 
-/// A FLAC file of one frame, written by hand: 16-bit mono at 8 kHz, `n` equal samples (a constant subframe).
+/// A FLAC file written by hand: 16-bit mono at 8 kHz, `frames` times `n` equal samples (constant subframes).
 #[cfg(feature = "compressed-audio")]
-fn flac(n: u16, value: i16) -> Vec<u8> {
+fn flac_frames(frames: u16, n: u32, value: i16) -> Vec<u8> {
+    let size = n as u16;
     let mut info = vec![];
-    info.extend(n.to_be_bytes());
-    info.extend(n.to_be_bytes());
+    info.extend(size.to_be_bytes());
+    info.extend(size.to_be_bytes());
     info.extend([0; 6]);
     // 20 bits sample rate, 3 bits channels - 1, 5 bits bits - 1, 36 bits total samples.
-    info.extend(((8_000u64 << 44) | (15 << 36) | u64::from(n)).to_be_bytes());
+    info.extend(((8_000u64 << 44) | (15 << 36) | (u64::from(n) * u64::from(frames))).to_be_bytes());
     info.extend([0; 16]);
     let mut file = b"fLaC\x80\0\0\x22".to_vec();
     file.extend(info);
-    // Fixed block size, 16-bit block size at the end of the header, sample rate and bits from the stream info.
-    let mut frame = vec![0xFF, 0xF8, 0x70, 0x00, 0x00];
-    frame.extend((n - 1).to_be_bytes());
     let crc = |bytes: &[u8], bits: u32, polynomial: u32| {
         let mask = (1u32 << bits) - 1;
         bytes.iter().fold(0u32, |mut crc, &byte| {
@@ -303,13 +301,40 @@ fn flac(n: u16, value: i16) -> Vec<u8> {
             crc
         })
     };
-    frame.push(crc(&frame, 8, 0x07) as u8);
-    frame.push(0);
-    frame.extend(value.to_be_bytes());
-    let sum = crc(&frame, 16, 0x8005) as u16;
-    frame.extend(sum.to_be_bytes());
-    file.extend(frame);
+    for number in 0..frames {
+        // Fixed block size, 16-bit block size at the end of the header, sample rate and bits from the stream info; then the
+        // frame's number, coded as UTF-8 codes characters.
+        let mut frame = vec![0xFF, 0xF8, 0x70, 0x00];
+        frame.extend(char::from_u32(u32::from(number)).unwrap().to_string().bytes());
+        frame.extend((size - 1).to_be_bytes());
+        frame.push(crc(&frame, 8, 0x07) as u8);
+        frame.push(0);
+        frame.extend(value.to_be_bytes());
+        let sum = crc(&frame, 16, 0x8005) as u16;
+        frame.extend(sum.to_be_bytes());
+        file.extend(frame);
+    }
     file
+}
+
+#[cfg(feature = "compressed-audio")]
+fn flac(n: u16, value: i16) -> Vec<u8> {
+    flac_frames(1, u32::from(n), value)
+}
+
+/// A few kilobytes can hold a day of silence: it is read as far as is in proportion.
+#[test]
+#[cfg(feature = "compressed-audio")]
+fn a_small_file_cannot_take_much_memory() {
+    use humdinger::audio::decode::most_samples;
+    let day = flac_frames(2_000, 65_535, 0);
+    let most = most_samples(day.len());
+    assert!(day.len() < 40_000 && most < 20_000_000);
+    let audio = read(day).unwrap();
+    assert!(audio.frames() <= most && audio.frames() > most - 65_535, "{} of at most {most}", audio.frames());
+    assert!(audio.warnings[0].contains("out of proportion"), "{:?}", audio.warnings);
+    let whole = read(flac_frames(130, 4_000, 5)).unwrap();
+    assert_eq!((whole.frames(), whole.warnings.len()), (520_000, 0));
 }
 
 #[test]

@@ -29,9 +29,9 @@ fn make_songs(folder: &Path, first_person: &str) {
     }
 }
 
-/// A run that was stopped.
+/// A run that was stopped. Of 200 epochs, so that it cannot be done before the kill arrives.
 fn make_interrupted(folder: &Path, data: &Path) {
-    let arguments = ["train", "--device", "cpu", "--recipe", "notebook", "--epochs", "8", "--data", text(data)];
+    let arguments = ["train", "--device", "cpu", "--recipe", "notebook", "--epochs", "200", "--data", text(data)];
     let mut command = humdinger();
     command.args([&arguments[..], &["--out", text(folder)]].concat()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
@@ -40,7 +40,7 @@ fn make_interrupted(folder: &Path, data: &Path) {
         std::thread::sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
-    child.wait().unwrap();
+    assert!(!child.wait().unwrap().success(), "it was finished before it could be stopped");
 }
 
 #[test]

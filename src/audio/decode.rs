@@ -8,9 +8,13 @@ use crate::{Error, Result};
 /// Endings (lower case) of the files that a folder is searched for.
 pub const EXTENSIONS: &[&str] = &["wav", "wave", "flac", "mp3", "ogg", "oga", "m4a", "mp4", "aac"];
 
-/// Most samples (over all channels) that one compressed file may decode to: a gigabyte, 50 minutes of stereo at 44.1 kHz. A
-/// WAV file is as long as it is large, but a few kilobytes of FLAC can hold hours of silence.
-pub const MOST_SAMPLES: usize = 1 << 28;
+/// Most samples (over all channels) that a compressed file of `size` bytes may decode to: 64 MiB of them for any file, and 64
+/// samples for each of its bytes (the poorest MP3, 8 kbit/s of stereo at 24 kHz, has 48); never more than a gigabyte, 50 minutes
+/// of stereo at 44.1 kHz. A WAV file is as long as it is large, but a few kilobytes of FLAC can hold a day of silence.
+pub const fn most_samples(size: usize) -> usize {
+    let proportional = (1 << 24) + size.saturating_mul(64);
+    if proportional < 1 << 28 { proportional } else { 1 << 28 }
+}
 
 /// Whether the name ends like a sound file's.
 pub fn is_sound_file(path: &Path) -> bool {
@@ -64,8 +68,10 @@ mod compressed {
 
 #[cfg(feature = "compressed-audio")]
 mod compressed {
+    use std::cell::Cell;
     use std::io::Cursor;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::panic::{self, AssertUnwindSafe, catch_unwind};
+    use std::sync::Once;
 
     use symphonia::core::codecs::audio::AudioDecoderOptions;
     use symphonia::core::errors::Error as Symphonia;
@@ -78,10 +84,29 @@ mod compressed {
     use crate::audio::channels;
     use crate::audio::resample::RATES;
 
+    /// What can be read, worded to stand in brackets behind "can be read".
+    const KINDS: &str = "WAV, FLAC, MP3, OGG Vorbis and M4A can";
+
+    thread_local! {
+        static DECODING: Cell<bool> = const { Cell::new(false) };
+    }
+
     pub fn decode(bytes: Vec<u8>, path: &Path) -> Result<Audio> {
-        // Hostile bytes reach four decoders that are not ours: a panic in one is an unreadable file, not the end of the run.
-        catch_unwind(AssertUnwindSafe(|| decode_stream(bytes, path)))
-            .unwrap_or_else(|_| Err(Error::file(path, "its decoder failed on damaged data")))
+        // Hostile bytes reach four decoders that are not ours: a panic in one is an unreadable file, not the end of the run,
+        // and what it would print is of no use to anybody.
+        static QUIET: Once = Once::new();
+        QUIET.call_once(|| {
+            let before = panic::take_hook();
+            panic::set_hook(Box::new(move |panic| {
+                if !DECODING.get() {
+                    before(panic);
+                }
+            }));
+        });
+        DECODING.set(true);
+        let decoded = catch_unwind(AssertUnwindSafe(|| decode_stream(bytes, path)));
+        DECODING.set(false);
+        decoded.unwrap_or_else(|_| Err(Error::file(path, "its decoder failed on damaged data")))
     }
 
     fn decode_stream(mut bytes: Vec<u8>, path: &Path) -> Result<Audio> {
@@ -91,17 +116,18 @@ mod compressed {
         if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
             hint.with_extension(&extension.to_ascii_lowercase());
         }
+        let most = most_samples(bytes.len());
         let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
-        let unknown = |e: Symphonia| Error::file(path, format!("is not a sound file that can be read: {e}"));
         let mut format = symphonia::default::get_probe()
             .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(unknown)?;
+            .map_err(|e| Error::file(path, format!("is no sound file that can be read ({KINDS}): {e}")))?;
         let track = format.default_track(TrackType::Audio).ok_or_else(|| Error::file(path, "holds no sound track"))?;
         let parameters = track.codec_params.as_ref().and_then(|p| p.audio());
         let parameters = parameters.ok_or_else(|| Error::file(path, "does not say how its sound is encoded"))?;
-        let mut decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-            .map_err(unknown)?;
+        let mut decoder =
+            symphonia::default::get_codecs().make_audio_decoder(parameters, &AudioDecoderOptions::default()).map_err(
+                |e| Error::file(path, format!("its sound is encoded in a way that cannot be read ({KINDS}): {e}")),
+            )?;
         let track = track.id;
 
         let mut warnings = Vec::new();
@@ -134,8 +160,8 @@ mod compressed {
             if rate != sample_rate || mixed.len() != samples.len() {
                 break Some("the sample rate or the number of channels changes".into());
             }
-            if (samples[0].len() + mixed[0].len()) * samples.len() > MOST_SAMPLES {
-                break Some(format!("it decodes to more than {MOST_SAMPLES} samples"));
+            if (samples[0].len() + mixed[0].len()) * samples.len() > most {
+                break Some(format!("it decodes to more than {most} samples, out of proportion to its size"));
             }
             for (all, new) in samples.iter_mut().zip(&mixed) {
                 all.extend_from_slice(new);

@@ -3,7 +3,7 @@
 use super::say;
 use crate::cases::{self, Case, check};
 use crate::cpu::Pool;
-use crate::device::{Device, DeviceChoice};
+use crate::device::{Device, DeviceChoice, threads};
 use crate::gpu::{Adapter, Gpu, adapters};
 use crate::graph::Parallel;
 use crate::{Error, Result};
@@ -37,7 +37,7 @@ pub fn run(arguments: Args) -> Result<()> {
     let pool = Arc::new(Pool::of_machine());
     let found = adapters();
     say(format!("Humdinger {}, {} on {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS))?;
-    say(format!("  cpu    {} threads", pool.workers()))?;
+    say(format!("  cpu    {}", threads(pool.workers())))?;
     for adapter in &found {
         let features = adapter.features();
         say(format!("  {adapter}"))?;

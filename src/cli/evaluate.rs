@@ -26,6 +26,8 @@ pub struct Args {
     /// Look at all of a long recording, for a model that hears only its beginning unless asked
     #[arg(long)]
     all_windows: bool,
+    #[command(flatten)]
+    reading: super::ReadingArgs,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -34,7 +36,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut predictor = Predictor::new(Model::read(&args.model)?, &args.model, &device)?;
     let header = &predictor.model.header;
     let first_only = header.recipe.first_window_only() && !args.all_windows;
-    let data = source::load(&args.data, &header.front_end, first_only, &|text| warn(text))?;
+    let data = source::load(&args.data, &header.front_end, first_only, args.reading.into(), &|text| warn(text))?;
     let (metrics, _) = predictor.evaluate(&data, &args.data, first_only)?;
     if args.json {
         let text = serde_json::to_string(&metrics).map_err(|e| crate::Error::Data(e.to_string()))?;

@@ -7,12 +7,15 @@ mod inspect;
 mod predict;
 mod spectrogram;
 mod synth;
+mod terminal;
 mod train;
 
 use crate::train::Recipe;
-use crate::train::suggest::did_you_mean;
+use crate::train::source::Reading;
+use crate::train::suggest::{did_you_mean, nearest};
 use crate::{Error, Result};
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -43,8 +46,9 @@ enum Command {
 /// errors.
 pub fn main() -> ExitCode {
     quiet_device_chooser();
-    // Clap prints its own errors, with the option that was probably meant, and exits with 2.
-    let result = match Cli::parse().command {
+    // Clap prints its own errors, and exits with 2.
+    let cli = Cli::try_parse().unwrap_or_else(|error| with_suggestion(error).exit());
+    let result = match cli.command {
         Command::Spectrogram(arguments) => spectrogram::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Doctor(arguments) => doctor::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Train(arguments) => train::run_command(*arguments),
@@ -63,6 +67,21 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Clap suggests flags by their letters alone, and for `--lr` comes upon `--val-fraction`; ours is the better guess.
+fn with_suggestion(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return error };
+    let program = Cli::command();
+    let command = std::env::args().nth(1).and_then(|name| program.find_subcommand(name));
+    let Some(command) = command.filter(|_| error.kind() == ErrorKind::UnknownArgument) else { return error };
+    let known: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    if let Some(meant) = nearest(given.trim_start_matches('-'), &known) {
+        error.insert(ContextKind::SuggestedArg, ContextValue::String(format!("--{meant}")));
+        // It would show the flag that clap had in mind.
+        error.remove(ContextKind::Usage);
+    }
+    error
+}
+
 /// On Linux without a display, Mesa's layer that chooses devices prints complaints that look like errors of ours.
 fn quiet_device_chooser() {
     let set = |name: &str| std::env::var_os(name).is_some();
@@ -77,7 +96,12 @@ fn quiet_device_chooser() {
 /// # Errors
 /// Where standard output cannot be written to for another reason.
 fn say(line: impl std::fmt::Display) -> Result<()> {
-    match writeln!(std::io::stdout(), "{line}") {
+    print_line(&mut std::io::stdout(), line)
+}
+
+/// [`say`] to another form of standard output.
+fn print_line(to: &mut dyn Write, line: impl std::fmt::Display) -> Result<()> {
+    match writeln!(to, "{line}") {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(e) => Err(Error::file("standard output", format!("cannot be written: {e}"))),
@@ -87,6 +111,28 @@ fn say(line: impl std::fmt::Display) -> Result<()> {
 /// Prints a line to standard error, where nothing can be done about failure.
 fn warn(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// How recordings are read: flags that several commands have.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct ReadingArgs {
+    /// Stop at a recording that cannot be read, instead of leaving it out
+    #[arg(long)]
+    strict: bool,
+    /// Decode every recording anew, and keep nothing in the user's cache
+    #[arg(long)]
+    no_cache: bool,
+}
+
+impl From<ReadingArgs> for Reading {
+    fn from(ReadingArgs { strict, no_cache }: ReadingArgs) -> Self {
+        Self { strict, no_cache }
+    }
+}
+
+/// A whole number, for the command line.
+fn whole<T: std::str::FromStr>(text: &str) -> std::result::Result<T, String> {
+    text.parse().map_err(|_| "it must be a whole number, and not below 0 or too large to count with".into())
 }
 
 /// A recipe by name, for the command line.

@@ -2,15 +2,16 @@
 
 use super::{say, warn};
 use crate::audio::decode::is_sound_file;
-use crate::data::cache::Cache;
-use crate::data::dataset::load_file;
+use crate::data::dataset::{load_file, progress_bar};
 use crate::data::{Clip, LoadOptions};
 use crate::device::Device;
 use crate::train::metrics::argmax;
 use crate::train::model::Model;
 use crate::train::predict::{Predictor, WindowPrediction};
+use crate::train::source::Reading;
 use crate::{Error, Result};
 use clap::ValueEnum;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -36,10 +37,10 @@ pub struct Args {
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// How many of the likeliest songs to list
-    #[arg(long, value_name = "K", default_value_t = 1)]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = super::whole::<usize>, allow_negative_numbers = true)]
     top: usize,
     /// Below this confidence the answer is "unknown" [default: what the model was stored with]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     min_confidence: Option<f64>,
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -50,10 +51,22 @@ pub struct Args {
     /// Look at all of a long recording, for a model that hears only its beginning unless asked
     #[arg(long)]
     all_windows: bool,
+    #[command(flatten)]
+    reading: super::ReadingArgs,
+}
+
+/// Recordings that are decoded together, on all cores, before their answers are printed: few enough to stay small in memory.
+const TOGETHER: usize = 64;
+
+/// A sound file to look at.
+struct Found {
+    path: PathBuf,
+    /// Whether it was asked for by name, and not merely found in a folder.
+    named: bool,
 }
 
 /// The sound files among these paths; folders stand for all that are in them, in order of name.
-fn sound_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+fn sound_files(paths: &[PathBuf]) -> Result<Vec<Found>> {
     let mut files = Vec::new();
     for path in paths {
         let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
@@ -61,14 +74,15 @@ fn sound_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             _ => Error::file(path, format!("cannot be read: {e}")),
         })?;
         if !meta.is_dir() {
-            files.push(path.clone());
+            files.push(Found { path: path.clone(), named: true });
             continue;
         }
-        let before = files.len();
-        walk(path, &mut files, 0)?;
-        if files.len() == before {
+        let mut inside = Vec::new();
+        walk(path, &mut inside, 0)?;
+        if inside.is_empty() {
             return Err(Error::file(path, "holds no sound file"));
         }
+        files.extend(inside.into_iter().map(|path| Found { path, named: false }));
     }
     Ok(files)
 }
@@ -109,56 +123,66 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(least) = args.min_confidence.filter(|least| !(0.0..=1.0).contains(least)) {
         return Err(Error::usage("--min-confidence", format!("{least} is not from 0 to 1")));
     }
+    let choice = args.device.parse()?;
     let files = sound_files(&args.paths)?;
-    let device = Device::choose(args.device.parse()?)?;
+    let device = Device::choose(choice)?;
     let mut predictor = Predictor::new(Model::read(&args.model)?, &args.model, &device)?;
     let header = predictor.model.header.clone();
     let names = header.names();
     let first_only = header.recipe.first_window_only() && !args.all_windows;
     let least = args.min_confidence.unwrap_or(header.unknown_threshold);
-    let cache = Cache::open_default();
+    let reading = Reading::from(args.reading);
+    let cache = reading.cache();
     let options = LoadOptions {
         sample_rate: header.front_end.sample_rate,
         most_samples: first_only.then_some(header.front_end.window),
         cache: cache.as_ref(),
         ..LoadOptions::default()
     };
-    let mut answers = Vec::new();
-    let mut failures = Vec::new();
-    for path in &files {
-        let audio = match load_file(path, &options) {
-            Ok(audio) => audio,
-            Err(error) if files.len() == 1 => return Err(error),
-            Err(error) => {
-                warn(&format!("error: {error}"));
-                failures.push(path);
-                continue;
-            }
-        };
-        audio.warnings.iter().for_each(|text| warn(&format!("warning: {}: {text}", path.display())));
-        let clip = Clip {
-            id: path.display().to_string(),
-            path: path.clone(),
-            samples: audio.channels,
-            label: 0,
-            person: None,
-            columns: BTreeMap::new(),
-        };
-        let windows = predictor.windows(&clip, first_only)?;
-        let answer = answer(clip.id, windows, &names, least, args.top);
-        if args.format == Format::Json {
+    let style = Style { format: args.format, several: files.len() > 1, names: &names, least, top: args.top };
+    let bar = progress_bar(files.len() as u64, files.len() > TOGETHER);
+    let (mut answers, mut unread, mut unread_by_name) = (Vec::new(), 0, 0);
+    for (together, files_together) in files.chunks(TOGETHER).enumerate() {
+        let decoded: Vec<_> = files_together.par_iter().map(|file| load_file(&file.path, &options)).collect();
+        for (i, (file, audio)) in files_together.iter().zip(decoded).enumerate() {
+            bar.set_position((together * TOGETHER + i) as u64);
+            let audio = match audio {
+                Ok(audio) => audio,
+                Err(error) if reading.strict || files.len() == 1 => return Err(error),
+                Err(error) => {
+                    bar.suspend(|| warn(&format!("left out: {error}")));
+                    (unread, unread_by_name) = (unread + 1, unread_by_name + usize::from(file.named));
+                    continue;
+                }
+            };
+            let name = file.path.display().to_string();
+            bar.suspend(|| audio.warnings.iter().for_each(|text| warn(&format!("warning: {name}: {text}"))));
+            let clip = Clip {
+                id: name,
+                path: file.path.clone(),
+                samples: audio.channels,
+                label: 0,
+                person: None,
+                columns: BTreeMap::new(),
+            };
+            let windows = predictor.windows(&clip, first_only)?;
+            let answer = answer(clip.id, windows, &names, least, args.top);
+            bar.suspend(|| print(&answer, &style, answers.is_empty()))?;
             answers.push(answer);
-        } else {
-            print(&answer, args.format, answers.is_empty() && path == &files[0], files.len() > 1, &names, least)?;
         }
+    }
+    bar.finish_and_clear();
+    if answers.is_empty() {
+        return Err(Error::Data(format!("none of the {} recordings could be read", files.len())));
     }
     if args.format == Format::Json {
         let list: Vec<serde_json::Value> = answers.iter().map(json).collect();
         say(serde_json::Value::Array(list))?;
     }
-    match failures.len() {
+    // What lies in a folder beside recordings is no mistake; a file that somebody names is meant to be read.
+    match unread_by_name {
         0 => Ok(()),
-        count => Err(Error::Data(format!("{count} of {} recordings could not be read", files.len()))),
+        _ => Err(Error::Data(format!("{unread} of {} recordings could not be read", files.len()))),
     }
 }
 
@@ -176,10 +200,15 @@ fn answer(file: String, windows: Vec<WindowPrediction>, names: &[String], least:
         mean.iter_mut().zip(&window.probabilities).for_each(|(sum, p)| *sum += p / windows.len() as f64);
     }
     let (song, confidence) = decide(&mean, names, least);
-    let mut order: Vec<usize> = (0..names.len()).collect();
-    order.sort_by(|&a, &b| mean[b].total_cmp(&mean[a]));
-    let top = order.into_iter().take(top).map(|i| (names[i].clone(), mean[i])).collect();
+    let top = likeliest(&mean, names, top);
     Answer { file, song, confidence, top, windows }
+}
+
+/// The likeliest songs with their probabilities, the likeliest first.
+fn likeliest(probabilities: &[f64], names: &[String], top: usize) -> Vec<(String, f64)> {
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+    order.into_iter().take(top).map(|i| (names[i].clone(), probabilities[i])).collect()
 }
 
 fn json(answer: &Answer) -> serde_json::Value {
@@ -194,8 +223,19 @@ fn json(answer: &Answer) -> serde_json::Value {
     })
 }
 
-fn print(answer: &Answer, format: Format, first: bool, several: bool, names: &[String], least: f64) -> Result<()> {
-    match format {
+/// How answers are printed.
+struct Style<'a> {
+    format: Format,
+    /// Whether there is more than one recording.
+    several: bool,
+    names: &'a [String],
+    least: f64,
+    top: usize,
+}
+
+/// Prints an answer; `first` where it is the first of all. The JSON form is printed as a whole, and not here.
+fn print(answer: &Answer, style: &Style<'_>, first: bool) -> Result<()> {
+    match style.format {
         Format::Table => {
             let also: Vec<String> = answer.top.iter().map(|(song, p)| format!("{song} {:.1} %", 100.0 * p)).collect();
             let also = if answer.top.len() > 1 || answer.song == "unknown" {
@@ -220,11 +260,14 @@ fn print(answer: &Answer, format: Format, first: bool, several: bool, names: &[S
             say(String::from_utf8_lossy(&bytes).trim_end())
         }
         Format::Audacity => answer.windows.iter().try_for_each(|window| {
-            let (song, confidence) = decide(&window.probabilities, names, least);
-            let file = if several { format!("{}: ", answer.file) } else { String::new() };
-            say(format!("{:.6}\t{:.6}\t{file}{song} {:.0} %", window.start, window.end, 100.0 * confidence))
+            let (song, confidence) = decide(&window.probabilities, style.names, style.least);
+            let file = if style.several { format!("{}: ", answer.file) } else { String::new() };
+            let also = likeliest(&window.probabilities, style.names, style.top);
+            let also: Vec<String> = also.iter().map(|(song, p)| format!("{song} {:.0} %", 100.0 * p)).collect();
+            let also = if style.top > 1 { format!(" ({})", also.join(", ")) } else { String::new() };
+            say(format!("{:.6}\t{:.6}\t{file}{song} {:.0} %{also}", window.start, window.end, 100.0 * confidence))
         }),
-        Format::Json => say(json(answer)),
+        Format::Json => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use rustfft::{FftPlanner, num_complex::Complex};
 
-use super::say;
+use super::{say, warn};
 use crate::audio::{decode::decode_file, window::hann_periodic};
 use crate::{Error, Result};
 
@@ -48,7 +48,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let sound = decode_file(&args.file)?;
     for warning in &sound.warnings {
-        eprintln!("{}: {warning}", args.file.display());
+        warn(&format!("warning: {}: {warning}", args.file.display()));
     }
     let count = sound.channels.len() as f32;
     let samples: Vec<f32> =
@@ -60,7 +60,13 @@ pub fn run(args: Args) -> Result<()> {
     let title = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let picture = Picture { width: args.width, height: args.height, scale: args.scale, top: args.top };
     draw(&samples, sound.sample_rate, &title, &out, &picture)?;
-    say(format!("{}: {:.1} s at {} Hz, {} channel(s)", out.display(), sound.seconds(), sound.sample_rate, count))
+    say(format!(
+        "{}: {:.1} s at {} Hz, {}",
+        out.display(),
+        sound.seconds(),
+        sound.sample_rate,
+        if count > 1.0 { "stereo" } else { "mono" }
+    ))
 }
 
 /// What the picture is to look like.

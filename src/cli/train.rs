@@ -1,14 +1,15 @@
 //! `humdinger train`.
 
-use super::{say, warn};
+use super::terminal::{BOLD, Terminal, entry, say, styled};
+use super::{warn, whole};
+use crate::data::split::SplitBy;
 use crate::device::Device;
+use crate::train::folder::RunFolder;
 use crate::train::report::duration;
-use crate::train::run::{Ending, default_folder, run};
-use crate::train::tables::EpochRow;
-use crate::train::trainer::{Outcome, Start, Watch, files};
+use crate::train::run::{self, Ending, default_folders};
+use crate::train::trainer::{Outcome, Start, files};
 use crate::train::{Config, Recipe, Settings, source};
 use crate::{Error, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,25 +31,25 @@ pub struct Args {
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// Passes over the recordings [default: 30 for melody, 200 for notebook]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     epochs: Option<usize>,
     /// Clips in each step [default: 16 for melody, 4 for notebook]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     batch_size: Option<usize>,
     /// The highest learning rate [default: 0.004 for melody, 0.001 for notebook]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     learning_rate: Option<f64>,
     /// Everything random is drawn from this [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
     seed: Option<u64>,
     /// What keeps clips on one side: person, random, or column:NAME of the CSV file [default: person, where known]
     #[arg(long, value_name = "HOW")]
     split: Option<String>,
     /// Share of the clips that validate [default: 0.2]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     val_fraction: Option<f64>,
     /// Cross-validate: train K models, each validated on another part
-    #[arg(long, value_name = "K", conflicts_with = "val_fraction")]
+    #[arg(long, value_name = "K", value_parser = whole::<usize>, allow_negative_numbers = true, conflicts_with = "val_fraction")]
     folds: Option<usize>,
     /// Weights to begin with: a model, or a PyTorch state saved with safetensors
     #[arg(long, value_name = "WEIGHTS")]
@@ -66,11 +67,13 @@ pub struct Args {
     #[arg(long)]
     no_shuffle: bool,
     /// Outputs of the network [default: as many as songs]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     outputs: Option<usize>,
     /// Settings from a TOML file, such as a run folder's config.toml; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    reading: super::ReadingArgs,
 }
 
 /// A path that means the same from any folder, so that a run can be resumed from elsewhere.
@@ -102,75 +105,98 @@ impl Args {
 }
 
 pub fn run_command(args: Args) -> Result<ExitCode> {
-    let (config, out, start) = match &args.resume {
-        Some(folder) => {
-            let config = resumed(folder, &args)?;
-            (config, folder.clone(), Start::Resume)
-        }
-        None => {
-            let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-            let config = args.settings().or(file).resolve()?;
-            let out = args.out.clone().unwrap_or_else(|| default_folder(&config));
-            (config, out, Start::New)
-        }
+    let resumed = args.resume.as_deref().map(RunFolder::open).transpose()?;
+    let (config, start) = match &resumed {
+        Some(folder) => (of_run(folder.path(), &args)?, Start::Resume),
+        None => (given(&args)?, Start::New),
     };
+    // Whatever can be known to be wrong is said before the recordings are read.
     let choice = config.device.parse()?;
-    if config.init.as_ref().is_some_and(|path| !path.is_file()) && start == Start::New {
-        return Err(Error::file(config.init.unwrap_or_default(), "no such file"));
+    match (&resumed, &args.out) {
+        (Some(folder), _) => run::check_unfinished(folder.path(), &config)?,
+        (None, Some(out)) => RunFolder::check_free(out)?,
+        (None, None) => {}
     }
-    let data = source::dataset(&config, &|text| warn(text))?;
+    if let (None, Some(init)) = (&resumed, &config.init) {
+        std::fs::metadata(init).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::file(init, "no such file"),
+            _ => Error::file(init, format!("cannot be read: {e}")),
+        })?;
+    }
+    let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
     let device = Device::choose(choice)?;
-    for (name, value) in config.table() {
-        say(format!("  {name:<18} {value}"))?;
+    if resumed.is_none() {
+        run::check(&config, &data)?;
     }
-    say(format!("  {:<18} {device}", "computed on"))?;
+    let folder = match (resumed, &args.out) {
+        (Some(folder), _) => folder,
+        (None, Some(out)) => RunFolder::create(out)?,
+        (None, None) => RunFolder::create_first(default_folders(&config))?,
+    };
+    let out = folder.path();
+    for (name, value) in config.table() {
+        entry(name, value)?;
+    }
+    entry("computed on", &device)?;
     let all: Vec<usize> = (0..data.clips.len()).collect();
     let people = match source::people(&data, &all) {
         0 => String::new(),
         people => format!(", {people} people"),
     };
-    say(format!("  {:<18} {} clips, {} songs{people}", "recordings", data.clips.len(), data.classes.len()))?;
-    say(format!("  {:<18} {}\n", "run folder", out.display()))?;
+    entry("recordings", format!("{} clips, {} songs{people}", data.clips.len(), data.classes.len()))?;
+    entry("run folder", format!("{}\n", out.display()))?;
     let stop = listen()?;
-    let mut watch = Terminal::default();
-    let ending = run(&config, &data, &device, &out, start, &stop, &mut watch);
+    let mut watch = Terminal::new(&config);
+    let ending = run::run(&config, &data, &device, &folder, start, &stop, &mut watch);
     watch.clear();
     match ending? {
         Ending::Single(outcome) if outcome.finished => {
-            summary(&outcome, &out)?;
+            summary(&outcome, out)?;
             Ok(ExitCode::SUCCESS)
         }
         Ending::Single(outcome) => {
-            stopped(&format!("step {}", outcome.steps), &out)?;
+            stopped(&format!("step {}", outcome.steps), out)?;
             Ok(ExitCode::from(130))
         }
         Ending::StoppedInFold(fold) => {
-            stopped(&format!("fold {fold}"), &out)?;
+            stopped(&format!("fold {fold}"), out)?;
             Ok(ExitCode::from(130))
         }
         Ending::Folds(folds) => {
-            say(format!(
-                "\naccuracy {:.2} % +- {:.2} (mean and standard deviation of {} folds); all clips together {:.2} %, \
-                 baseline {:.2} %, calibration error {:.3}",
-                100.0 * folds.accuracy.0,
-                100.0 * folds.accuracy.1,
-                folds.folds.len(),
-                100.0 * folds.pooled.accuracy,
-                100.0 * folds.pooled.baseline,
-                folds.pooled.calibration_error
-            ))?;
-            say(format!("report: {}", out.join(files::REPORT).display()))?;
+            let (mean, spread) = folds.accuracy;
+            let mean = styled(BOLD, format!("{:.2} %", 100.0 * mean));
+            let count = folds.folds.len();
+            say("")?;
+            entry("accuracy", format!("{mean} +- {:.2}, mean and deviation of {count} folds", 100.0 * spread))?;
+            let pooled = &folds.pooled;
+            let calibration = pooled.calibration_error;
+            let together = format!("{:.2} %, calibration error {calibration:.3}", 100.0 * pooled.accuracy);
+            entry("all clips together", together)?;
+            entry("baseline", format!("{:.2} %, always the most frequent song", 100.0 * pooled.baseline))?;
+            entry("report", out.join(files::REPORT).display())?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// The configuration of a run folder. Flags may repeat it, but only the device may differ.
-fn resumed(folder: &Path, args: &Args) -> Result<Config> {
-    let file = folder.join(files::CONFIG);
-    if !folder.is_dir() {
-        return Err(Error::file(folder, "no such run folder"));
+/// The configuration of a new run: flags, then the file, then the defaults.
+fn given(args: &Args) -> Result<Config> {
+    let mut file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+    if args.val_fraction.is_some() {
+        // A share that somebody asks for now stands above folds that the file asks for.
+        file.folds = None;
     }
+    let config = args.settings().or(file).resolve()?;
+    let by_column = config.split.as_deref().is_some_and(|by| matches!(by.parse(), Ok(SplitBy::Column(_))));
+    if args.val_fraction.is_some() && by_column {
+        return Err(Error::usage("--val-fraction", "a split by column has its own share; leave one of the two out"));
+    }
+    Ok(config)
+}
+
+/// The configuration of a run folder. Flags may repeat it, but only the device may differ.
+fn of_run(folder: &Path, args: &Args) -> Result<Config> {
+    let file = folder.join(files::CONFIG);
     let text = std::fs::read_to_string(&file)
         .map_err(|e| Error::file(folder, format!("is not a run folder: {} cannot be read: {e}", files::CONFIG)))?;
     let of_run = Settings::parse(&text).map_err(|detail| Error::file(&file, detail))?;
@@ -178,7 +204,7 @@ fn resumed(folder: &Path, args: &Args) -> Result<Config> {
     let config = args.settings().or(of_run).resolve()?;
     let different = before.differences(&config);
     if !different.is_empty() {
-        let detail = format!("the run has another {}; only --device may change", different.join(", "));
+        let detail = format!("the run began with other settings ({}); only --device may change", different.join(", "));
         return Err(Error::usage("--resume", detail));
     }
     Ok(config)
@@ -200,77 +226,30 @@ fn listen() -> Result<Arc<AtomicBool>> {
 
 fn summary(outcome: &Outcome, out: &Path) -> Result<()> {
     if let Some(metrics) = &outcome.metrics {
-        say(format!(
-            "\nvalidation accuracy {:.1} % over {} clips (baseline {:.1} %: always the most frequent song), loss {:.3}",
-            100.0 * metrics.accuracy,
-            metrics.clips,
-            100.0 * metrics.baseline,
-            metrics.loss
-        ))?;
+        let accuracy = styled(BOLD, format!("{:.1} %", 100.0 * metrics.accuracy));
+        say("")?;
+        entry("accuracy", format!("{accuracy} of the {} validation clips, loss {:.3}", metrics.clips, metrics.loss))?;
+        entry("baseline", format!("{:.1} %, always the most frequent song", 100.0 * metrics.baseline))?;
     } else if let Some(row) = outcome.rows.last() {
         say(format!(
-            "\ntraining accuracy {:.1} %, loss {:.3}; nothing was held back to validate on",
+            "\n  training accuracy {:.1} %, loss {:.3}; nothing was held back to validate on",
             100.0 * row.train_accuracy,
             row.train_loss
         ))?;
     }
-    let seconds = outcome.rows.iter().map(|row| row.seconds).sum();
-    say(format!("model:  {}", out.join(files::MODEL).display()))?;
-    say(format!("report: {}   ({} of training)", out.join(files::REPORT).display(), duration(seconds)))
+    let kept = match outcome.model_epoch {
+        Some(epoch) if outcome.metrics.is_some() => format!(" (of epoch {epoch}: the lowest validation loss)"),
+        _ => String::new(),
+    };
+    entry("training took", duration(outcome.rows.iter().map(|row| row.seconds).sum()))?;
+    entry("model", format!("{}{kept}", out.join(files::MODEL).display()))?;
+    entry("report", out.join(files::REPORT).display())
 }
 
 fn stopped(at: &str, out: &Path) -> Result<()> {
-    say(format!("\nstopped at {at}. To go on:\n  humdinger train --resume {}", out.display()))
-}
-
-/// A progress bar on standard error where that is a terminal, a line per epoch on standard output.
-#[derive(Default)]
-struct Terminal {
-    bar: Option<ProgressBar>,
-}
-
-impl Terminal {
-    fn clear(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl Watch for Terminal {
-    fn note(&mut self, text: &str) {
-        self.clear();
-        // A reader that has gone must not end a long training run.
-        let _ = say(text);
-    }
-
-    fn step(&mut self, epoch: usize, done: usize, of: usize, loss: f32) {
-        let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::new(of as u64);
-            let style = ProgressStyle::with_template("{prefix} {bar:40.cyan/blue} {pos}/{len} clips  {msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar
-        });
-        bar.set_prefix(format!("epoch {epoch:>4}"));
-        bar.set_position(done as u64);
-        bar.set_message(format!("loss {loss:.3}"));
-    }
-
-    fn epoch(&mut self, row: &EpochRow, of: usize) {
-        self.clear();
-        let width = of.to_string().len();
-        let validation = match (row.val_loss, row.val_accuracy) {
-            (Some(loss), Some(accuracy)) => format!("  val loss {loss:.3}  val acc {:5.1} %", 100.0 * accuracy),
-            _ => String::new(),
-        };
-        let _ = say(format!(
-            "epoch {:>width$}/{of}  loss {:.3}  acc {:5.1} %{validation}  lr {:.1e}  {:.1} s  {:.0} clips/s",
-            row.epoch,
-            row.train_loss,
-            100.0 * row.train_accuracy,
-            row.learning_rate,
-            row.seconds,
-            row.clips_per_second
-        ));
-    }
+    // Quoted where a shell would take it for several words.
+    let plain = |c: char| c.is_alphanumeric() || "/\\:._-+".contains(c);
+    let out = out.display().to_string();
+    let out = if out.chars().all(plain) { out } else { format!("'{out}'") };
+    say(format!("\nstopped at {at}. To go on:\n  humdinger train --resume {out}"))
 }

@@ -196,7 +196,8 @@ pub fn load_file(path: &Path, options: &LoadOptions) -> Result<Audio> {
     Ok(audio)
 }
 
-fn progress_bar(length: u64, shown: bool) -> ProgressBar {
+/// A progress bar on stderr over `length` recordings; where that is no terminal, or it is not to be `shown`, nothing is seen.
+pub(crate) fn progress_bar(length: u64, shown: bool) -> ProgressBar {
     if !shown {
         return ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
     }

@@ -94,8 +94,8 @@ pub fn list(path: &Path) -> Result<Listing> {
         std::io::ErrorKind::NotFound => Error::file(path, "no such file or folder"),
         _ => Error::file(path, format!("cannot be read: {e}")),
     })?;
-    if meta.is_file() {
-        if has_extension(path, "csv") {
+    if !meta.is_dir() {
+        if meta.is_file() && has_extension(path, "csv") {
             return list_csv(path);
         }
         return Err(Error::file(path, "is neither a folder of recordings nor a CSV file that lists them"));

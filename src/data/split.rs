@@ -252,8 +252,11 @@ fn by_column(data: &Dataset, name: &str) -> Result<Split> {
         let found = clip.columns.iter().find(|(column, _)| column.eq_ignore_ascii_case(name));
         let Some((_, value)) = found else {
             let known: Vec<&str> = clip.columns.keys().map(String::as_str).collect();
-            let known = if known.is_empty() { "the data has no columns".into() } else { known.join(", ") };
-            return Err(Error::usage("--split", format!("`column:{name}`: no such column; there are: {known}")));
+            let there = match known[..] {
+                [] => "only recordings that a CSV file lists have columns".into(),
+                _ => format!("there are {}", known.join(", ")),
+            };
+            return Err(Error::usage("--split", format!("`column:{name}`: no such column; {there}")));
         };
         let value = value.to_ascii_lowercase();
         if value.starts_with("train") {

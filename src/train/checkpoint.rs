@@ -138,7 +138,7 @@ impl Checkpoint {
         let different = self.config.differences(config);
         if !different.is_empty() {
             let detail = format!(
-                "is a checkpoint of a run with another {}; resume with the settings of that run, or start a new one",
+                "is a checkpoint of a run with other settings ({}); resume with the settings of that run, or start a new one",
                 different.join(", ")
             );
             return Err(Error::file(path, detail));
@@ -209,7 +209,7 @@ mod tests {
         assert!(read.check(&config, "abc", &path).is_ok());
         assert!(read.check(&config, "abd", &path).is_err());
         let other = Settings { seed: Some(5), ..Settings::default() }.resolve()?;
-        assert!(read.check(&other, "abc", &path).unwrap_err().to_string().contains("another seed"));
+        assert!(read.check(&other, "abc", &path).unwrap_err().to_string().contains("other settings (seed)"));
         let mut fresh = CpuSession::<f32>::new(states, Arc::new(Pool::new(1)))?;
         read.restore(&mut fresh, &path)?;
         let mut moments = [0.0; 3];

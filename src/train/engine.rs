@@ -165,6 +165,7 @@ impl Engine {
         let mut values = vec![0.0; front_end.channels * bands * frames];
         self.session.read(plan, "features", &mut values)?;
         values.truncate(bands * frames);
-        Ok(Spectrogram { bands, frames, values })
+        let seconds = front_end.window as f64 / f64::from(front_end.sample_rate);
+        Ok(Spectrogram { bands, frames, seconds, values })
     }
 }

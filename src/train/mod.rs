@@ -4,6 +4,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod engine;
+pub mod folder;
 pub mod metrics;
 pub mod model;
 pub mod network;

@@ -141,13 +141,13 @@ pub fn read_weights(session: &mut dyn Session, steps: u64) -> Result<Weights> {
     Ok(weights)
 }
 
-/// Writes weights into a session. With `fresh_head`, the last layer (`lin.*`) is skipped.
+/// The states that weights fit into: all of the model's, with `fresh_head` but for the last layer's (`lin.*`).
 ///
 /// # Errors
-/// Lists every tensor that is missing, unknown or of another shape; nothing is written then.
-pub fn load_weights(session: &mut dyn Session, weights: &Weights, path: &Path, fresh_head: bool) -> Result<()> {
+/// Lists every tensor that is missing, unknown or of another shape.
+pub fn fitting(states: &States, weights: &Weights, path: &Path, fresh_head: bool) -> Result<Vec<State>> {
     let skipped = |name: &str| fresh_head && name.starts_with("lin.");
-    let states: Vec<State> = model_states(session.states()).into_iter().filter(|s| !skipped(&s.name)).collect();
+    let states: Vec<State> = model_states(states).into_iter().filter(|s| !skipped(&s.name)).collect();
     let mut faults = Vec::new();
     for state in &states {
         match weights.tensors.get(&state.name) {
@@ -173,7 +173,15 @@ pub fn load_weights(session: &mut dyn Session, weights: &Weights, path: &Path, f
         faults.truncate(8);
         return Err(Error::file(path, format!("its weights do not fit: {}{more}", faults.join("; "))));
     }
-    for state in &states {
+    Ok(states)
+}
+
+/// Writes weights into a session. With `fresh_head`, the last layer (`lin.*`) is skipped.
+///
+/// # Errors
+/// As [`fitting`]; nothing is written then.
+pub fn load_weights(session: &mut dyn Session, weights: &Weights, path: &Path, fresh_head: bool) -> Result<()> {
+    for state in fitting(session.states(), weights, path, fresh_head)? {
         session.write_state(&state.name, weights.tensors[&state.name].data())?;
     }
     Ok(())

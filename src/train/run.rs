@@ -1,11 +1,15 @@
 //! A whole `train` command: one run, or one for each fold of a cross-validation.
 
+use super::checkpoint::Checkpoint;
 use super::config::Config;
+use super::folder::RunFolder;
 use super::metrics::{Metrics, Prediction, mean_and_spread};
+use super::model::fitting;
+use super::network::Network;
 use super::report::Report;
 use super::source;
 use super::tables::write_predictions;
-use super::trainer::{Job, Outcome, Start, Watch, files, train};
+use super::trainer::{Job, Outcome, Start, Watch, files, initial_weights, train};
 use super::weights::write_whole;
 use crate::data::Dataset;
 use crate::device::Device;
@@ -36,33 +40,63 @@ pub struct Folds {
     pub accuracy: (f64, f64),
 }
 
-/// Loads the data, trains, and leaves a run folder; with folds, a folder in it for each.
+/// Whether a new run of this configuration on these data can begin: that they can be split so, that there are outputs enough,
+/// and that the initial weights fit. Nothing is made or changed.
 ///
 /// # Errors
-/// As [`train`]; nothing is written before the data are known to be usable.
+/// Says what is wrong.
+pub fn check(config: &Config, data: &Dataset) -> Result<()> {
+    source::splits(config, data)?;
+    let outputs = source::outputs(config, data)?;
+    if let Some(path) = &config.init {
+        let (weights, others) = initial_weights(path, &source::names(data, outputs))?;
+        let front_end = config.recipe.front_end();
+        let (network, _) = Network::new(config.recipe, &front_end, outputs, config.seed, false)?;
+        fitting(&network.states, &weights, path, others)?;
+    }
+    Ok(())
+}
+
+/// Whether there is something left to do in a run folder, and its checkpoint is of this configuration.
+///
+/// # Errors
+/// Where the run is finished, or its checkpoint cannot be read or is another run's.
+pub fn check_unfinished(folder: &Path, config: &Config) -> Result<()> {
+    let at = folder.join(files::CHECKPOINT);
+    let finished = if config.folds.is_some() {
+        folder.join(FOLDS).exists()
+    } else if at.exists() {
+        let checkpoint = Checkpoint::read(&at)?;
+        checkpoint.check(config, &checkpoint.data, &at)?;
+        checkpoint.progress.finished
+    } else {
+        false
+    };
+    if finished { Err(Error::file(folder, "this run is finished; there is nothing to resume")) } else { Ok(()) }
+}
+
+/// The table of a cross-validation's folds, in the run folder.
+const FOLDS: &str = "folds.csv";
+
+/// Trains, and leaves a run folder; with folds, a folder in it for each. See [`check`] for what must hold before.
+///
+/// # Errors
+/// As [`train`].
 pub fn run(
     config: &Config,
     data: &Dataset,
     device: &Device,
-    out: &Path,
+    folder: &RunFolder,
     start: Start,
     stop: &AtomicBool,
     watch: &mut dyn Watch,
 ) -> Result<Ending> {
+    let out = folder.path();
     let splits = source::splits(config, data)?;
-    source::outputs(config, data)?;
     if config.folds.is_none() {
         let job = Job { config, data, split: &splits[0], device, out, start, stop };
         return Ok(Ending::Single(Box::new(train(&job, watch)?)));
     }
-    let summary = out.join("folds.csv");
-    if start == Start::Resume && summary.exists() {
-        return Err(Error::file(out, "this run is finished; there is nothing to resume"));
-    }
-    if start == Start::New && out.exists() && std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Error::file(out, "is not empty; name another --out, or go on with --resume"));
-    }
-    std::fs::create_dir_all(out).map_err(|e| Error::file(out, format!("cannot be made: {e}")))?;
     write_whole(&out.join(files::CONFIG), config.to_toml()?.as_bytes())?;
     let mut outcomes = Vec::new();
     for (i, split) in splits.iter().enumerate() {
@@ -79,14 +113,12 @@ pub fn run(
         outcomes.push(outcome);
     }
     let folds = summarise(config, data, device, out, outcomes)?;
-    write_folds(&summary, &folds.folds)?;
+    write_folds(&out.join(FOLDS), &folds.folds)?;
     Ok(Ending::Folds(folds))
 }
 
 fn summarise(config: &Config, data: &Dataset, device: &Device, out: &Path, outcomes: Vec<Outcome>) -> Result<Folds> {
-    let outputs = source::outputs(config, data)?;
-    let rest = (data.classes.len()..outputs).map(|i| format!("output {i}"));
-    let names: Vec<String> = data.classes.iter().cloned().chain(rest).collect();
+    let names = source::names(data, source::outputs(config, data)?);
     let mut predictions: Vec<Prediction> = outcomes.iter().flat_map(|o| o.predictions.iter().cloned()).collect();
     predictions.sort_by(|a, b| a.id.cmp(&b.id));
     let pooled = Metrics::new(&predictions, &names);
@@ -105,6 +137,7 @@ fn summarise(config: &Config, data: &Dataset, device: &Device, out: &Path, outco
     let report = Report {
         config,
         status: &status,
+        written: &now(),
         device: &device.to_string(),
         train: clips,
         validation: clips,
@@ -114,6 +147,7 @@ fn summarise(config: &Config, data: &Dataset, device: &Device, out: &Path, outco
         epochs: &[],
         steps: &[],
         metrics: Some(&pooled),
+        folds: &folds,
         predictions: &predictions,
         confidence: None,
         pictures: &[],
@@ -137,16 +171,23 @@ fn write_folds(path: &Path, folds: &[Metrics]) -> Result<()> {
     write_whole(path, &bytes)
 }
 
-/// `runs/<time>-<recipe>`: a folder that is not there yet. The time is in UTC, to the second.
-pub fn default_folder(config: &Config) -> PathBuf {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let name = format!("{}-{}", timestamp(seconds), config.recipe);
-    let folder = |suffix: String| Path::new("runs").join(format!("{name}{suffix}"));
-    let free = (2..).map(|n| folder(format!("-{n}"))).find(|path| !path.exists());
-    match folder(String::new()) {
-        path if !path.exists() => path,
-        path => free.unwrap_or(path),
-    }
+/// Names for a run folder, in order of preference: `runs/<time>-<recipe>`, and the same with a number. The time is in UTC, to
+/// the second.
+pub fn default_folders(config: &Config) -> impl Iterator<Item = PathBuf> {
+    let name = format!("{}-{}", timestamp(seconds_since_1970()), config.recipe);
+    let suffixes = std::iter::once(String::new()).chain((2..1000).map(|n| format!("-{n}")));
+    suffixes.map(move |suffix| Path::new("runs").join(format!("{name}{suffix}")))
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// This moment for people, to the minute.
+pub fn now() -> String {
+    let text = timestamp(seconds_since_1970());
+    let part = |range| text.get(range).unwrap_or_default();
+    format!("{}-{}-{}, {}:{} UTC", part(0..4), part(4..6), part(6..8), part(9..11), part(11..13))
 }
 
 /// `20260131-235959` in UTC, of seconds since 1970.

@@ -6,33 +6,57 @@ use crate::data::cache::{self, Cache};
 use crate::data::split::{self, Split, SplitBy};
 use crate::data::{Dataset, LoadOptions, synth};
 use crate::{Error, Result};
+use indicatif::ProgressBar;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The data set of a configuration: what it names, or the built-in one, made when first needed.
 ///
 /// # Errors
 /// Where it cannot be read or made.
-pub fn dataset(config: &Config, say: &dyn Fn(&str)) -> Result<Dataset> {
+pub fn dataset(config: &Config, reading: Reading, say: &dyn Fn(&str)) -> Result<Dataset> {
     let front_end = config.recipe.front_end();
     let path = match &config.data {
         Some(path) => path.clone(),
         None => synthetic(config.seed, say)?,
     };
-    load(&path, &front_end, config.recipe.first_window_only(), say)
+    load(&path, &front_end, config.recipe.first_window_only(), reading, say)
+}
+
+/// How recordings are read, which makes no difference to what is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// An unreadable file is an error instead of being left out.
+    pub strict: bool,
+    /// Decode everything anew, and keep nothing for later runs.
+    pub no_cache: bool,
+}
+
+impl Reading {
+    /// The cache to read through, where there is to be one.
+    pub fn cache(self) -> Option<Cache> {
+        if self.no_cache { None } else { Cache::open_default() }
+    }
 }
 
 /// Loads recordings at a front end's sample rate. With `first_only` no more than the first window of each is kept.
 ///
 /// # Errors
 /// Where nothing can be read.
-pub fn load(path: &Path, front_end: &FrontEnd, first_only: bool, say: &dyn Fn(&str)) -> Result<Dataset> {
-    let cache = Cache::open_default();
+pub fn load(
+    path: &Path,
+    front_end: &FrontEnd,
+    first_only: bool,
+    reading: Reading,
+    say: &dyn Fn(&str),
+) -> Result<Dataset> {
+    let cache = reading.cache();
     let options = LoadOptions {
         sample_rate: front_end.sample_rate,
         most_samples: first_only.then_some(front_end.window),
+        strict: reading.strict,
         cache: cache.as_ref(),
         progress: true,
-        ..LoadOptions::default()
     };
     let data = Dataset::load(path, &options)?;
     data.left_out.iter().for_each(|left_out| say(&format!("left out: {left_out}")));
@@ -55,9 +79,16 @@ pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
         return Ok(folder);
     }
     say(&format!("making the built-in recordings in {}", folder.display()));
-    match synth::write(&folder, &synth::Options { seed, ..synth::Options::default() }) {
+    let turning = ProgressBar::new_spinner().with_message("inventing singers, and having them sing");
+    turning.enable_steady_tick(Duration::from_millis(100));
+    let written = synth::write(&folder, &synth::Options { seed, ..synth::Options::default() });
+    turning.finish_and_clear();
+    match written {
         // Another run may have been faster.
         Err(_) if ready(&folder) => Ok(folder),
+        Err(Error::File { path, detail }) => {
+            Err(Error::file(path, format!("{detail}; name another folder for such files in HUMDINGER_CACHE")))
+        }
         Err(error) => Err(error),
         Ok(_) => Ok(folder),
     }
@@ -92,6 +123,12 @@ pub fn outputs(config: &Config, data: &Dataset) -> Result<usize> {
         }
         outputs => Ok(outputs.unwrap_or(songs)),
     }
+}
+
+/// A name for every output: the songs, and `output <i>` for outputs without a song.
+pub fn names(data: &Dataset, outputs: usize) -> Vec<String> {
+    let rest = (data.classes.len()..outputs).map(|i| format!("output {i}"));
+    data.classes.iter().cloned().chain(rest).collect()
 }
 
 /// Number of people among clips, 0 where not all are known.

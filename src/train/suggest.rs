@@ -23,9 +23,11 @@ pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let given = plain(given);
     let scored = known.iter().map(|&word| {
         let word_plain = plain(word);
-        // A word cut short or continued is nearer than its length says: `lr` is no beginning, `epoch` is.
+        // A word cut short or continued is nearer than its length says, and so are its initials: `epoch`, `lr`.
         let part = given.len() >= 3 && (word_plain.starts_with(&given) || given.starts_with(&word_plain));
-        (if part { 1 } else { distance(&given, &word_plain) }, word)
+        let initials = || word_plain.split('_').filter_map(|part| part.chars().next()).collect::<String>();
+        let short = part || (given.len() >= 2 && initials() == given);
+        (if short { 1 } else { distance(&given, &word_plain) }, word)
     });
     let (steps, word) = scored.min_by_key(|&(steps, _)| steps)?;
     (steps * 2 < given.chars().count().max(3)).then_some(word)
@@ -46,6 +48,7 @@ mod tests {
         assert_eq!(nearest("epoch", &known), Some("epochs"));
         assert_eq!(nearest("batch-size", &known), Some("batch_size"));
         assert_eq!(nearest("learnig_rate", &known), Some("learning_rate"));
+        assert_eq!(nearest("lr", &known), Some("learning_rate"));
         assert_eq!(nearest("colour", &known), None);
         assert_eq!(distance("kitten", "sitting"), 3);
     }

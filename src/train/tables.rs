@@ -86,6 +86,15 @@ impl Steps {
         self.writer.serialize(row).map_err(|e| unwritable(&self.path, e))?;
         self.writer.flush().map_err(|e| unwritable(&self.path, e))
     }
+
+    /// Waits until all lines are on the disk, so that not even a power cut leaves fewer than a checkpoint that is written
+    /// afterwards speaks of.
+    ///
+    /// # Errors
+    /// Where they cannot be written.
+    pub fn sync(&self) -> Result<()> {
+        self.writer.get_ref().sync_data().map_err(|e| unwritable(&self.path, e))
+    }
 }
 
 fn unwritable(path: &Path, error: impl std::fmt::Display) -> Error {

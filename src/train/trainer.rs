@@ -4,6 +4,7 @@ use super::batch::{Batch, Draw};
 use super::checkpoint::{Checkpoint, Progress, fingerprint};
 use super::config::Config;
 use super::engine::Engine;
+use super::folder::RunFolder;
 use super::metrics::{Metrics, Prediction, WindowLogits, fit_temperature, mean_probabilities, unknown_threshold};
 use super::model::{FORMAT_VERSION, Header, Model, load_weights, model_states, read_weights};
 use super::network::Mode;
@@ -69,8 +70,8 @@ pub trait Watch {
     fn note(&mut self, text: &str);
     /// A step was made: how many of how many clips of this epoch are done, and the loss.
     fn step(&mut self, epoch: usize, done: usize, of: usize, loss: f32);
-    /// An epoch is complete.
-    fn epoch(&mut self, row: &EpochRow, of: usize);
+    /// An epoch is complete; whether its model is the best so far.
+    fn epoch(&mut self, row: &EpochRow, best: bool);
 }
 
 /// How a run ended.
@@ -80,6 +81,8 @@ pub struct Outcome {
     pub finished: bool,
     /// Steps made.
     pub steps: u64,
+    /// The epoch that the kept model is of.
+    pub model_epoch: Option<usize>,
     /// Of the validation clips, under the kept model.
     pub metrics: Option<Metrics>,
     /// The validation clips' predictions.
@@ -142,7 +145,10 @@ impl<'a> Trainer<'a> {
             if let Some(init) = &config.init {
                 initialise(&mut engine, init, &names, watch)?;
             }
-            create_folder(job.out, job.start == Start::New)?;
+            if job.start == Start::New {
+                RunFolder::check_free(job.out)?;
+            }
+            std::fs::create_dir_all(job.out).map_err(|e| Error::file(job.out, format!("cannot be made: {e}")))?;
             write_whole(&path(files::CONFIG), config.to_toml()?.as_bytes())?;
             (Progress::default(), Steps::create(&path(files::STEPS))?)
         };
@@ -169,6 +175,7 @@ impl<'a> Trainer<'a> {
         if let Some(name) = checkpoint.weights.tensors.iter().find_map(broken) {
             return Err(self.not_finite(&format!("`{name}` is no longer finite after")));
         }
+        self.steps.sync()?;
         checkpoint.write(&self.path(files::CHECKPOINT))?;
         self.saved = Instant::now();
         Ok(())
@@ -269,7 +276,7 @@ impl<'a> Trainer<'a> {
             self.progress.best_epoch = Some(epoch + 1);
             self.write_model(epoch + 1, &logits)?;
         }
-        watch.epoch(&row, config.epochs);
+        watch.epoch(&row, best);
         let progress = &mut self.progress;
         progress.rows.push(row);
         progress.epoch += 1;
@@ -343,6 +350,7 @@ impl<'a> Trainer<'a> {
         let report = Report {
             config,
             status: &status,
+            written: &super::run::now(),
             device: &self.job.device.to_string(),
             train: counted(&split.train),
             validation: counted(&split.validation),
@@ -352,6 +360,7 @@ impl<'a> Trainer<'a> {
             epochs: &self.progress.rows,
             steps: &steps,
             metrics: metrics.as_ref(),
+            folds: &[],
             predictions: &predictions,
             confidence: Some((model.header.temperature, model.header.unknown_threshold)),
             pictures: &pictures,
@@ -367,7 +376,8 @@ impl<'a> Trainer<'a> {
             checkpoint.progress.finished = true;
             checkpoint.write(&at)?;
         }
-        Ok(Outcome { finished, steps: self.progress.step, metrics, predictions, rows: self.progress.rows })
+        let Progress { step: steps, best_epoch: model_epoch, rows, .. } = self.progress;
+        Ok(Outcome { finished, steps, model_epoch, metrics, predictions, rows })
     }
 }
 
@@ -384,14 +394,19 @@ fn header(config: &Config, data: &Dataset, outputs: usize) -> Header {
     }
 }
 
-/// Loads the weights that a run begins with. A model of other songs gives all but its last layer.
-fn initialise(engine: &mut Engine, path: &Path, names: &[String], watch: &mut dyn Watch) -> Result<()> {
+/// The weights that a run begins with, and whether they are a model's of other songs, which lends all but its last layer.
+///
+/// # Errors
+/// Where they cannot be read.
+pub fn initial_weights(path: &Path, names: &[String]) -> Result<(Weights, bool)> {
     let weights = Weights::read(path)?;
     // Weights without a description of ours, such as PyTorch's, have to fit as they are.
-    let others = match Model::describe(&weights, path)? {
-        Some(header) => header.names() != names,
-        None => false,
-    };
+    let others = Model::describe(&weights, path)?.is_some_and(|header| header.names() != names);
+    Ok((weights, others))
+}
+
+fn initialise(engine: &mut Engine, path: &Path, names: &[String], watch: &mut dyn Watch) -> Result<()> {
+    let (weights, others) = initial_weights(path, names)?;
     load_weights(&mut *engine.session, &weights, path, others)?;
     if others {
         let skipped: Vec<String> = model_states(engine.session.states())
@@ -400,16 +415,6 @@ fn initialise(engine: &mut Engine, path: &Path, names: &[String], watch: &mut dy
             .map(|state| format!("`{}`", state.name))
             .collect();
         watch.note(&format!("{} knows other songs: {} begin anew", path.display(), skipped.join(" and ")));
-    }
-    Ok(())
-}
-
-/// Makes a run folder, or takes one that is there; a `new` one must be empty.
-fn create_folder(path: &Path, new: bool) -> Result<()> {
-    std::fs::create_dir_all(path).map_err(|e| Error::file(path, format!("cannot be made: {e}")))?;
-    let mut entries = std::fs::read_dir(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
-    if new && entries.next().is_some() {
-        return Err(Error::file(path, "is not empty; name another --out, or go on with --resume"));
     }
     Ok(())
 }

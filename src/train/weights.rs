@@ -25,6 +25,7 @@ impl Weights {
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::file(path, "no such file"),
+            std::io::ErrorKind::IsADirectory => Error::file(path, "is a folder, not a file of weights"),
             _ => Error::file(path, format!("cannot be read: {e}")),
         })?;
         Self::parse(&bytes).map_err(|detail| Error::file(path, detail))
@@ -111,6 +112,9 @@ fn from_half(bits: u16) -> f32 {
     }
 }
 
+/// How the names of files begin that are not written completely; only a process that was killed leaves any.
+pub const UNFINISHED: &str = ".unfinished-";
+
 /// Writes a file beside its final name and renames it, so that whatever happens there is the old file or the new one.
 ///
 /// # Errors
@@ -118,8 +122,9 @@ fn from_half(bits: u16) -> f32 {
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+        // Not through the temporary file itself, whose errors speak of its name.
+        file.as_file_mut().write_all(bytes)?;
         // Without this a power cut can leave the new name with the old, or no, contents.
         file.as_file().sync_all()?;
         // A temporary file is private to its owner; what is left in a run folder need not be.

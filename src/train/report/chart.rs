@@ -24,14 +24,20 @@ pub struct Chart<'a> {
     pub rule: Option<(&'a str, f64)>,
     /// Fixed ends of the vertical axis; the data's where there are none.
     pub range: Option<(f64, f64)>,
+    /// Whether the values are shares, to be written in percent.
+    pub percent: bool,
+    /// A dotted vertical line, with its name.
+    pub mark: Option<(&'a str, f64)>,
 }
 
-const WIDTH: f64 = 480.0;
+const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 250.0;
-const LEFT: f64 = 44.0;
+const LEFT: f64 = 46.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
-const BOTTOM: f64 = 32.0;
+const BOTTOM: f64 = 34.0;
+/// Lines of more points than this tell nobody what lies under the pointer: there would be no telling them apart.
+const MOST_HITS: usize = 200;
 
 /// About `count` round numbers from `low` to `high`.
 pub fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
@@ -55,6 +61,14 @@ fn label(value: f64) -> String {
 }
 
 impl Chart<'_> {
+    fn label(&self, value: f64) -> String {
+        if self.percent { format!("{} %", label(100.0 * value)) } else { label(value) }
+    }
+
+    fn exact(&self, value: f64) -> String {
+        if self.percent { format!("{:.1} %", 100.0 * value) } else { format!("{value:.4}") }
+    }
+
     /// The chart as a `figure`.
     pub fn html(&self) -> String {
         let points = || self.lines.iter().flat_map(|l| &l.points).filter(|p| p.1.is_finite());
@@ -72,6 +86,9 @@ impl Chart<'_> {
         }
         if let Some((name, _)) = self.rule {
             let _ = write!(html, "<span class=\"soft\">&#9476; {name}</span>");
+        }
+        if let Some((name, _)) = self.mark {
+            let _ = write!(html, "<span class=\"soft\">&#8942; {name}</span>");
         }
         html.push_str("</figcaption>");
         if points().next().is_none() {
@@ -99,7 +116,7 @@ impl Chart<'_> {
                 WIDTH - RIGHT,
                 LEFT - 5.0,
                 py(y) + 3.5,
-                label(y)
+                self.label(y)
             );
         }
         for x in ticks(x0, x1, 6).into_iter().filter(|x| x.fract() == 0.0) {
@@ -121,6 +138,9 @@ impl Chart<'_> {
         if let Some((_, y)) = self.rule {
             let _ = write!(html, "<path class=\"rule\" d=\"M{LEFT} {:.1}H{}\"/>", py(y), WIDTH - RIGHT);
         }
+        if let Some((_, x)) = self.mark.filter(|mark| (x0..=x1).contains(&mark.1)) {
+            let _ = write!(html, "<path class=\"mark\" d=\"M{:.1} {TOP}V{}\"/>", px(x), HEIGHT - BOTTOM);
+        }
         for line in &self.lines {
             let finite: Vec<&(f64, f64)> = line.points.iter().filter(|p| p.1.is_finite()).collect();
             let mut path = String::new();
@@ -135,6 +155,15 @@ impl Chart<'_> {
                     line.class,
                     px(x),
                     py(y)
+                );
+            }
+            let hits = if finite.len() > MOST_HITS { &[][..] } else { &finite[..] };
+            for &&(x, y) in hits {
+                let (x_at, y_at, value) = (px(x), py(y.clamp(y0, y1)), self.exact(y));
+                let (axis, name) = (self.x_name, line.name);
+                let _ = write!(
+                    html,
+                    "<circle class=\"hit\" cx=\"{x_at:.1}\" cy=\"{y_at:.1}\" r=\"4\"><title>{axis} {x}: {name} {value}</title></circle>"
                 );
             }
         }
@@ -162,10 +191,13 @@ mod tests {
             lines: vec![Line { class: "one", name: "training", points }],
             rule: None,
             range: None,
+            percent: true,
+            mark: Some(("kept", 1.0)),
         };
         assert!(chart(vec![]).html().contains("nothing to draw"));
         assert!(chart(vec![(1.0, f64::NAN)]).html().contains("nothing to draw"));
         let html = chart(vec![(1.0, 0.5)]).html();
         assert!(html.contains("<circle") && !html.contains("NaN"), "{html}");
+        assert!(html.contains("epoch 1: training 50.0 %") && html.contains("class=\"mark\""), "{html}");
     }
 }

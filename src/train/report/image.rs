@@ -7,6 +7,8 @@ pub struct Spectrogram {
     pub bands: usize,
     /// Columns.
     pub frames: usize,
+    /// Time from its first to its last column.
+    pub seconds: f64,
     /// `[bands, frames]` in any unit; drawn from the smallest to the largest value.
     pub values: Vec<f32>,
 }
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_bitmap_has_the_length_it_says() {
-        let image = Spectrogram { bands: 3, frames: 5, values: (0..15).map(|i| i as f32).collect() };
+        let image = Spectrogram { bands: 3, frames: 5, seconds: 1.0, values: (0..15).map(|i| i as f32).collect() };
         let url = data_url(&image);
         let coded = url.strip_prefix("data:image/bmp;base64,").unwrap_or_default();
         // 14 + 40 + 1024 bytes of headers, three rows of 8 bytes.

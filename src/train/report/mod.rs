@@ -24,6 +24,8 @@ pub struct Report<'a> {
     pub config: &'a Config,
     /// How it ended: "finished", or "interrupted at step 12".
     pub status: &'a str,
+    /// When the report was written, for people.
+    pub written: &'a str,
     /// The device.
     pub device: &'a str,
     /// Training clips and the people who sing them, 0 where they are not known.
@@ -42,6 +44,8 @@ pub struct Report<'a> {
     pub steps: &'a [StepRow],
     /// Of the validation clips, where there are any.
     pub metrics: Option<&'a Metrics>,
+    /// Of each fold of a cross-validation; its report is in the folder `fold-<number>`.
+    pub folds: &'a [Metrics],
     /// Of the validation clips.
     pub predictions: &'a [Prediction],
     /// Fitted temperature and the threshold of "unknown", where there is one model.
@@ -67,7 +71,14 @@ fn escape(text: &str) -> String {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
+    format!("{:.1}&nbsp;%", 100.0 * share)
+}
+
+/// A whole number with its thousands apart.
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|g| std::str::from_utf8(g).ok()).collect();
+    groups.join("&#8239;")
 }
 
 impl Report<'_> {
@@ -92,13 +103,25 @@ impl Report<'_> {
         if !self.steps.is_empty() {
             self.curves(&mut page);
         }
+        if !self.folds.is_empty() {
+            self.fold_table(&mut page);
+        }
         if let Some(metrics) = self.metrics {
+            page.push_str("<div class=\"pair\"><section>\n");
             self.songs(&mut page, metrics);
+            page.push_str("</section><section>\n");
             self.confusion(&mut page, metrics);
+            page.push_str("</section></div>\n");
             self.wrong_clips(&mut page);
         }
         self.data(&mut page);
         self.configuration(&mut page);
+        let _ = writeln!(
+            page,
+            "<footer class=\"soft\">Written by humdinger {} on {}.</footer>",
+            env!("CARGO_PKG_VERSION"),
+            escape(self.written)
+        );
         page.push_str("</body></html>\n");
         page
     }
@@ -108,25 +131,32 @@ impl Report<'_> {
         let (train, validation) = (self.train, self.validation);
         let _ = write!(
             page,
-            "<h1>Humdinger &middot; {}</h1>\n<p class=\"soft\">{}: {} training clips{}, {} validation clips{}, {} songs, on {}</p>\n",
+            "<h1>Humdinger &middot; {}</h1>\n<p class=\"soft\">{}: ",
             self.config.recipe,
-            escape(self.status),
-            train.0,
-            people(train.1),
-            validation.0,
-            people(validation.1),
-            self.names.len(),
-            escape(self.device)
+            escape(self.status)
         );
+        if self.folds.is_empty() {
+            let _ = write!(
+                page,
+                "{} training clips{}, {} validation clips{}",
+                train.0,
+                people(train.1),
+                validation.0,
+                people(validation.1)
+            );
+        } else {
+            let _ = write!(page, "{} clips{}", train.0, people(train.1));
+        }
+        let _ = writeln!(page, ", {} songs, on {}</p>", self.names.len(), escape(self.device));
         page.push_str("<div class=\"numbers\">");
         let mut number = |name: &str, value: String| {
             let _ = write!(page, "<div><span class=\"soft\">{name}</span><b>{value}</b></div>");
         };
         match self.metrics {
             Some(metrics) => {
-                number("validation accuracy", percent(metrics.accuracy));
+                number("accuracy", percent(metrics.accuracy));
                 number("baseline", percent(metrics.baseline));
-                number("validation loss", format!("{:.3}", metrics.loss));
+                number("loss", format!("{:.3}", metrics.loss));
                 number("calibration error", format!("{:.3}", metrics.calibration_error));
             }
             None => {
@@ -138,12 +168,14 @@ impl Report<'_> {
         }
         // A cross-validation has neither one network nor one training.
         if !self.epochs.is_empty() {
-            number("parameters", self.parameters.to_string());
-            number("time", duration(self.epochs.iter().map(|row| row.seconds).sum()));
+            number("parameters", thousands(self.parameters));
+            number("training took", duration(self.epochs.iter().map(|row| row.seconds).sum()));
         }
         page.push_str("</div>\n");
         if self.metrics.is_some() {
-            page.push_str("<p class=\"soft\">The baseline always names the most frequent song.</p>\n");
+            page.push_str(
+                "<p class=\"soft\">Of the validation clips. The baseline always names the most frequent song.</p>\n",
+            );
         } else {
             page.push_str("<p class=\"soft\">No clip validates, so nothing is known of clips it has not heard.</p>\n");
         }
@@ -162,6 +194,7 @@ impl Report<'_> {
             lines
         };
         let baseline = self.metrics.map(|metrics| ("baseline", metrics.baseline));
+        let kept = self.metrics.map(|_| ("model kept", self.model_epoch as f64));
         let per_epoch = |row: &&StepRow| row.step as f64;
         let charts = [
             Chart {
@@ -170,6 +203,8 @@ impl Report<'_> {
                 lines: pair(&|row| Some(row.train_loss), &|row| row.val_loss),
                 rule: None,
                 range: None,
+                percent: false,
+                mark: kept,
             },
             Chart {
                 title: "Accuracy",
@@ -177,6 +212,8 @@ impl Report<'_> {
                 lines: pair(&|row| Some(row.train_accuracy), &|row| row.val_accuracy),
                 rule: baseline,
                 range: Some((0.0, 1.0)),
+                percent: true,
+                mark: kept,
             },
             Chart {
                 title: "Loss of each step",
@@ -188,6 +225,8 @@ impl Report<'_> {
                 }],
                 rule: None,
                 range: None,
+                percent: false,
+                mark: None,
             },
             Chart {
                 title: "Learning rate",
@@ -199,6 +238,8 @@ impl Report<'_> {
                 }],
                 rule: None,
                 range: None,
+                percent: false,
+                mark: None,
             },
         ];
         page.push_str("<h2>Training</h2>\n<div class=\"charts\">");
@@ -216,6 +257,27 @@ impl Report<'_> {
         }
     }
 
+    fn fold_table(&self, page: &mut String) {
+        page.push_str(
+            "<h2>Folds</h2>\n<div class=\"scroll\"><table><thead><tr><th>fold</th><th>clips</th><th>accuracy</th>\
+             <th>baseline</th><th>loss</th><th>calibration error</th></tr></thead><tbody>",
+        );
+        for (i, fold) in self.folds.iter().enumerate() {
+            let _ = write!(
+                page,
+                "<tr><td><a href=\"fold-{0}/report.html\">fold {0}</a></td><td>{1}</td><td>{2}</td><td>{3}</td>\
+                 <td>{4:.3}</td><td>{5:.3}</td></tr>",
+                i + 1,
+                fold.clips,
+                percent(fold.accuracy),
+                percent(fold.baseline),
+                fold.loss,
+                fold.calibration_error
+            );
+        }
+        page.push_str("</tbody></table></div>\n");
+    }
+
     fn songs(&self, page: &mut String, metrics: &Metrics) {
         page.push_str(
             "<h2>Songs</h2>\n<div class=\"scroll\"><table><thead><tr><th>song</th><th>clips</th><th>precision</th>\
@@ -224,11 +286,12 @@ impl Report<'_> {
         for song in &metrics.songs {
             let _ = write!(
                 page,
-                "<tr><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td>{:.3}</td></tr>",
+                "<tr><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td class=\"bar\" style=\"--share:{:.0}%\">{:.3}</td></tr>",
                 escape(&song.name),
                 song.clips,
                 song.precision,
                 song.recall,
+                100.0 * song.f1,
                 song.f1
             );
         }
@@ -246,12 +309,20 @@ impl Report<'_> {
         page.push_str("</tr></thead><tbody>");
         for (truth, row) in metrics.confusion.iter().enumerate() {
             let total = row.iter().sum::<usize>().max(1);
-            let _ = write!(page, "<tr><td>{}</td>", escape(&self.names[truth]));
+            let sung = escape(&self.names[truth]);
+            let _ = write!(page, "<tr><th>{sung}</th>");
             for (heard, &count) in row.iter().enumerate() {
+                if count == 0 {
+                    page.push_str("<td></td>");
+                    continue;
+                }
                 let colour = if heard == truth { "good" } else { "bad" };
-                let strength = if count == 0 { 0.0 } else { 0.12 + 0.6 * count as f64 / total as f64 };
-                let shown = if count == 0 { String::new() } else { count.to_string() };
-                let _ = write!(page, "<td style=\"background:rgba(var(--{colour}),{strength:.2})\">{shown}</td>");
+                let strength = 0.15 + 0.6 * count as f64 / total as f64;
+                let _ = write!(
+                    page,
+                    "<td style=\"background:rgba(var(--{colour}),{strength:.2})\" title=\"{sung}, heard as {}: {count} of {total}\">{count}</td>",
+                    escape(&self.names[heard])
+                );
             }
             page.push_str("</tr>");
         }
@@ -268,7 +339,15 @@ impl Report<'_> {
         if wrong > self.pictures.len() && !self.pictures.is_empty() {
             let _ = write!(page, "; the {} with the highest confidence are shown", self.pictures.len());
         }
-        page.push_str(". Time runs to the right, pitch upwards.</p>\n<div class=\"clips\">");
+        if self.pictures.is_empty() {
+            page.push_str(if self.folds.is_empty() {
+                ".</p>\n"
+            } else {
+                "; the reports of the folds show them.</p>\n"
+            });
+            return;
+        }
+        page.push_str(". Pitch runs upwards, and the brighter, the louder.</p>\n<div class=\"clips\">");
         for (i, picture) in self.pictures {
             let prediction = &self.predictions[*i];
             let name = |i: usize| self.names.get(i).map_or(String::new(), |name| escape(name));
@@ -276,9 +355,12 @@ impl Report<'_> {
             let _ = write!(
                 page,
                 "<div class=\"card\"><span class=\"soft\">{}</span><img alt=\"spectrogram of {0}\" src=\"{}\">\
-                 <span class=\"right\">{}</span> {:.0} %, heard as <span class=\"wrong\">{}</span> {:.0} %</div>",
+                 <div class=\"axis\"><span>0 s</span><span>{}</span><span>{} s</span></div>\
+                 <span class=\"right\">{}</span>&nbsp;{:.0}&nbsp;%, heard as <span class=\"wrong\">{}</span>&nbsp;{:.0}&nbsp;%</div>",
                 escape(&prediction.id),
                 image::data_url(picture),
+                picture.seconds / 2.0,
+                picture.seconds,
                 name(truth),
                 100.0 * prediction.probabilities.get(truth).copied().unwrap_or(0.0),
                 name(prediction.best()),
@@ -315,10 +397,10 @@ impl Report<'_> {
         let mut rows = self.config.table();
         if let Some((temperature, threshold)) = self.confidence {
             rows.push(("temperature", format!("{temperature:.3}")));
-            rows.push(("unknown below", percent(threshold)));
+            rows.push(("unknown below", format!("{:.1} %", 100.0 * threshold)));
         }
         for (name, value) in rows {
-            let _ = write!(page, "<tr><td>{name}</td><td>{}</td></tr>", escape(&value));
+            let _ = write!(page, "<tr><td>{name}</td><td class=\"wide\">{}</td></tr>", escape(&value));
         }
         page.push_str("</tbody></table></div>\n");
     }
@@ -332,6 +414,7 @@ fn thin(steps: &[StepRow]) -> impl Iterator<Item = &StepRow> {
 /// A time for people.
 pub fn duration(seconds: f64) -> String {
     match seconds {
+        s if s < 0.0995 => format!("{:.0} ms", 1e3 * s),
         s if s < 60.0 => format!("{s:.1} s"),
         s if s < 3600.0 => format!("{} min {:02} s", s as u64 / 60, s as u64 % 60),
         s => format!("{} h {:02} min", s as u64 / 3600, s as u64 % 3600 / 60),
@@ -349,10 +432,11 @@ mod tests {
         let predictions = [Prediction { id: "x\"><script>.wav".into(), truth: Some(0), probabilities: vec![0.2, 0.8] }];
         let metrics = Metrics::new(&predictions, &names);
         let config = Settings::default().resolve()?;
-        let picture = Spectrogram { bands: 2, frames: 2, values: vec![0.0, 1.0, 2.0, 3.0] };
+        let picture = Spectrogram { bands: 2, frames: 2, seconds: 8.0, values: vec![0.0, 1.0, 2.0, 3.0] };
         let report = Report {
             config: &config,
             status: "finished",
+            written: "a day",
             device: "CPU",
             train: (3, 2),
             validation: (1, 1),
@@ -362,6 +446,7 @@ mod tests {
             epochs: &[],
             steps: &[],
             metrics: Some(&metrics),
+            folds: &[],
             predictions: &predictions,
             confidence: Some((1.0, 0.3)),
             pictures: &[(0, picture)],
@@ -373,6 +458,7 @@ mod tests {
         assert!(html.contains("data:image/bmp") && html.contains("1 file: no &lt;song&gt;"));
         assert!(!html.contains("http"), "the page must need nothing else");
         assert_eq!(worst(&predictions), [0]);
+        assert_eq!((thousands(7), thousands(191_884)), ("7".into(), "191&#8239;884".into()));
         assert_eq!((duration(3.21), duration(75.0)), ("3.2 s".into(), "1 min 15 s".into()));
         Ok(())
     }
