@@ -6,11 +6,12 @@ use crate::train::report::duration;
 use crate::train::run::{Ending, default_folder, run};
 use crate::train::tables::EpochRow;
 use crate::train::trainer::{Outcome, Start, Watch, files};
-use crate::train::{Config, Recipe, Settings, source};
+use crate::train::{Config, Recipe, Settings, Variation, source};
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -62,6 +63,9 @@ pub struct Args {
     /// No random variation of the training clips
     #[arg(long)]
     no_augment: bool,
+    /// Kinds of variation to leave out, separated by commas: key, tempo, masks, parts, strangers
+    #[arg(long, value_name = "KIND,..", value_delimiter = ',', value_parser = Variation::from_str)]
+    without: Vec<Variation>,
     /// Train in order of file name in every epoch
     #[arg(long)]
     no_shuffle: bool,
@@ -94,6 +98,7 @@ impl Args {
             val_fraction: self.val_fraction,
             folds: self.folds,
             augment: self.no_augment.then_some(false),
+            without: (!self.without.is_empty()).then(|| self.without.clone()),
             shuffle: self.no_shuffle.then_some(false),
             outputs: self.outputs,
             init: self.init.clone().map(absolute),

@@ -9,7 +9,7 @@ pub struct Prediction {
     pub id: String,
     /// The right song's number.
     pub truth: Option<usize>,
-    /// A probability for every song; they add up to 1.
+    /// A probability for every song. They add up to 1, or to less where the network knows what is none of them.
     pub probabilities: Vec<f64>,
 }
 
@@ -142,9 +142,9 @@ pub fn calibration_error(pairs: &[(f64, bool)]) -> f64 {
 /// Of each clip: the logits of its windows, and the right song.
 pub type WindowLogits = (Vec<Vec<f32>>, usize);
 
-/// A clip's probabilities: the mean over its windows.
-pub fn mean_probabilities(windows: &[Vec<f32>], temperature: f64) -> Vec<f64> {
-    let mut mean = vec![0.0; windows.first().map_or(0, Vec::len)];
+/// A clip's probabilities of the first `answers` outputs: the mean over its windows.
+pub fn mean_probabilities(windows: &[Vec<f32>], temperature: f64, answers: usize) -> Vec<f64> {
+    let mut mean = vec![0.0; windows.first().map_or(0, Vec::len).min(answers)];
     for logits in windows {
         for (sum, p) in mean.iter_mut().zip(softmax(logits, temperature)) {
             *sum += p / windows.len() as f64;
@@ -161,7 +161,7 @@ pub fn fit_temperature(clips: &[WindowLogits]) -> f64 {
     }
     let cost = |log: f64| -> f64 {
         let loss = |(windows, truth): &WindowLogits| {
-            -mean_probabilities(windows, log.exp()).get(*truth).copied().unwrap_or(1.0).max(1e-300).ln()
+            -mean_probabilities(windows, log.exp(), usize::MAX).get(*truth).copied().unwrap_or(1.0).max(1e-300).ln()
         };
         clips.iter().map(loss).sum()
     };

@@ -12,11 +12,14 @@ pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod source;
+pub mod strangers;
 pub mod suggest;
 pub mod tables;
 pub mod trainer;
+pub mod variations;
 pub mod weights;
 
 pub use config::{Config, Settings};
 pub use model::Model;
 pub use recipe::Recipe;
+pub use variations::{Variation, Variations};

@@ -10,7 +10,7 @@ use std::path::Path;
 /// The key of the header's metadata that [`Header`] is stored under, as JSON.
 const KEY: &str = "humdinger";
 /// The version of the format that is written, and the newest that is read.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// What a model file says beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Header {
     pub classes: Vec<String>,
     /// Outputs of the network; those beyond the songs are never right.
     pub outputs: usize,
+    /// Whether the last output stands for what is none of the songs. Its probability is nobody's: the songs' add up to less.
+    #[serde(default)]
+    pub strangers: bool,
     /// The front end.
     pub front_end: FrontEnd,
     /// What logits are divided by before the softmax, fitted on the validation clips.
@@ -35,9 +38,14 @@ pub struct Header {
 }
 
 impl Header {
-    /// A name for every output: the songs, and `output <i>` for outputs without a song.
+    /// How many outputs are answers: all but the one for what is none of the songs.
+    pub fn answers(&self) -> usize {
+        self.outputs - usize::from(self.strangers)
+    }
+
+    /// A name for every answer: the songs, and `output <i>` for outputs without a song.
     pub fn names(&self) -> Vec<String> {
-        let rest = (self.classes.len()..self.outputs).map(|i| format!("output {i}"));
+        let rest = (self.classes.len()..self.answers()).map(|i| format!("output {i}"));
         self.classes.iter().cloned().chain(rest).collect()
     }
 }
@@ -93,7 +101,7 @@ impl Model {
         let front_end = &header.front_end;
         let sizes = [front_end.channels, front_end.window, front_end.n_fft, front_end.frame, front_end.hop];
         let sensible = header.classes.len() >= 2
-            && header.outputs >= header.classes.len()
+            && header.outputs >= header.classes.len() + usize::from(header.strangers)
             && header.temperature.is_finite()
             && header.temperature > 0.0
             && (0.0..=1.0).contains(&header.unknown_threshold)
@@ -191,6 +199,7 @@ mod tests {
             recipe: Recipe::Notebook,
             classes: vec!["Frozen".into(), "Rain".into()],
             outputs: 3,
+            strangers: false,
             front_end: Recipe::Notebook.front_end(),
             temperature: 1.25,
             unknown_threshold: 0.4,
@@ -248,6 +257,7 @@ mod tests {
         assert!(Model::check(&text(&later)).unwrap_err().contains("newer"));
         for wrong in [
             Header { outputs: 1, ..header() },
+            Header { outputs: 2, strangers: true, ..header() },
             Header { classes: vec![], ..header() },
             Header { temperature: 0.0, ..header() },
             Header { front_end: FrontEnd { hop: 0, ..header().front_end }, ..header() },

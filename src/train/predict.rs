@@ -1,7 +1,7 @@
 //! What a model says of recordings.
 
 use super::engine::Engine;
-use super::metrics::{Metrics, Prediction, mean_probabilities, softmax};
+use super::metrics::{Metrics, Prediction, mean_probabilities};
 use super::model::{Model, load_weights};
 use crate::data::{Clip, Dataset};
 use crate::device::Device;
@@ -22,7 +22,7 @@ pub struct WindowPrediction {
     pub start: f64,
     /// End in seconds.
     pub end: f64,
-    /// A probability for every output.
+    /// A probability for every song.
     pub probabilities: Vec<f64>,
 }
 
@@ -44,9 +44,9 @@ impl Predictor {
     /// # Errors
     /// Where the device fails.
     pub fn predict(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<Vec<f64>>> {
-        let temperature = self.model.header.temperature;
+        let (temperature, answers) = (self.model.header.temperature, self.model.header.answers());
         let logits = self.engine.logits(clips, first_only)?;
-        Ok(logits.iter().map(|windows| mean_probabilities(windows, temperature)).collect())
+        Ok(logits.iter().map(|windows| mean_probabilities(windows, temperature, answers)).collect())
     }
 
     /// What is heard in each window of a clip.
@@ -55,14 +55,14 @@ impl Predictor {
     /// Where the device fails.
     pub fn windows(&mut self, clip: &Clip, first_only: bool) -> Result<Vec<WindowPrediction>> {
         let front_end = self.model.header.front_end.clone();
-        let temperature = self.model.header.temperature;
+        let (temperature, answers) = (self.model.header.temperature, self.model.header.answers());
         let logits = self.engine.logits(&[clip], first_only)?.pop().unwrap_or_default();
         let starts = super::batch::windows(clip.len(), front_end.window, first_only);
         let seconds = |samples: usize| samples as f64 / f64::from(front_end.sample_rate);
         let window = |(from, logits): (usize, Vec<f32>)| WindowPrediction {
             start: seconds(from),
             end: seconds(clip.len().min(from + front_end.window)),
-            probabilities: softmax(&logits, temperature),
+            probabilities: mean_probabilities(&[logits], temperature, answers),
         };
         Ok(starts.into_iter().zip(logits).map(window).collect())
     }

@@ -47,6 +47,10 @@ pub struct FrontEnd {
     pub bands: usize,
     /// How many decibels below the maximum everything else is silence.
     pub top_db: f64,
+    /// Whether what is shorter than the window is heard again and again until the window is full; else silence follows.
+    /// Models from before there was a choice were trained with silence.
+    #[serde(default)]
+    pub repeat: bool,
 }
 
 impl FrontEnd {
@@ -107,6 +111,7 @@ impl Recipe {
                 hop: 256,
                 bands: 120,
                 top_db: 70.0,
+                repeat: true,
             },
             Self::Notebook => FrontEnd {
                 sample_rate: 11_000,
@@ -117,6 +122,7 @@ impl Recipe {
                 hop: 512,
                 bands: 64,
                 top_db: 80.0,
+                repeat: false,
             },
         }
     }

@@ -5,7 +5,7 @@ use super::metrics::{Metrics, Prediction, mean_and_spread};
 use super::report::Report;
 use super::source;
 use super::tables::write_predictions;
-use super::trainer::{Job, Outcome, Start, Watch, files, train};
+use super::trainer::{self, Job, Outcome, Start, Watch, files, train};
 use super::weights::write_whole;
 use crate::data::Dataset;
 use crate::device::Device;
@@ -84,9 +84,7 @@ pub fn run(
 }
 
 fn summarise(config: &Config, data: &Dataset, device: &Device, out: &Path, outcomes: Vec<Outcome>) -> Result<Folds> {
-    let outputs = source::outputs(config, data)?;
-    let rest = (data.classes.len()..outputs).map(|i| format!("output {i}"));
-    let names: Vec<String> = data.classes.iter().cloned().chain(rest).collect();
+    let names = trainer::header(config, data, source::outputs(config, data)?).names();
     let mut predictions: Vec<Prediction> = outcomes.iter().flat_map(|o| o.predictions.iter().cloned()).collect();
     predictions.sort_by(|a, b| a.id.cmp(&b.id));
     let pooled = Metrics::new(&predictions, &names);

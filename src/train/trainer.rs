@@ -7,6 +7,7 @@ use super::engine::Engine;
 use super::metrics::{Metrics, Prediction, WindowLogits, fit_temperature, mean_probabilities, unknown_threshold};
 use super::model::{FORMAT_VERSION, Header, Model, load_weights, model_states, read_weights};
 use super::network::Mode;
+use super::recipe::Recipe;
 use super::report::{Report, worst};
 use super::tables::{EpochRow, StepRow, Steps, read_steps, write_epochs, write_predictions};
 use super::weights::{Weights, write_whole};
@@ -196,6 +197,7 @@ impl<'a> Trainer<'a> {
             false => split.train.clone(),
         };
         let mode = Mode::train(config);
+        let stranger = config.knows_strangers().then_some(self.outputs as u32 - 1);
         let front_end = config.recipe.front_end();
         let started = Instant::now();
         let before = self.progress.seconds;
@@ -212,7 +214,12 @@ impl<'a> Trainer<'a> {
                 match config.augment {
                     true => {
                         let draw = Draw { seed: config.seed, epoch: epoch as u64, item: item as u64 };
-                        batch.push_augmented(config.recipe, &front_end, clip, draw);
+                        match config.recipe {
+                            Recipe::Melody => {
+                                batch.push_melody(&front_end, clip, draw, config.variations(), stranger);
+                            }
+                            recipe => batch.push_augmented(recipe, &front_end, clip, draw),
+                        }
                     }
                     false => batch.push_plain(clip, 0, &front_end),
                 }
@@ -291,7 +298,7 @@ impl<'a> Trainer<'a> {
         let predict = |(i, (windows, truth)): (usize, &WindowLogits)| Prediction {
             id: id(i),
             truth: Some(*truth),
-            probabilities: mean_probabilities(windows, temperature),
+            probabilities: mean_probabilities(windows, temperature, self.names.len()),
         };
         logits.iter().enumerate().map(predict).collect()
     }
@@ -371,12 +378,14 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn header(config: &Config, data: &Dataset, outputs: usize) -> Header {
+/// What the models of a run say of themselves before they are trained.
+pub(super) fn header(config: &Config, data: &Dataset, outputs: usize) -> Header {
     Header {
         format_version: FORMAT_VERSION,
         recipe: config.recipe,
         classes: data.classes.clone(),
         outputs,
+        strangers: config.knows_strangers(),
         front_end: config.recipe.front_end(),
         temperature: 1.0,
         unknown_threshold: 0.0,
@@ -389,7 +398,7 @@ fn initialise(engine: &mut Engine, path: &Path, names: &[String], watch: &mut dy
     let weights = Weights::read(path)?;
     // Weights without a description of ours, such as PyTorch's, have to fit as they are.
     let others = match Model::describe(&weights, path)? {
-        Some(header) => header.names() != names,
+        Some(header) => header.names() != names || header.outputs != engine.network().outputs,
         None => false,
     };
     load_weights(&mut *engine.session, &weights, path, others)?;
@@ -399,7 +408,7 @@ fn initialise(engine: &mut Engine, path: &Path, names: &[String], watch: &mut dy
             .filter(|state| state.name.starts_with("lin."))
             .map(|state| format!("`{}`", state.name))
             .collect();
-        watch.note(&format!("{} knows other songs: {} begin anew", path.display(), skipped.join(" and ")));
+        watch.note(&format!("{} has other songs or outputs: {} begin anew", path.display(), skipped.join(" and ")));
     }
     Ok(())
 }
