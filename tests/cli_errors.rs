@@ -60,6 +60,8 @@ fn absurd_values_are_refused_by_name() {
         ("--folds", "1"),
         ("--split", "persons"),
         ("--split", "column:"),
+        ("--without", "mask"),
+        ("--without", "key,noise"),
         ("--outputs", "1"),
         ("--seed", "18446744073709551615"),
     ] {
@@ -67,6 +69,8 @@ fn absurd_values_are_refused_by_name() {
         let message = fail(2, &["train", &format!("{option}={value}"), "--data", text(small_data())]);
         contains(&message, &[option]);
     }
+    let notebook = ["train", "--recipe", "notebook", "--without", "key", "--data", text(small_data())];
+    contains(&fail(2, &notebook), &["--without", "notebook", "--no-augment"]);
     let out = scratch().join("never");
     let message = fail(2, &["train", "--outputs", "2", "--data", text(small_data()), "--out", text(&out)]);
     contains(&message, &["--outputs", "3 songs"]);

@@ -30,7 +30,7 @@ pub struct Args {
     /// auto, cpu, gpu or gpu:N [default: auto]
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// Passes over the recordings [default: 30 for melody, 200 for notebook]
+    /// Passes over the recordings [default: 200 for notebook; 60 for melody with 400 clips to train on, more for fewer]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Clips in each step [default: 16 for melody, 4 for notebook]
@@ -63,7 +63,7 @@ pub struct Args {
     /// No random variation of the training clips
     #[arg(long)]
     no_augment: bool,
-    /// Kinds of variation to leave out, separated by commas: key, tempo, masks, parts, strangers
+    /// Kinds of variation to leave out, separated by commas: key, tempo, masks, parts
     #[arg(long, value_name = "KIND,..", value_delimiter = ',', value_parser = Variation::from_str)]
     without: Vec<Variation>,
     /// Train in order of file name in every epoch
@@ -107,14 +107,17 @@ impl Args {
 }
 
 pub fn run_command(args: Args) -> Result<ExitCode> {
-    let (config, out, start) = match &args.resume {
+    let mut epochs_given = true;
+    let (mut config, out, start) = match &args.resume {
         Some(folder) => {
             let config = resumed(folder, &args)?;
             (config, folder.clone(), Start::Resume)
         }
         None => {
             let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-            let config = args.settings().or(file).resolve()?;
+            let settings = args.settings().or(file);
+            epochs_given = settings.epochs.is_some();
+            let config = settings.resolve()?;
             let out = args.out.clone().unwrap_or_else(|| default_folder(&config));
             (config, out, Start::New)
         }
@@ -124,6 +127,10 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
         return Err(Error::file(config.init.unwrap_or_default(), "no such file"));
     }
     let data = source::dataset(&config, &|text| warn(text))?;
+    if !epochs_given {
+        let clips = source::splits(&config, &data)?.iter().map(|split| split.train.len()).max();
+        config.epochs = config.recipe.epochs(clips.unwrap_or(0));
+    }
     let device = Device::choose(choice)?;
     for (name, value) in config.table() {
         say(format!("  {name:<18} {value}"))?;

@@ -21,8 +21,6 @@ pub enum Purpose {
     Split = 4,
     /// Dropout and whatever else a network draws.
     Network = 5,
-    /// Whether an item becomes a clip of no song, and which.
-    Stranger = 6,
 }
 
 /// A stream of random numbers.

@@ -213,14 +213,6 @@ impl Config {
         Variations::without(&self.without)
     }
 
-    /// Whether the network has one output more than songs, for what is none of them.
-    pub fn knows_strangers(&self) -> bool {
-        self.recipe == Recipe::Melody
-            && self.augment
-            && self.outputs.is_none()
-            && self.variations().has(Variation::Strangers)
-    }
-
     /// The configuration as settings that say everything.
     pub fn settings(&self) -> Settings {
         let own = self.clone();
@@ -349,11 +341,7 @@ mod tests {
             Settings { folds: Some(1), ..Settings::default() },
             Settings { outputs: Some(0), ..Settings::default() },
             Settings { split: Some("persons".into()), ..Settings::default() },
-            Settings {
-                recipe: Some(Recipe::Notebook),
-                without: Some(vec![Variation::Masks]),
-                ..Settings::default()
-            },
+            Settings { recipe: Some(Recipe::Notebook), without: Some(vec![Variation::Masks]), ..Settings::default() },
             Settings { seed: Some(u64::MAX), ..Settings::default() },
         ];
         for settings in absurd {

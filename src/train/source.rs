@@ -80,8 +80,7 @@ pub fn splits(config: &Config, data: &Dataset) -> Result<Vec<Split>> {
     }
 }
 
-/// The number of outputs of the network: one for each song, and one for what is none of them where the network is to know
-/// that.
+/// The number of outputs of the network.
 ///
 /// # Errors
 /// Where `--outputs` is below the number of songs.
@@ -91,7 +90,7 @@ pub fn outputs(config: &Config, data: &Dataset) -> Result<usize> {
         Some(outputs) if outputs < songs => {
             Err(Error::usage("--outputs", format!("{outputs} is too few for the {songs} songs of the data")))
         }
-        outputs => Ok(outputs.unwrap_or(songs + usize::from(config.knows_strangers()))),
+        outputs => Ok(outputs.unwrap_or(songs)),
     }
 }
 

@@ -17,13 +17,11 @@ pub enum Variation {
     Masks,
     /// Only a part of the clip is heard.
     Parts,
-    /// Clips of no song among the others, for an output that stands for them.
-    Strangers,
 }
 
 impl Variation {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Key, Self::Tempo, Self::Masks, Self::Parts, Self::Strangers];
+    pub const ALL: [Self; 4] = [Self::Key, Self::Tempo, Self::Masks, Self::Parts];
 
     /// The name on the command line and in files.
     pub fn name(self) -> &'static str {
@@ -32,7 +30,6 @@ impl Variation {
             Self::Tempo => "tempo",
             Self::Masks => "masks",
             Self::Parts => "parts",
-            Self::Strangers => "strangers",
         }
     }
 }
@@ -78,7 +75,7 @@ mod tests {
 
     #[test]
     fn sets_hold_what_is_not_left_out() {
-        let set = Variations::without(&[Variation::Tempo, Variation::Strangers]);
+        let set = Variations::without(&[Variation::Tempo]);
         let held: Vec<&str> = Variation::ALL.into_iter().filter(|&v| set.has(v)).map(Variation::name).collect();
         assert_eq!(held, ["key", "masks", "parts"]);
         assert_eq!(Variations::without(&[]), Variations::ALL);
