@@ -49,13 +49,15 @@ pub fn load(path: &Path, front_end: &FrontEnd, first_only: bool, say: &dyn Fn(&s
 /// Where there is no folder to make it in, or it cannot be written.
 pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
     let parent = cache::default_folder().unwrap_or_else(|| std::env::temp_dir().join("humdinger"));
-    let folder = parent.join("synthetic").join(format!("{}-seed-{seed}", env!("CARGO_PKG_VERSION")));
+    let options = synth::Options { seed, ..synth::Options::default() };
+    let name = format!("{}-singers-{}-seed-{seed}", env!("CARGO_PKG_VERSION"), options.singers);
+    let folder = parent.join("synthetic").join(name);
     let ready = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if ready(&folder) {
         return Ok(folder);
     }
     say(&format!("making the built-in recordings in {}", folder.display()));
-    match synth::write(&folder, &synth::Options { seed, ..synth::Options::default() }) {
+    match synth::write(&folder, &options) {
         // Another run may have been faster.
         Err(_) if ready(&folder) => Ok(folder),
         Err(error) => Err(error),
