@@ -60,6 +60,8 @@ fn absurd_values_are_refused_by_name() {
         ("--folds", "1"),
         ("--split", "persons"),
         ("--split", "column:"),
+        ("--without", "mask"),
+        ("--without", "key,noise"),
         ("--outputs", "1"),
         ("--seed", "18446744073709551615"),
     ] {
@@ -67,6 +69,8 @@ fn absurd_values_are_refused_by_name() {
         let message = fail(2, &["train", &format!("{option}={value}"), "--data", text(small_data())]);
         contains(&message, &[option]);
     }
+    let notebook = ["train", "--recipe", "notebook", "--without", "key", "--data", text(small_data())];
+    contains(&fail(2, &notebook), &["--without", "notebook", "--no-augment"]);
     let out = scratch().join("never");
     let message = fail(2, &["train", "--outputs", "2", "--data", text(small_data()), "--out", text(&out)]);
     contains(&message, &["--outputs", "3 songs"]);
@@ -148,7 +152,7 @@ fn models_that_cannot_be_used() {
     };
     let more = swap("\\\"outputs\\\":3", "\\\"outputs\\\":7");
     contains(&evaluate(&write("shapes.safetensors", &more)), &["lin.weight", "[3, 64]", "[7, 64]"]);
-    let later = swap("\\\"format_version\\\":1", "\\\"format_version\\\":9");
+    let later = swap("\\\"format_version\\\":2", "\\\"format_version\\\":9");
     contains(&evaluate(&write("later.safetensors", &later)), &["format version 9"]);
     contains(&evaluate(&finished().join("checkpoint.safetensors")), &["no description of a model"]);
     let init = write("init.safetensors", &more);

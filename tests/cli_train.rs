@@ -30,14 +30,19 @@ fn a_run_leaves_everything_and_its_model_answers() {
     assert_eq!(epochs.len(), 2);
     assert_eq!(steps.len(), 2 * (12 - validation.len()).div_ceil(4), "the last, smaller batch counts");
     assert!(steps.iter().all(|row| row["loss"].parse::<f32>().unwrap().is_finite()));
+    let mut whole = 0;
     for row in &validation {
         let probability = |song: &str| row[song].parse::<f64>().unwrap();
         let songs: Vec<&String> =
             row.keys().filter(|k| !["file", "truth", "prediction", "confidence"].contains(&&***k)).collect();
         assert_eq!(songs.len(), 3);
-        assert!((songs.iter().map(|song| probability(song)).sum::<f64>() - 1.0).abs() < 1e-5);
+        // Less where a clip is of no familiar kind.
+        let sum = songs.iter().map(|song| probability(song)).sum::<f64>();
+        assert!(sum > 0.0 && sum < 1.0 + 1e-5, "{sum}");
+        whole += usize::from(sum > 1.0 - 1e-5);
         assert_eq!(row["confidence"], row[&row["prediction"]]);
     }
+    assert!(2 * whole > validation.len(), "only {whole} of {} are familiar", validation.len());
     let people: Vec<&str> = validation.iter().map(|row| row["file"].split('_').next().unwrap()).collect();
     assert!(
         validation.len().is_multiple_of(3) && people.iter().all(|p| people.iter().filter(|q| *q == p).count() == 3)

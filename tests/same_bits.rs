@@ -46,6 +46,7 @@ fn a_gpu_trains_alike_time_after_time() {
 fn evaluation_does_not_depend_on_the_batch() {
     use humdinger::data::{Clip, Dataset, LoadOptions};
     use humdinger::train::engine::{EVALUATION_BATCH, Engine};
+    use humdinger::train::familiar::Heard;
     let mut devices = vec![Device::with_threads(2)];
     if let Some(gpu) = common::gpu() {
         devices.push(Device::choose(DeviceChoice::Gpu(Some(gpu.adapter().number))).unwrap());
@@ -59,10 +60,11 @@ fn evaluation_does_not_depend_on_the_batch() {
         // Enough for a whole batch, and some that are left over.
         let clips: Vec<&Clip> = data.clips.iter().cycle().take(EVALUATION_BATCH + 5).collect();
         let mut engine = Engine::for_evaluation(device, recipe, &front_end, 5).unwrap();
-        let together = engine.logits(&clips, false).unwrap();
+        let together = engine.hear(&clips, false).unwrap();
         for (clip, beside_others) in clips.iter().zip(&together).take(data.clips.len()) {
-            let alone = engine.logits(&[*clip], false).unwrap().remove(0);
-            for (a, b) in alone.iter().flatten().zip(beside_others.iter().flatten()) {
+            let alone = engine.hear(&[*clip], false).unwrap().remove(0);
+            let numbers = |heard: &Heard| [heard.logits.as_slice(), &heard.embedding].concat();
+            for (a, b) in alone.iter().flat_map(numbers).zip(beside_others.iter().flat_map(numbers)) {
                 assert!(
                     (a - b).abs() <= if device.gpu().is_some() { 2e-5 * (1.0 + b.abs()) } else { 0.0 },
                     "{device}, {recipe}, {}: {a} against {b}",

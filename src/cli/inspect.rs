@@ -51,7 +51,7 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::usage("--outputs", format!("{outputs} is not from 2 to 100000")));
     }
     say(format!("recipe {recipe}, {outputs} outputs"))?;
-    if let Some(Model { header, weights }) = &model {
+    if let Some(Model { header, weights, familiar }) = &model {
         say(format!("songs: {}", header.classes.join(", ")))?;
         say(format!(
             "trained for {} epochs, {} tensors; temperature {:.3}, unknown below {:.3}",
@@ -60,6 +60,9 @@ pub fn run(args: Args) -> Result<()> {
             header.temperature,
             header.unknown_threshold
         ))?;
+        if let Some(familiar) = familiar {
+            say(format!("unfamiliar beyond a distance of {:.2}", familiar.usual))?;
+        }
     }
     say(format!(
         "front end: {} Hz, {} channel(s), {} samples; n_fft {}, frame {}, hop {}, {} bands, {} dB: image {} x {}\n",

@@ -8,10 +8,11 @@ use crate::train::folder::RunFolder;
 use crate::train::report::duration;
 use crate::train::run::{self, Ending, default_folders};
 use crate::train::trainer::{Outcome, Start, files};
-use crate::train::{Config, Recipe, Settings, source};
+use crate::train::{Config, Recipe, Settings, Variation, source};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,7 +31,7 @@ pub struct Args {
     /// auto, cpu, gpu or gpu:N [default: auto]
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// Passes over the recordings [default: 30 for melody, 200 for notebook]
+    /// Passes over the recordings [default: 200 for notebook; 60 for melody with 400 clips to train on, more for fewer]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     epochs: Option<usize>,
     /// Clips in each step [default: 16 for melody, 4 for notebook]
@@ -63,6 +64,9 @@ pub struct Args {
     /// No random variation of the training clips
     #[arg(long)]
     no_augment: bool,
+    /// Kinds of variation to leave out, separated by commas: key, tempo, masks, parts
+    #[arg(long, value_name = "KIND,..", value_delimiter = ',', value_parser = Variation::from_str)]
+    without: Vec<Variation>,
     /// Train in order of file name in every epoch
     #[arg(long)]
     no_shuffle: bool,
@@ -97,6 +101,7 @@ impl Args {
             val_fraction: self.val_fraction,
             folds: self.folds,
             augment: self.no_augment.then_some(false),
+            without: (!self.without.is_empty()).then(|| self.without.clone()),
             shuffle: self.no_shuffle.then_some(false),
             outputs: self.outputs,
             init: self.init.clone().map(absolute),
@@ -106,9 +111,12 @@ impl Args {
 
 pub fn run_command(args: Args) -> Result<ExitCode> {
     let resumed = args.resume.as_deref().map(RunFolder::open).transpose()?;
-    let (config, start) = match &resumed {
-        Some(folder) => (of_run(folder.path(), &args)?, Start::Resume),
-        None => (given(&args)?, Start::New),
+    let (mut config, epochs_given, start) = match &resumed {
+        Some(folder) => (of_run(folder.path(), &args)?, true, Start::Resume),
+        None => {
+            let (config, epochs_given) = given(&args)?;
+            (config, epochs_given, Start::New)
+        }
     };
     // Whatever can be known to be wrong is said before the recordings are read.
     let choice = config.device.parse()?;
@@ -124,6 +132,10 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
         })?;
     }
     let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
+    if !epochs_given {
+        let clips = source::splits(&config, &data)?.iter().map(|split| split.train.len()).max();
+        config.epochs = config.recipe.epochs(clips.unwrap_or(0));
+    }
     let device = Device::choose(choice)?;
     if resumed.is_none() {
         run::check(&config, &data)?;
@@ -179,19 +191,21 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
     }
 }
 
-/// The configuration of a new run: flags, then the file, then the defaults.
-fn given(args: &Args) -> Result<Config> {
+/// The configuration of a new run: flags, then the file, then the defaults; and whether its number of epochs was given.
+fn given(args: &Args) -> Result<(Config, bool)> {
     let mut file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     if args.val_fraction.is_some() {
         // A share that somebody asks for now stands above folds that the file asks for.
         file.folds = None;
     }
-    let config = args.settings().or(file).resolve()?;
+    let settings = args.settings().or(file);
+    let epochs_given = settings.epochs.is_some();
+    let config = settings.resolve()?;
     let by_column = config.split.as_deref().is_some_and(|by| matches!(by.parse(), Ok(SplitBy::Column(_))));
     if args.val_fraction.is_some() && by_column {
         return Err(Error::usage("--val-fraction", "a split by column has its own share; leave one of the two out"));
     }
-    Ok(config)
+    Ok((config, epochs_given))
 }
 
 /// The configuration of a run folder. Flags may repeat it, but only the device may differ.

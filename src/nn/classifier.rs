@@ -103,11 +103,12 @@ impl Classifier {
         Ok(states.group(PARAMETERS))
     }
 
-    /// The logits `[N, outputs]` of spectrograms x `[N, channels, H, W]`.
+    /// The logits `[N, outputs]` of spectrograms x `[N, channels, H, W]`, and the vectors `[N, C]` that the last layer makes
+    /// them of: `[logits, vectors]`.
     ///
     /// # Errors
     /// Where x has another form, or the graph's states are not this network's.
-    pub fn logits(&self, graph: &mut Graph, x: Value, mode: Mode) -> Result<Value> {
+    pub fn logits_and_vectors(&self, graph: &mut Graph, x: Value, mode: Mode) -> Result<[Value; 2]> {
         let shape = graph.shape(x);
         if shape.rank() != 4 || shape[1] != self.channels {
             let detail = format!("wants spectrograms [N, {}, bands, frames], got {shape}", self.channels);
@@ -140,6 +141,14 @@ impl Classifier {
             }
         };
         let (w, b) = (graph.state("lin.weight")?, graph.state("lin.bias")?);
-        graph.linear(x, w, b)
+        Ok([graph.linear(x, w, b)?, x])
+    }
+
+    /// The logits alone.
+    ///
+    /// # Errors
+    /// As [`Classifier::logits_and_vectors`].
+    pub fn logits(&self, graph: &mut Graph, x: Value, mode: Mode) -> Result<Value> {
+        Ok(self.logits_and_vectors(graph, x, mode)?[0])
     }
 }

@@ -1,10 +1,12 @@
 //! From clips to what a plan reads: windows, padding, and the random choices of augmentation.
 
 use super::recipe::{FrontEnd, Recipe};
+use super::variations::{Variation, Variations};
 use crate::Result;
 use crate::data::Clip;
 use crate::data::draws::{Mask, NotebookDraws, NotebookSizes, Purpose, Stream};
 use crate::graph::{PlanId, Session};
+use std::ops::Range;
 
 /// Masks of each kind per item.
 pub const MASKS: usize = 2;
@@ -12,6 +14,9 @@ pub const MASKS: usize = 2;
 const SHIFT: f64 = 14.0;
 const STRETCH: f64 = 0.4;
 const WIDEST: [usize; 2] = [12, 25];
+/// `melody`: the share of training clips of which only a part is heard, and its shortest length in windows.
+const CUT: f64 = 0.3;
+const SHORTEST: f64 = 0.375;
 
 /// Values for the inputs of a plan. Which of them a plan has depends on the recipe and on whether it augments.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,29 +38,34 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Appends a window of a clip: `front` zeros, samples from `from` on, zeros to the window's end. A mono clip is the same in
-    /// every channel; of a stereo clip a one-channel network hears the mean.
-    fn push_samples(&mut self, clip: &Clip, from: usize, front: usize, front_end: &FrontEnd) {
+    /// Appends a window: the `part` of a clip's samples, as much of it as fits. What is left of the window is silence, or the
+    /// part again and again where the front end says so. A mono clip is the same in every channel; of a stereo clip a
+    /// one-channel network hears the mean.
+    fn push_samples(&mut self, clip: &Clip, part: Range<usize>, front_end: &FrontEnd) {
         self.count += 1;
+        let window = front_end.window;
         for channel in 0..front_end.channels {
-            let end = self.samples.len() + front_end.window;
-            self.samples.resize(self.samples.len() + front.min(front_end.window), 0.0);
-            let room = end - self.samples.len();
+            let begin = self.samples.len();
+            let part = part.start.min(clip.len())..part.end.min(clip.len()).min(part.start + window);
             if front_end.channels == 1 && clip.samples.len() > 1 {
                 let share = 1.0 / clip.samples.len() as f32;
                 let at = |i: usize| clip.samples.iter().map(|c| c[i]).sum::<f32>() * share;
-                self.samples.extend((from..clip.len().min(from + room)).map(at));
+                self.samples.extend(part.map(at));
             } else {
-                let samples = clip.channel(channel).get(from..).unwrap_or_default();
-                self.samples.extend_from_slice(&samples[..samples.len().min(room)]);
+                self.samples.extend_from_slice(&clip.channel(channel)[part]);
             }
-            self.samples.resize(end, 0.0);
+            let length = self.samples.len() - begin;
+            while front_end.repeat && length > 0 && self.samples.len() < begin + window {
+                let missing = begin + window - self.samples.len();
+                self.samples.extend_from_within(begin..begin + length.min(missing));
+            }
+            self.samples.resize(begin + window, 0.0);
         }
     }
 
     /// Appends a window as evaluation sees it: nothing is random.
     pub fn push_plain(&mut self, clip: &Clip, from: usize, front_end: &FrontEnd) {
-        self.push_samples(clip, from, 0, front_end);
+        self.push_samples(clip, from..clip.len(), front_end);
         self.labels.push(clip.label as u32);
     }
 
@@ -63,24 +73,27 @@ impl Batch {
     pub fn push_augmented(&mut self, recipe: Recipe, front_end: &FrontEnd, clip: &Clip, draw: Draw) {
         let Draw { seed, epoch, item } = draw;
         let window = front_end.window;
-        let pairs = |masks: [Mask; MASKS]| masks.into_iter().flat_map(|m| [m.start as u32, m.width as u32]);
         match recipe {
             Recipe::Notebook => {
-                self.push_samples(clip, 0, 0, front_end);
+                self.push_samples(clip, 0..clip.len(), front_end);
                 let sizes = NotebookSizes { window, bands: front_end.bands, frames: front_end.frames() };
                 let draws = NotebookDraws::new(seed, epoch, item, clip.len(), sizes);
                 self.start.push(((window - draws.roll(window)) % window) as u32);
                 self.frequency_masks.extend(pairs(draws.frequency));
                 self.time_masks.extend(pairs(draws.time));
             }
-            Recipe::Melody => {
-                let draws = MelodyDraws::new(seed, epoch, item, clip.len(), front_end);
-                self.push_samples(clip, draws.from, draws.front, front_end);
-                self.warp.extend([draws.shift as f32, draws.stretch as f32]);
-                self.frequency_masks.extend(pairs(draws.frequency));
-                self.time_masks.extend(pairs(draws.time));
-            }
+            Recipe::Melody => return self.push_melody(front_end, clip, draw, Variations::ALL),
         }
+        self.labels.push(clip.label as u32);
+    }
+
+    /// Appends a training item of `melody` with those of its variations that are wanted.
+    pub fn push_melody(&mut self, front_end: &FrontEnd, clip: &Clip, draw: Draw, wanted: Variations) {
+        let draws = MelodyDraws::new(draw, clip.len(), front_end).only(wanted, clip.len(), front_end);
+        self.push_samples(clip, draws.part, front_end);
+        self.warp.extend([draws.shift as f32, draws.stretch as f32]);
+        self.frequency_masks.extend(pairs(draws.frequency));
+        self.time_masks.extend(pairs(draws.time));
         self.labels.push(clip.label as u32);
     }
 
@@ -105,6 +118,10 @@ impl Batch {
     }
 }
 
+fn pairs(masks: [Mask; MASKS]) -> impl Iterator<Item = u32> {
+    masks.into_iter().flat_map(|m| [m.start as u32, m.width as u32])
+}
+
 /// Names an item's stream of random numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
@@ -117,12 +134,10 @@ pub struct Draw {
 }
 
 /// The random choices of the recipe `melody` for one item of one epoch.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct MelodyDraws {
-    /// First sample, of a clip longer than the window.
-    from: usize,
-    /// Zeros in front, of a clip shorter than the window.
-    front: usize,
+    /// The samples that are heard.
+    part: Range<usize>,
     shift: f64,
     stretch: f64,
     frequency: [Mask; MASKS],
@@ -130,10 +145,14 @@ struct MelodyDraws {
 }
 
 impl MelodyDraws {
-    fn new(seed: u64, epoch: u64, item: u64, length: usize, front_end: &FrontEnd) -> Self {
-        let mut stream = Stream::new(Purpose::Augment, seed, epoch, item);
-        let from = stream.below(length.saturating_sub(front_end.window) + 1);
-        let front = stream.below(front_end.window.saturating_sub(length) + 1);
+    fn new(draw: Draw, length: usize, front_end: &FrontEnd) -> Self {
+        let mut stream = Stream::new(Purpose::Augment, draw.seed, draw.epoch, draw.item);
+        let whole = length.min(front_end.window);
+        let shortest = whole.min((SHORTEST * front_end.window as f64) as usize);
+        // Drawn whether or not it is used, so that one choice does not change the others.
+        let (cut, cut_to) = (stream.chance(CUT), shortest + stream.below(whole - shortest + 1));
+        let heard = if cut { cut_to } else { whole };
+        let from = stream.below(length - heard + 1);
         let shift = stream.uniform(-SHIFT, SHIFT);
         let stretch = stream.uniform(-STRETCH, STRETCH).exp2();
         let mut mask = |axis: usize, widest: usize| {
@@ -142,7 +161,27 @@ impl MelodyDraws {
         };
         let frequency = [0; MASKS].map(|_| mask(front_end.bands, WIDEST[0]));
         let time = [0; MASKS].map(|_| mask(front_end.frames(), WIDEST[1]));
-        Self { from, front, shift, stretch, frequency, time }
+        Self { part: from..from + heard, shift, stretch, frequency, time }
+    }
+
+    /// The same with nothing varied but what is wanted.
+    fn only(mut self, wanted: Variations, length: usize, front_end: &FrontEnd) -> Self {
+        if !wanted.has(Variation::Parts) && length <= front_end.window {
+            self.part = 0..length;
+        } else if !wanted.has(Variation::Parts) {
+            let from = self.part.start.min(length - front_end.window);
+            self.part = from..from + front_end.window;
+        }
+        if !wanted.has(Variation::Key) {
+            self.shift = 0.0;
+        }
+        if !wanted.has(Variation::Tempo) {
+            self.stretch = 1.0;
+        }
+        if !wanted.has(Variation::Masks) {
+            (self.frequency, self.time) = Default::default();
+        }
+        self
     }
 }
 
@@ -190,11 +229,18 @@ mod tests {
         let mut batch = Batch::default();
         batch.push_plain(&clip(&[&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[3.0, 4.0, 5.0, 6.0, 7.0, 8.0]]), 1, &front_end(1));
         assert_eq!(batch.samples, [3.0, 4.0, 5.0, 6.0]);
+    }
+
+    #[test]
+    fn a_short_part_is_heard_again_where_the_front_end_says_so() {
+        let repeating = FrontEnd { repeat: true, window: 7, ..front_end(2) };
         let mut batch = Batch::default();
-        batch.push_samples(&clip(&[&[1.0, 2.0]]), 0, 1, &front_end(1));
-        assert_eq!(batch.samples, [0.0, 1.0, 2.0, 0.0]);
-        batch.push_samples(&clip(&[&[1.0, 2.0], &[3.0, 0.0]]), 0, 3, &front_end(1));
-        assert_eq!(batch.samples[4..], [0.0, 0.0, 0.0, 2.0]);
+        batch.push_samples(&clip(&[&[1.0, 2.0, 3.0, 4.0]]), 1..4, &repeating);
+        assert_eq!(batch.samples[..7], [2.0, 3.0, 4.0, 2.0, 3.0, 4.0, 2.0]);
+        assert_eq!(batch.samples[..7], batch.samples[7..]);
+        batch.push_samples(&clip(&[&[]]), 0..0, &FrontEnd { channels: 1, ..repeating.clone() });
+        batch.push_samples(&clip(&[&[0.0, 2.0], &[2.0, 2.0]]), 0..9, &FrontEnd { channels: 1, ..repeating });
+        assert_eq!(batch.samples[14..], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0]);
     }
 
     #[test]
@@ -214,16 +260,44 @@ mod tests {
     #[test]
     fn draws_stay_inside() {
         let front_end = Recipe::Melody.front_end();
+        let draw = |item| Draw { seed: 3, epoch: 1, item };
+        let mut cut = 0;
         for item in 0..2000 {
-            let draws = MelodyDraws::new(3, 1, item, 70_000 - 10 * item as usize, &front_end);
-            let length = 70_000 - 10 * item as usize;
-            assert!(draws.from == 0 || draws.from + front_end.window <= length);
-            assert!(draws.front == 0 || draws.front + length <= front_end.window);
+            let length = 70_000 - 30 * item as usize;
+            let draws = MelodyDraws::new(draw(item), length, &front_end);
+            let whole = length.min(front_end.window);
+            let heard = draws.part.len();
+            assert!(draws.part.end <= length && heard <= whole && heard >= whole.min(24_000), "{item}: {draws:?}");
+            cut += usize::from(heard < whole);
             assert!(draws.shift.abs() <= 14.0 && (0.757..1.32).contains(&draws.stretch));
             assert!(draws.frequency.iter().all(|m| m.width <= 12 && m.start + m.width <= 120));
             assert!(draws.time.iter().all(|m| m.width <= 25 && m.start + m.width <= 251));
         }
-        let draws = |item| MelodyDraws::new(3, 1, item, 64_000, &front_end);
+        // Three in ten of the 1 533 clips that are longer than the shortest part.
+        assert!((390..530).contains(&cut), "{cut}");
+        let draws = |item| MelodyDraws::new(draw(item), 64_000, &front_end);
         assert!(draws(1) == draws(1) && draws(1) != draws(2));
+    }
+
+    #[test]
+    fn what_is_left_out_is_left_alone_and_the_rest_stays() {
+        let front_end = Recipe::Melody.front_end();
+        for item in 0..50 {
+            let draw = Draw { seed: 3, epoch: 1, item };
+            for length in [9_000, 64_000, 90_000] {
+                let all = MelodyDraws::new(draw, length, &front_end);
+                let without = |ways: &[Variation]| {
+                    let wanted = Variations::without(ways);
+                    MelodyDraws::new(draw, length, &front_end).only(wanted, length, &front_end)
+                };
+                assert_eq!(without(&[]), all);
+                assert_eq!(without(&[Variation::Key]), MelodyDraws { shift: 0.0, ..all.clone() });
+                assert_eq!(without(&[Variation::Tempo]), MelodyDraws { stretch: 1.0, ..all.clone() });
+                let none = Default::default();
+                assert_eq!(without(&[Variation::Masks]), MelodyDraws { frequency: none, time: none, ..all.clone() });
+                let whole = without(&[Variation::Parts]);
+                assert!(whole.part.len() == length.min(64_000) && whole.part.end <= length);
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::recipe::Recipe;
 use super::suggest::did_you_mean;
+use super::variations::{Variation, Variations};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub folds: Option<usize>,
     /// Random variation of the training clips.
     pub augment: Option<bool>,
+    /// Kinds of variation that are left out.
+    pub without: Option<Vec<Variation>>,
     /// A new random order in each epoch; else in order of file name.
     pub shuffle: Option<bool>,
     /// Outputs of the network, where that is not the number of songs.
@@ -45,7 +48,7 @@ pub struct Settings {
     pub init: Option<PathBuf>,
 }
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "data",
     "recipe",
     "device",
@@ -59,6 +62,7 @@ const KEYS: [&str; 16] = [
     "val_fraction",
     "folds",
     "augment",
+    "without",
     "shuffle",
     "outputs",
     "init",
@@ -106,6 +110,7 @@ impl Settings {
             val_fraction: self.val_fraction.or(other.val_fraction),
             folds: self.folds.or(other.folds),
             augment: self.augment.or(other.augment),
+            without: self.without.or(other.without),
             shuffle: self.shuffle.or(other.shuffle),
             outputs: self.outputs.or(other.outputs),
             init: self.init.or(other.init),
@@ -133,6 +138,7 @@ impl Settings {
             val_fraction: self.val_fraction.unwrap_or(0.2),
             folds: self.folds,
             augment: self.augment.unwrap_or(true),
+            without: self.without.unwrap_or_default(),
             shuffle: self.shuffle.unwrap_or(true),
             outputs: self.outputs,
             init: self.init,
@@ -159,6 +165,7 @@ pub struct Config {
     pub val_fraction: f64,
     pub folds: Option<usize>,
     pub augment: bool,
+    pub without: Vec<Variation>,
     pub shuffle: bool,
     pub outputs: Option<usize>,
     pub init: Option<PathBuf>,
@@ -188,6 +195,10 @@ impl Config {
         if let Some(outputs) = self.outputs {
             whole("--outputs", outputs, 2, 100_000)?;
         }
+        if self.recipe != Recipe::Melody && !self.without.is_empty() {
+            let detail = format!("the recipe {} is varied as a whole; --no-augment leaves it alone", self.recipe);
+            return Err(Error::usage("--without", detail));
+        }
         if i64::try_from(self.seed).is_err() {
             return Err(Error::usage("--seed", format!("{} is above {}", self.seed, i64::MAX)));
         }
@@ -195,6 +206,11 @@ impl Config {
             split.parse::<crate::data::split::SplitBy>()?;
         }
         Ok(())
+    }
+
+    /// How `melody` varies its training clips, where it does.
+    pub fn variations(&self) -> Variations {
+        Variations::without(&self.without)
     }
 
     /// The configuration as settings that say everything.
@@ -214,6 +230,7 @@ impl Config {
             val_fraction: Some(own.val_fraction),
             folds: own.folds,
             augment: Some(own.augment),
+            without: (!own.without.is_empty()).then_some(own.without),
             shuffle: Some(own.shuffle),
             outputs: own.outputs,
             init: own.init,
@@ -259,6 +276,9 @@ impl Config {
             None => rows.push(("validation share", self.val_fraction.to_string())),
         }
         rows.push(("augmentation", if self.augment { "on" } else { "off" }.into()));
+        if !self.without.is_empty() {
+            rows.push(("left out", self.without.iter().map(|way| way.name()).collect::<Vec<_>>().join(", ")));
+        }
         rows.push(("order", if self.shuffle { "shuffled every epoch" } else { "by file name" }.into()));
         if let Some(outputs) = self.outputs {
             rows.push(("outputs", outputs.to_string()));
@@ -294,6 +314,7 @@ mod tests {
             folds: Some(5),
             outputs: Some(10),
             init: Some("w".into()),
+            without: Some(vec![Variation::Key]),
             ..Settings::default()
         }
         .resolve()?;
@@ -320,6 +341,7 @@ mod tests {
             Settings { folds: Some(1), ..Settings::default() },
             Settings { outputs: Some(0), ..Settings::default() },
             Settings { split: Some("persons".into()), ..Settings::default() },
+            Settings { recipe: Some(Recipe::Notebook), without: Some(vec![Variation::Masks]), ..Settings::default() },
             Settings { seed: Some(u64::MAX), ..Settings::default() },
         ];
         for settings in absurd {

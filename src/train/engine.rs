@@ -2,6 +2,7 @@
 
 use super::batch::{Batch, windows};
 use super::config::Config;
+use super::familiar::Heard;
 use super::metrics::argmax;
 use super::network::{Mode, Network};
 use super::recipe::{FrontEnd, Recipe};
@@ -28,8 +29,8 @@ pub struct StepResult {
     pub learning_rate: f64,
 }
 
-/// The logits of each window of a clip.
-pub type ClipLogits = Vec<Vec<f32>>;
+/// What is heard in each window of a clip.
+pub type ClipHeard = Vec<Heard>;
 
 /// See the top of this file.
 pub struct Engine {
@@ -123,16 +124,16 @@ impl Engine {
         Ok(StepResult { loss: loss[0], right, learning_rate: rate })
     }
 
-    /// The logits of every window of these clips. What comes with a clip makes no difference to it.
+    /// What is heard in every window of these clips. What comes with a clip makes no difference to it.
     ///
     /// # Errors
     /// Where the device fails.
-    pub fn logits(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipLogits>> {
+    pub fn hear(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipHeard>> {
         let window = self.network.front_end.window;
         let all: Vec<(usize, usize)> = (clips.iter().enumerate())
             .flat_map(|(i, clip)| windows(clip.len(), window, first_only).into_iter().map(move |from| (i, from)))
             .collect();
-        let mut results: Vec<ClipLogits> = vec![Vec::new(); clips.len()];
+        let mut results: Vec<ClipHeard> = vec![Vec::new(); clips.len()];
         let (whole, rest) = all.as_chunks::<EVALUATION_BATCH>();
         let parts = whole.iter().map(|part| &part[..]).chain(rest.chunks(1));
         for part in parts {
@@ -143,8 +144,12 @@ impl Engine {
             self.session.run(plan)?;
             let mut logits = vec![0.0; part.len() * self.network.outputs];
             self.session.read(plan, "logits", &mut logits)?;
-            for (&(i, _), row) in part.iter().zip(logits.chunks_exact(self.network.outputs)) {
-                results[i].push(row.to_vec());
+            let length = self.network.vector_length();
+            let mut vectors = vec![0.0; part.len() * length];
+            self.session.read(plan, "vectors", &mut vectors)?;
+            let rows = logits.chunks_exact(self.network.outputs).zip(vectors.chunks_exact(length));
+            for (&(i, _), (logits, vector)) in part.iter().zip(rows) {
+                results[i].push(Heard { logits: logits.to_vec(), embedding: vector.to_vec() });
             }
         }
         Ok(results)

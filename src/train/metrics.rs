@@ -1,5 +1,6 @@
 //! What is counted about predictions.
 
+use super::familiar::{Heard, probabilities};
 use serde::Serialize;
 
 /// One clip's prediction: a probability for every output, and the right song where that is known.
@@ -9,7 +10,7 @@ pub struct Prediction {
     pub id: String,
     /// The right song's number.
     pub truth: Option<usize>,
-    /// A probability for every song; they add up to 1.
+    /// A probability for every song. They add up to 1, or to less for a recording of no familiar kind.
     pub probabilities: Vec<f64>,
 }
 
@@ -139,29 +140,18 @@ pub fn calibration_error(pairs: &[(f64, bool)]) -> f64 {
     bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>() / pairs.len().max(1) as f64
 }
 
-/// Of each clip: the logits of its windows, and the right song.
-pub type WindowLogits = (Vec<Vec<f32>>, usize);
-
-/// A clip's probabilities: the mean over its windows.
-pub fn mean_probabilities(windows: &[Vec<f32>], temperature: f64) -> Vec<f64> {
-    let mut mean = vec![0.0; windows.first().map_or(0, Vec::len)];
-    for logits in windows {
-        for (sum, p) in mean.iter_mut().zip(softmax(logits, temperature)) {
-            *sum += p / windows.len() as f64;
-        }
-    }
-    mean
-}
+/// Of each clip: what is heard in its windows, and the right song.
+pub type ClipTruth = (Vec<Heard>, usize);
 
 /// The temperature between 1/20 and 20 under which the right songs are most probable: golden-section search over its
 /// logarithm (temperature scaling, Guo et al. 2017). 1 without clips.
-pub fn fit_temperature(clips: &[WindowLogits]) -> f64 {
+pub fn fit_temperature(clips: &[ClipTruth]) -> f64 {
     if clips.is_empty() {
         return 1.0;
     }
     let cost = |log: f64| -> f64 {
-        let loss = |(windows, truth): &WindowLogits| {
-            -mean_probabilities(windows, log.exp()).get(*truth).copied().unwrap_or(1.0).max(1e-300).ln()
+        let loss = |(windows, truth): &ClipTruth| {
+            -probabilities(windows, log.exp(), None).get(*truth).copied().unwrap_or(1.0).max(1e-300).ln()
         };
         clips.iter().map(loss).sum()
     };
@@ -234,7 +224,8 @@ mod tests {
     fn temperature_undoes_a_scale() {
         // Logits whose softmax is the truth: 3 of 4 such clips are song 0. Scaled by 5, the temperature must be 5.
         let logits = vec![5.0 * 3f32.ln(), 0.0];
-        let clips: Vec<WindowLogits> = [0, 0, 0, 1].map(|truth| (vec![logits.clone()], truth)).to_vec();
+        let heard = Heard { logits, embedding: Vec::new() };
+        let clips: Vec<ClipTruth> = [0, 0, 0, 1].map(|truth| (vec![heard.clone()], truth)).to_vec();
         assert!((fit_temperature(&clips) - 5.0).abs() < 0.01, "{}", fit_temperature(&clips));
     }
 

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod engine;
+pub mod familiar;
 pub mod folder;
 pub mod metrics;
 pub mod model;
@@ -16,8 +17,10 @@ pub mod source;
 pub mod suggest;
 pub mod tables;
 pub mod trainer;
+pub mod variations;
 pub mod weights;
 
 pub use config::{Config, Settings};
 pub use model::Model;
 pub use recipe::Recipe;
+pub use variations::{Variation, Variations};

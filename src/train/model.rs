@@ -1,5 +1,6 @@
 //! Model files: safetensors with PyTorch's names and layouts; all else that prediction needs is in the header.
 
+use super::familiar::{self, Familiar};
 use super::recipe::{FrontEnd, Recipe};
 use super::weights::Weights;
 use crate::graph::{Session, State, States};
@@ -10,7 +11,7 @@ use std::path::Path;
 /// The key of the header's metadata that [`Header`] is stored under, as JSON.
 const KEY: &str = "humdinger";
 /// The version of the format that is written, and the newest that is read.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// What a model file says beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct Header {
     pub front_end: FrontEnd,
     /// What logits are divided by before the softmax, fitted on the validation clips.
     pub temperature: f64,
+    /// Where the model knows what is familiar: how far from it songs usually are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual_distance: Option<f64>,
     /// Below this confidence `predict` answers "unknown".
     pub unknown_threshold: f64,
     /// Epochs that the weights were trained for.
@@ -49,6 +53,8 @@ pub struct Model {
     pub header: Header,
     /// Parameters and running statistics by PyTorch's names.
     pub weights: Weights,
+    /// What it was trained on, to tell what is nothing like it.
+    pub familiar: Option<Familiar>,
 }
 
 impl Model {
@@ -57,7 +63,7 @@ impl Model {
     /// # Errors
     /// Where the file cannot be read, is damaged, has no header of ours or one of a later version.
     pub fn read(path: &Path) -> Result<Self> {
-        let weights = Weights::read(path)?;
+        let mut weights = Weights::read(path)?;
         let Some(header) = Self::describe(&weights, path)? else {
             return Err(Error::file(
                 path,
@@ -65,7 +71,8 @@ impl Model {
                  To begin training with such weights, use --init",
             ));
         };
-        Ok(Self { header, weights })
+        let familiar = header.usual_distance.map(|usual| Familiar::take(&mut weights, usual, path)).transpose()?;
+        Ok(Self { header, weights, familiar })
     }
 
     /// The description that comes with weights, where there is one.
@@ -110,7 +117,12 @@ impl Model {
     /// Where it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut weights = self.weights.clone();
-        let header = serde_json::to_string(&self.header).map_err(|e| Error::file(path, e))?;
+        if let Some(familiar) = &self.familiar {
+            familiar.write(&mut weights);
+        }
+        let usual_distance = self.familiar.as_ref().map(|familiar| familiar.usual);
+        let header = serde_json::to_string(&Header { usual_distance, ..self.header.clone() })
+            .map_err(|e| Error::file(path, e))?;
         // One entry alone: the library writes several in random order, and the same model is to give the same bytes.
         weights.metadata = [(KEY.to_string(), header)].into();
         weights.write(path)
@@ -146,7 +158,7 @@ pub fn read_weights(session: &mut dyn Session, steps: u64) -> Result<Weights> {
 /// # Errors
 /// Lists every tensor that is missing, unknown or of another shape.
 pub fn fitting(states: &States, weights: &Weights, path: &Path, fresh_head: bool) -> Result<Vec<State>> {
-    let skipped = |name: &str| fresh_head && name.starts_with("lin.");
+    let skipped = |name: &str| name.starts_with(familiar::PREFIX) || fresh_head && name.starts_with("lin.");
     let states: Vec<State> = model_states(states).into_iter().filter(|s| !skipped(&s.name)).collect();
     let mut faults = Vec::new();
     for state in &states {
@@ -201,6 +213,7 @@ mod tests {
             outputs: 3,
             front_end: Recipe::Notebook.front_end(),
             temperature: 1.25,
+            usual_distance: None,
             unknown_threshold: 0.4,
             epoch: 3,
         }
@@ -220,7 +233,7 @@ mod tests {
     fn a_model_survives_its_file() -> Result<()> {
         let folder = tempfile::tempdir().map_err(|e| Error::Data(e.to_string()))?;
         let path = folder.path().join("model.safetensors");
-        let model = Model { header: header(), weights: read_weights(&mut session(3)?, 12)? };
+        let model = Model { header: header(), weights: read_weights(&mut session(3)?, 12)?, familiar: None };
         model.write(&path)?;
         let read = Model::read(&path)?;
         assert_eq!((&read.header, &read.weights.tensors), (&model.header, &model.weights.tensors));
@@ -228,6 +241,32 @@ mod tests {
         assert_eq!(read.weights.tensors.len(), 3, "no moments");
         assert_eq!(read.header.names(), ["Frozen", "Rain", "output 2"]);
         Ok(())
+    }
+
+    #[test]
+    fn what_is_familiar_comes_with_the_model_and_is_no_weight() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::Data(e.to_string()))?;
+        let path = folder.path().join("model.safetensors");
+        let spots: [&[f32]; 4] = [&[0.0, 1.0], &[1.0, 0.5], &[5.0, 5.0], &[6.0, 4.0]];
+        let training: Vec<(&[f32], usize)> = spots.into_iter().zip([0, 0, 1, 1]).collect();
+        let familiar = Familiar::fit(&training, &spots);
+        assert!(familiar.is_some());
+        let model = Model { header: header(), weights: read_weights(&mut session(3)?, 12)?, familiar };
+        model.write(&path)?;
+        let read = Model::read(&path)?;
+        assert_eq!(read.familiar, model.familiar);
+        assert_eq!(read.weights.tensors, model.weights.tensors);
+        // As --init reads it.
+        load_weights(&mut session(3)?, &Weights::read(&path)?, &path, false)
+    }
+
+    #[test]
+    fn models_of_the_first_version_are_read() {
+        let mut old = serde_json::to_value(header()).unwrap_or_default();
+        old["format_version"] = 1.into();
+        old["front_end"].as_object_mut().map(|fields| fields.remove("repeat"));
+        let read = Model::check(&old.to_string());
+        assert_eq!(read, Ok(Header { format_version: 1, ..header() }), "trained with silence: not repeated");
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl Network {
         Ok((network, adam))
     }
 
+    /// Length of the vectors that the last layer sees.
+    pub fn vector_length(&self) -> usize {
+        self.classifier.blocks.last().map_or(self.classifier.channels, |block| block.channels)
+    }
+
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
         let parameters = self.states.groups().iter().position(|group| group.name == nn::PARAMETERS);
@@ -88,7 +93,8 @@ impl Network {
     }
 
     /// The graph of a mode for `count` clips. Inputs: `samples` [N, channels, window]; in training `labels` `[N]` and what
-    /// [`Batch`](super::batch::Batch) lists for augmentation. Outputs: `logits` [N, outputs] and in training `loss`, or `features`.
+    /// [`Batch`](super::batch::Batch) lists for augmentation. Outputs: `logits` [N, outputs] and in
+    /// training `loss`, in evaluation `vectors` [N, C], which the last layer sees; or `features` alone.
     ///
     /// # Errors
     /// Where the front end's settings make no sense, or a training graph is wanted without optimiser.
@@ -100,8 +106,9 @@ impl Network {
             return Ok(graph);
         }
         let Mode::Train { .. } = mode else {
-            let logits = self.classifier.logits(&mut graph, features, nn::Mode::Evaluate)?;
+            let [logits, vectors] = self.classifier.logits_and_vectors(&mut graph, features, nn::Mode::Evaluate)?;
             graph.output("logits", logits)?;
+            graph.output("vectors", vectors)?;
             return Ok(graph);
         };
         let logits = self.classifier.logits(&mut graph, features, nn::Mode::Train)?;

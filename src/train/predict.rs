@@ -1,7 +1,8 @@
 //! What a model says of recordings.
 
 use super::engine::Engine;
-use super::metrics::{Metrics, Prediction, mean_probabilities, softmax};
+use super::familiar::{Heard, probabilities};
+use super::metrics::{Metrics, Prediction};
 use super::model::{Model, load_weights};
 use crate::data::{Clip, Dataset};
 use crate::device::Device;
@@ -36,6 +37,13 @@ impl Predictor {
         let mut engine = Engine::for_evaluation(device, header.recipe, &header.front_end, header.outputs)
             .map_err(|e| Error::file(path, format!("describes no network that can be built: {e}")))?;
         load_weights(&mut *engine.session, &model.weights, path, false)?;
+        let length = engine.network().vector_length();
+        if model.familiar.as_ref().is_some_and(|familiar| familiar.width() != length) {
+            return Err(Error::file(
+                path,
+                format!("its `familiar.means` are not of {length} numbers as its network is"),
+            ));
+        }
         Ok(Self { model, engine })
     }
 
@@ -45,8 +53,9 @@ impl Predictor {
     /// Where the device fails.
     pub fn predict(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<Vec<f64>>> {
         let temperature = self.model.header.temperature;
-        let logits = self.engine.logits(clips, first_only)?;
-        Ok(logits.iter().map(|windows| mean_probabilities(windows, temperature)).collect())
+        let heard = self.engine.hear(clips, first_only)?;
+        let familiar = self.model.familiar.as_ref();
+        Ok(heard.iter().map(|windows| probabilities(windows, temperature, familiar)).collect())
     }
 
     /// What is heard in each window of a clip.
@@ -56,15 +65,16 @@ impl Predictor {
     pub fn windows(&mut self, clip: &Clip, first_only: bool) -> Result<Vec<WindowPrediction>> {
         let front_end = self.model.header.front_end.clone();
         let temperature = self.model.header.temperature;
-        let logits = self.engine.logits(&[clip], first_only)?.pop().unwrap_or_default();
+        let heard = self.engine.hear(&[clip], first_only)?.pop().unwrap_or_default();
         let starts = super::batch::windows(clip.len(), front_end.window, first_only);
         let seconds = |samples: usize| samples as f64 / f64::from(front_end.sample_rate);
-        let window = |(from, logits): (usize, Vec<f32>)| WindowPrediction {
+        let familiar = self.model.familiar.as_ref();
+        let window = |(from, heard): (usize, Heard)| WindowPrediction {
             start: seconds(from),
             end: seconds(clip.len().min(from + front_end.window)),
-            probabilities: softmax(&logits, temperature),
+            probabilities: probabilities(&[heard], temperature, familiar),
         };
-        Ok(starts.into_iter().zip(logits).map(window).collect())
+        Ok(starts.into_iter().zip(heard).map(window).collect())
     }
 
     /// Holds the model against labelled recordings. Recordings of songs that it does not know are an error.

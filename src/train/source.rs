@@ -73,7 +73,9 @@ pub fn load(
 /// Where there is no folder to make it in, or it cannot be written.
 pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
     let parent = cache::default_folder().unwrap_or_else(|| std::env::temp_dir().join("humdinger"));
-    let folder = parent.join("synthetic").join(format!("{}-seed-{seed}", env!("CARGO_PKG_VERSION")));
+    let options = synth::Options { seed, ..synth::Options::default() };
+    let name = format!("{}-singers-{}-seed-{seed}", env!("CARGO_PKG_VERSION"), options.singers);
+    let folder = parent.join("synthetic").join(name);
     let ready = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if ready(&folder) {
         return Ok(folder);
@@ -81,7 +83,7 @@ pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
     say(&format!("making the built-in recordings in {}", folder.display()));
     let turning = ProgressBar::new_spinner().with_message("inventing singers, and having them sing");
     turning.enable_steady_tick(Duration::from_millis(100));
-    let written = synth::write(&folder, &synth::Options { seed, ..synth::Options::default() });
+    let written = synth::write(&folder, &options);
     turning.finish_and_clear();
     match written {
         // Another run may have been faster.

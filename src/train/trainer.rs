@@ -4,10 +4,12 @@ use super::batch::{Batch, Draw};
 use super::checkpoint::{Checkpoint, Progress, fingerprint};
 use super::config::Config;
 use super::engine::Engine;
+use super::familiar::{Familiar, probabilities};
 use super::folder::RunFolder;
-use super::metrics::{Metrics, Prediction, WindowLogits, fit_temperature, mean_probabilities, unknown_threshold};
+use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, unknown_threshold};
 use super::model::{FORMAT_VERSION, Header, Model, load_weights, model_states, read_weights};
 use super::network::Mode;
+use super::recipe::Recipe;
 use super::report::{Report, worst};
 use super::tables::{EpochRow, StepRow, Steps, read_steps, write_epochs, write_predictions};
 use super::weights::{Weights, write_whole};
@@ -219,7 +221,12 @@ impl<'a> Trainer<'a> {
                 match config.augment {
                     true => {
                         let draw = Draw { seed: config.seed, epoch: epoch as u64, item: item as u64 };
-                        batch.push_augmented(config.recipe, &front_end, clip, draw);
+                        match config.recipe {
+                            Recipe::Melody => {
+                                batch.push_melody(&front_end, clip, draw, config.variations());
+                            }
+                            recipe => batch.push_augmented(recipe, &front_end, clip, draw),
+                        }
                     }
                     false => batch.push_plain(clip, 0, &front_end),
                 }
@@ -252,11 +259,11 @@ impl<'a> Trainer<'a> {
             // Resumed behind the epoch's last step.
             None => read_steps(&self.path(files::STEPS))?.last().map_or(0.0, |row| row.learning_rate),
         };
-        let logits = self.logits()?;
-        if logits.iter().flat_map(|(windows, _)| windows.iter().flatten()).any(|x| !x.is_finite()) {
+        let heard = self.hear()?;
+        if heard.iter().flat_map(|(windows, _)| windows.iter().flat_map(|w| &w.logits)).any(|x| !x.is_finite()) {
             return Err(self.not_finite("the validation clips' scores are not finite after"));
         }
-        let metrics = self.metrics(&self.predictions(&logits, 1.0));
+        let metrics = self.metrics(&self.predictions(&heard, 1.0, None));
         let row = EpochRow {
             epoch: epoch + 1,
             train_loss: self.progress.loss_sum / count as f64,
@@ -274,7 +281,7 @@ impl<'a> Trainer<'a> {
         if best {
             self.progress.best_loss = row.val_loss;
             self.progress.best_epoch = Some(epoch + 1);
-            self.write_model(epoch + 1, &logits)?;
+            self.write_model(epoch + 1, &heard)?;
         }
         watch.epoch(&row, best);
         let progress = &mut self.progress;
@@ -286,21 +293,22 @@ impl<'a> Trainer<'a> {
         Ok(true)
     }
 
-    fn logits(&mut self) -> Result<Vec<WindowLogits>> {
+    /// What is heard in the validation clips.
+    fn hear(&mut self) -> Result<Vec<ClipTruth>> {
         let Job { config, data, split, .. } = *self.job;
         let clips: Vec<&Clip> = split.validation.iter().map(|&i| &data.clips[i]).collect();
-        let logits = self.engine.logits(&clips, config.recipe.first_window_only())?;
-        Ok(logits.into_iter().zip(clips).map(|(windows, clip)| (windows, clip.label)).collect())
+        let heard = self.engine.hear(&clips, config.recipe.first_window_only())?;
+        Ok(heard.into_iter().zip(clips).map(|(windows, clip)| (windows, clip.label)).collect())
     }
 
-    fn predictions(&self, logits: &[WindowLogits], temperature: f64) -> Vec<Prediction> {
+    fn predictions(&self, heard: &[ClipTruth], temperature: f64, familiar: Option<&Familiar>) -> Vec<Prediction> {
         let id = |i: usize| self.job.data.clips[self.job.split.validation[i]].id.clone();
-        let predict = |(i, (windows, truth)): (usize, &WindowLogits)| Prediction {
+        let predict = |(i, (windows, truth)): (usize, &ClipTruth)| Prediction {
             id: id(i),
             truth: Some(*truth),
-            probabilities: mean_probabilities(windows, temperature),
+            probabilities: probabilities(windows, temperature, familiar),
         };
-        logits.iter().enumerate().map(predict).collect()
+        heard.iter().enumerate().map(predict).collect()
     }
 
     /// Of the validation clips, where there are any.
@@ -308,14 +316,30 @@ impl<'a> Trainer<'a> {
         (!predictions.is_empty()).then(|| Metrics::new(predictions, &self.names))
     }
 
+    /// What is familiar to the session's weights. The notebook's recipe stays as it is, and does not ask.
+    fn familiar(&mut self, heard: &[ClipTruth]) -> Result<Option<Familiar>> {
+        let Job { config, data, split, .. } = *self.job;
+        if config.recipe != Recipe::Melody {
+            return Ok(None);
+        }
+        let clips: Vec<&Clip> = split.train.iter().map(|&i| &data.clips[i]).collect();
+        let trained = self.engine.hear(&clips, config.recipe.first_window_only())?;
+        let mut training: Vec<(&[f32], usize)> = Vec::new();
+        for (windows, clip) in trained.iter().zip(&clips) {
+            training.extend(windows.iter().map(|window| (&window.embedding[..], clip.label)));
+        }
+        let validation: Vec<&[f32]> = heard.iter().flat_map(|(windows, _)| windows).map(|w| &w.embedding[..]).collect();
+        Ok(Familiar::fit(&training, &validation))
+    }
+
     /// Writes the session's weights as the run's model, with a temperature and a threshold fitted to the validation clips.
-    fn write_model(&mut self, epoch: usize, logits: &[WindowLogits]) -> Result<()> {
-        let temperature = fit_temperature(logits);
-        let unknown_threshold = unknown_threshold(&self.predictions(logits, temperature));
+    fn write_model(&mut self, epoch: usize, heard: &[ClipTruth]) -> Result<()> {
+        let temperature = fit_temperature(heard);
+        let unknown_threshold = unknown_threshold(&self.predictions(heard, temperature, None));
         let weights = read_weights(&mut *self.engine.session, self.progress.step)?;
         let header =
             Header { temperature, unknown_threshold, epoch, ..header(self.job.config, self.job.data, self.outputs) };
-        Model { header, weights }.write(&self.path(files::MODEL))
+        Model { header, weights, familiar: None }.write(&self.path(files::MODEL))
     }
 
     /// Writes predictions and report by the best model so far; where training is not complete, a checkpoint first.
@@ -324,15 +348,22 @@ impl<'a> Trainer<'a> {
         if !finished {
             self.checkpoint()?;
             if self.progress.best_epoch.is_none() {
-                let logits = self.logits()?;
-                self.write_model(0, &logits)?;
+                let heard = self.hear()?;
+                self.write_model(0, &heard)?;
             }
         }
         let path = self.path(files::MODEL);
-        let model = Model::read(&path)?;
+        let mut model = Model::read(&path)?;
         load_weights(&mut *self.engine.session, &model.weights, &path, false)?;
-        let logits = self.logits()?;
-        let predictions = self.predictions(&logits, model.header.temperature);
+        let heard = self.hear()?;
+        // Not after every epoch: it takes a pass over all training clips.
+        if let Some(familiar) = self.familiar(&heard)? {
+            let predictions = self.predictions(&heard, model.header.temperature, Some(&familiar));
+            model.header.unknown_threshold = unknown_threshold(&predictions);
+            model.familiar = Some(familiar);
+            model.write(&path)?;
+        }
+        let predictions = self.predictions(&heard, model.header.temperature, model.familiar.as_ref());
         let metrics = self.metrics(&predictions);
         if metrics.is_some() {
             write_predictions(&self.path(files::PREDICTIONS), &predictions, &self.names)?;
@@ -381,7 +412,8 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn header(config: &Config, data: &Dataset, outputs: usize) -> Header {
+/// What the models of a run say of themselves before they are trained.
+pub(super) fn header(config: &Config, data: &Dataset, outputs: usize) -> Header {
     Header {
         format_version: FORMAT_VERSION,
         recipe: config.recipe,
@@ -389,6 +421,7 @@ fn header(config: &Config, data: &Dataset, outputs: usize) -> Header {
         outputs,
         front_end: config.recipe.front_end(),
         temperature: 1.0,
+        usual_distance: None,
         unknown_threshold: 0.0,
         epoch: 0,
     }

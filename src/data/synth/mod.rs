@@ -70,11 +70,11 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 50 people sing 12 tunes once, one in three whistled: 600 recordings of 8 s at 8 kHz.
+    /// 100 people sing 12 tunes once, one in three whistled: 1 200 recordings of 8 s at 8 kHz.
     fn default() -> Self {
         Self {
             seed: 1,
-            singers: 50,
+            singers: 100,
             first_person: 1,
             tunes: Vec::new(),
             takes: 1,

@@ -1,0 +1,216 @@
+//! Whether a recording is of the kind that a model was trained on.
+//!
+//! A network that was only ever asked "which of these songs?" is sure of itself in front of speech or noise as well. What
+//! tells them apart is where they lie among the vectors that its last layer sees: the training clips' vectors form a cloud
+//! around each song, of one common shape, and what is none of the songs is far from all of them (K. Lee et al., "A simple
+//! unified framework for detecting out-of-distribution samples and adversarial attacks", 2018).
+
+use super::metrics::softmax;
+use super::weights::Weights;
+use crate::{Error, Result, Tensor};
+use std::path::Path;
+
+/// Names of the tensors in a model file.
+const MEANS: &str = "familiar.means";
+const SHAPE: &str = "familiar.shape";
+/// What the names begin with of tensors that are not the network's.
+pub const PREFIX: &str = "familiar.";
+/// Part of the mean variance that is added to every variance: with few recordings the cloud would seem flat.
+const SHRINKAGE: f64 = 0.1;
+/// The share of validation windows that count as no further away than usual.
+const USUAL: f64 = 0.9;
+
+/// What a network makes of one window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    /// A score for every output.
+    pub logits: Vec<f32>,
+    /// What the last layer saw.
+    pub embedding: Vec<f32>,
+}
+
+/// See the top of this file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Familiar {
+    /// `[songs, C]`: the middle of each song's cloud.
+    means: Tensor<f32>,
+    /// `[C, C]`: the clouds' covariance is this lower triangle times its transpose.
+    shape: Tensor<f32>,
+    /// The squared distance, by dimension, up to which a window is as near as those of songs usually are.
+    pub usual: f64,
+}
+
+impl Familiar {
+    /// Measures the clouds of `training` windows, (embedding, song), and how far from them `validation` windows usually
+    /// are. None where there is too little to measure.
+    pub fn fit(training: &[(&[f32], usize)], validation: &[&[f32]]) -> Option<Self> {
+        let width = training.first()?.0.len();
+        let songs = training.iter().map(|&(_, song)| song + 1).max()?;
+        let mut means = vec![0.0f64; songs * width];
+        let mut counts = vec![0usize; songs];
+        for &(embedding, song) in training {
+            counts[song] += 1;
+            means[song * width..][..width].iter_mut().zip(embedding).for_each(|(m, &x)| *m += f64::from(x));
+        }
+        if counts.contains(&0) || validation.is_empty() {
+            return None;
+        }
+        for (mean, &count) in means.chunks_exact_mut(width).zip(&counts) {
+            mean.iter_mut().for_each(|m| *m /= count as f64);
+        }
+        let mut covariance = vec![0.0f64; width * width];
+        for &(embedding, song) in training {
+            let mean = &means[song * width..][..width];
+            let off: Vec<f64> = embedding.iter().zip(mean).map(|(&x, m)| f64::from(x) - m).collect();
+            for (row, &a) in covariance.chunks_exact_mut(width).zip(&off) {
+                row.iter_mut().zip(&off).for_each(|(c, b)| *c += a * b / training.len() as f64);
+            }
+        }
+        let trace: f64 = (0..width).map(|i| covariance[i * width + i]).sum();
+        for i in 0..width {
+            covariance[i * width + i] += SHRINKAGE * trace / width as f64;
+        }
+        let shape = cholesky(covariance, width)?;
+        let single = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<f32>>();
+        let mut familiar = Self {
+            means: Tensor::new([songs, width], single(&means)).ok()?,
+            shape: Tensor::new([width, width], single(&shape)).ok()?,
+            usual: 0.0,
+        };
+        let mut distances: Vec<f64> = validation.iter().map(|embedding| familiar.distance(embedding)).collect();
+        distances.sort_by(f64::total_cmp);
+        let at = (USUAL * distances.len() as f64) as usize;
+        familiar.usual = distances[at.min(distances.len() - 1)];
+        familiar.usual.is_finite().then_some(familiar)
+    }
+
+    /// The squared Mahalanobis distance to the nearest song's middle, divided by the number of dimensions.
+    pub fn distance(&self, embedding: &[f32]) -> f64 {
+        let width = self.shape.shape()[0];
+        let mut nearest = f64::INFINITY;
+        for mean in self.means.data().chunks_exact(width) {
+            // Forward substitution: `shape z = embedding - mean`.
+            let mut z = vec![0.0f64; width];
+            for (i, row) in self.shape.data().chunks_exact(width).enumerate() {
+                let known: f64 = row[..i].iter().zip(&z).map(|(&l, z)| f64::from(l) * z).sum();
+                z[i] = (f64::from(embedding[i]) - f64::from(mean[i]) - known) / f64::from(row[i]);
+            }
+            nearest = nearest.min(z.iter().map(|z| z * z).sum::<f64>() / width as f64);
+        }
+        nearest
+    }
+
+    /// 1 for what is no further away than usual, falling to 0.
+    pub fn share(&self, embedding: &[f32]) -> f64 {
+        (-(self.distance(embedding) - self.usual).max(0.0)).exp()
+    }
+
+    /// Adds the tensors to a model's.
+    pub fn write(&self, weights: &mut Weights) {
+        weights.tensors.insert(MEANS.into(), self.means.clone());
+        weights.tensors.insert(SHAPE.into(), self.shape.clone());
+    }
+
+    /// Takes the tensors out of a model's.
+    ///
+    /// # Errors
+    /// Where they are missing or contradict each other.
+    pub fn take(weights: &mut Weights, usual: f64, path: &Path) -> Result<Self> {
+        let mut tensor = |name: &str| {
+            let missing = || Error::file(path, format!("its `{name}` is missing; copy or train it again"));
+            weights.tensors.remove(name).ok_or_else(missing)
+        };
+        let (means, shape) = (tensor(MEANS)?, tensor(SHAPE)?);
+        let good = means.shape().rank() == 2
+            && shape.shape().dims() == [means.shape()[1]; 2]
+            && [&means, &shape].iter().all(|t| t.data().iter().all(|x| x.is_finite()))
+            && (0..means.shape()[1]).all(|i| shape.data()[i * (means.shape()[1] + 1)] > 0.0)
+            && usual.is_finite();
+        match good {
+            true => Ok(Self { means, shape, usual }),
+            false => Err(Error::file(path, format!("its `{MEANS}` and `{SHAPE}` make no sense; train it again"))),
+        }
+    }
+
+    /// Numbers in an embedding.
+    pub fn width(&self) -> usize {
+        self.shape.shape()[0]
+    }
+}
+
+/// A clip's probabilities: the mean over its windows. Of a window that is not familiar they add up to less than 1.
+pub fn probabilities(windows: &[Heard], temperature: f64, familiar: Option<&Familiar>) -> Vec<f64> {
+    let mut mean = vec![0.0; windows.first().map_or(0, |heard| heard.logits.len())];
+    for heard in windows {
+        let share = familiar.map_or(1.0, |familiar| familiar.share(&heard.embedding)) / windows.len() as f64;
+        for (sum, p) in mean.iter_mut().zip(softmax(&heard.logits, temperature)) {
+            *sum += share * p;
+        }
+    }
+    mean
+}
+
+/// The lower triangle L with `L L^T = a`, rows first; None where `a` is not positive definite.
+fn cholesky(mut a: Vec<f64>, width: usize) -> Option<Vec<f64>> {
+    for i in 0..width {
+        for j in 0..=i {
+            let product: f64 = (0..j).map(|k| a[i * width + k] * a[j * width + k]).sum();
+            let rest = a[i * width + j] - product;
+            a[i * width + j] = match i == j {
+                true if rest > 0.0 && rest.is_finite() => rest.sqrt(),
+                true => return None,
+                false => rest / a[j * width + j],
+            };
+        }
+        a[i * width + i + 1..(i + 1) * width].fill(0.0);
+    }
+    Some(a)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two songs on a line, wide along the first axis and narrow along the second.
+    fn two_clouds() -> Vec<([f32; 2], usize)> {
+        let spots = [[-3.0, -0.1], [3.0, 0.1], [-1.0, 0.1], [1.0, -0.1]];
+        let cloud = |song: usize| spots.map(|[x, y]| ([x + 20.0 * song as f32, y], song));
+        [cloud(0), cloud(1)].concat()
+    }
+
+    #[test]
+    fn distance_is_measured_in_the_shape_of_the_clouds() -> Result<()> {
+        let clouds = two_clouds();
+        let training: Vec<(&[f32], usize)> = clouds.iter().map(|(x, song)| (&x[..], *song)).collect();
+        let validation: Vec<&[f32]> = clouds.iter().map(|(x, _)| &x[..]).collect();
+        let Some(familiar) = Familiar::fit(&training, &validation) else { panic!("nothing was measured") };
+        // Covariance: [[5, 0.1], [0.1, 0.01]], plus 0.1 * 2.505 on the diagonal.
+        let (a, b, c) = (5.2505, 0.1, 0.2605);
+        let (x, y) = (2.0, 1.0);
+        let by_hand = (c * x * x - 2.0 * b * x * y + a * y * y) / (a * c - b * b) / 2.0;
+        assert!((familiar.distance(&[22.0, 1.0]) - by_hand).abs() < 1e-4, "{}", familiar.distance(&[22.0, 1.0]));
+        assert!(familiar.share(&[1.0, 0.0]) == 1.0 && familiar.share(&[10.0, 5.0]) < 1e-6);
+        let heard = |embedding: [f32; 2]| Heard { logits: vec![0.0, 0.0], embedding: embedding.to_vec() };
+        let near = probabilities(&[heard([0.0, 0.0]), heard([10.0, 9.0])], 1.0, Some(&familiar));
+        assert!((near[0] - 0.25).abs() < 1e-6 && near[0] == near[1]);
+        assert_eq!(probabilities(&[heard([10.0, 9.0])], 1.0, None), [0.5, 0.5]);
+        let mut weights = Weights::default();
+        familiar.write(&mut weights);
+        let path = Path::new("m.safetensors");
+        assert_eq!(Familiar::take(&mut weights.clone(), familiar.usual, path)?, familiar);
+        weights.tensors.remove(SHAPE);
+        assert!(
+            Familiar::take(&mut weights, 1.0, path).unwrap_err().to_string().contains("`familiar.shape` is missing")
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn too_little_is_not_measured() {
+        let point: &[f32] = &[1.0, 2.0];
+        assert_eq!(Familiar::fit(&[], &[point]), None);
+        assert_eq!(Familiar::fit(&[(point, 0)], &[]), None);
+        assert_eq!(Familiar::fit(&[(point, 1)], &[point]), None, "song 0 has no clip");
+        assert_eq!(Familiar::fit(&[(point, 0), (point, 1)], &[point]), None, "all are the same");
+    }
+}
