@@ -7,7 +7,7 @@
 
 use super::forward::{fill_input, take_out};
 use super::statistics::{fill_pattern, fold, norm_patterns, pattern_len};
-use super::{ConvBlockGradient, Entry};
+use super::{ConvBlockGradient, Entry, SUMS};
 use crate::graph::{Kernel, SharedMut};
 use crate::ops::conv2d::ConvSizes;
 use crate::ops::conv2d::cpu::map::{Cut, Map};
@@ -20,8 +20,6 @@ use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
 use crate::tensor::Real;
 use std::ops::Range;
 
-/// Sums of each channel of a unit.
-const SUMS: usize = 3;
 /// Patterns of [`Slope`].
 const SLOPE: usize = 4;
 
@@ -56,6 +54,11 @@ impl ConvBlockGradient {
         self.entry == Entry::Block
     }
 
+    /// The number of the input that holds the sums of dy.
+    pub(super) fn sums_input(&self) -> usize {
+        if self.dx() { 9 } else { 6 }
+    }
+
     fn cut(&self) -> Cut {
         Cut::new(&self.sizes, self.sizes.items)
     }
@@ -83,7 +86,7 @@ impl ConvBlockGradient {
         let cut = self.cut();
         vec![
             if self.dx() { packed_classes(&self.sizes) } else { 1 },
-            cut.units * SUMS * out_channels,
+            cut.units * SUMS * out_channels.max(in_channels),
             SLOPE * pattern_len(out_channels) + 3 * pattern_len(in_channels),
             cut.chunks * Sums::new(self.sizes).most_elements(),
             cut.chunks * out_channels,
@@ -93,8 +96,8 @@ impl ConvBlockGradient {
     pub(super) fn private(&self) -> usize {
         let ConvSizes { in_channels, out_channels, input, output, .. } = self.sizes;
         let row = input[1] * in_channels.next_multiple_of(MAX_LANES);
-        let buffer = buffer_len(row).max(output[1] * out_channels);
-        let sums = 4 * pattern_len(out_channels);
+        let sums = 4 * pattern_len(out_channels).max(pattern_len(in_channels));
+        let buffer = buffer_len(row).max(output[1] * out_channels).max(sums);
         self.map_lens().iter().sum::<usize>() * self.units_at_once() + MAX_LANES + buffer + sums
     }
 
@@ -102,15 +105,16 @@ impl ConvBlockGradient {
         let ConvSizes { in_channels, out_channels: channels, input, output, .. } = self.sizes;
         let [dy, r, saved, gamma, x, w] = [0, 1, 2, 3, 4, 5].map(|i| kernel.input(i));
         let before = self.dx().then(|| [6, 7, 8].map(|i| kernel.input(i)));
+        let measured = self.measured.then(|| kernel.input(self.sums_input()));
         let (parallel, private) = (kernel.parallel(), kernel.private());
-        let ([dw, db, dgamma, dbeta, dx], [packed, unit_sums, patterns, sums, chunk_db]) =
-            kernel.outputs_and_scratch::<5, 5>();
+        let ([dw, db, dgamma, dbeta, dx, dx_sums], [packed, unit_sums, patterns, sums, chunk_db]) =
+            kernel.outputs_and_scratch::<6, 5>();
         let cut = self.cut();
         let row = output[1] * channels;
 
-        // The sums of each unit.
+        // The sums of each unit, unless they are there.
         let shared = SharedMut::new(&mut *unit_sums);
-        parallel.run(cut.units, &|unit, worker| {
+        parallel.run(if self.measured { 0 } else { cut.units }, &|unit, worker| {
             let (item, rows) = cut.unit(unit);
             let range = (item * output[0] + rows.start) * row..(item * output[0] + rows.end) * row;
             // SAFETY: this is the task of this worker, and every unit has its own sums.
@@ -120,7 +124,8 @@ impl ConvBlockGradient {
             };
             measure(to, scratch, &dy[range.clone()], &r[range], &saved[..channels]);
         });
-        self.norm_gradient(unit_sums, saved, gamma, [dgamma, dbeta], patterns);
+        let found = measured.unwrap_or(&unit_sums[..cut.units * SUMS * channels]);
+        self.norm_gradient(found, saved, gamma, [dgamma, dbeta], patterns);
 
         let gradient_lanes = gradient_lanes::<T>(&self.sizes);
         let classes = Classes::new(self.sizes, gradient_lanes);
@@ -155,6 +160,7 @@ impl ConvBlockGradient {
         let item_len = input[0] * input[1] * in_channels;
         let (all_sums, all_db) = (SharedMut::new(&mut *sums), SharedMut::new(&mut *chunk_db));
         let dx = self.dx().then(|| SharedMut::new(dx));
+        let all_unit_sums = SharedMut::new(&mut *unit_sums);
         parallel.run(cut.chunks, &|chunk, worker| {
             // SAFETY: this is the task of this worker, and every chunk has its own sums.
             let (private, to, db) = unsafe {
@@ -190,15 +196,21 @@ impl ConvBlockGradient {
                             self.fill_gradient(&doubled, g, [dy, r], &rows, &slope, db_pattern, buffer);
                         },
                     );
-                    if let Some(dx) = &dx {
-                        // SAFETY: every unit has its own rows of dx.
-                        let dx = unsafe {
-                            let rows = dx_rows(&self.sizes, &rows);
-                            let start = item * item_len;
-                            let pitch = input[1] * in_channels;
-                            dx.slice(start + rows.start * pitch..start + rows.end * pitch)
+                    if let (Some(dx), Some([means, ..])) = (&dx, before) {
+                        let pitch = input[1] * in_channels;
+                        let of_unit = dx_rows(&self.sizes, &rows);
+                        let of_unit = of_unit.start * pitch..of_unit.end * pitch;
+                        // SAFETY: every unit has its own rows of dx and its own sums.
+                        let (dx, sums) = unsafe {
+                            let start = unit * SUMS * in_channels;
+                            (
+                                dx.slice(item * item_len + of_unit.start..item * item_len + of_unit.end),
+                                all_unit_sums.slice(start..start + SUMS * in_channels),
+                            )
                         };
                         self.input_gradient(dx, g, &g_map, &rows, packed, (&gradient_lanes, &classes), buffer);
+                        // While both are in the cache.
+                        measure(sums, buffer, dx, &x[of_unit], &means[..in_channels]);
                     }
                 }
                 dispatch(Outer {
@@ -220,6 +232,10 @@ impl ConvBlockGradient {
             db.copy_from_slice(&db_pattern[..channels]);
         });
 
+        for (i, sum) in dx_sums.iter_mut().enumerate() {
+            let units = unit_sums[..cut.units * SUMS * in_channels].iter().skip(i).step_by(SUMS * in_channels);
+            *sum = T::from_f64(units.map(|x| x.to_f64()).sum());
+        }
         let (sums, chunk_db) = (&*sums, &*chunk_db);
         for (c, db) in db.iter_mut().enumerate() {
             *db = (0..cut.chunks).map(|chunk| chunk_db[chunk * channels + c]).sum();

@@ -4,7 +4,7 @@
 //! asks for the gradient with respect to it, or where it is. The values between blocks change their layout; what leaves the
 //! last block is brought back by [`BlockOutput`](super::BlockOutput).
 
-use super::{BlockOutput, ConvBlock, ConvBlockGradient, Entry, rows};
+use super::{BlockOutput, ConvBlock, ConvBlockGradient, Entry, SUMS, rows};
 use crate::error::Result;
 use crate::graph::{Graph, Node, Value};
 use crate::ops::fuse::{all, users};
@@ -44,11 +44,18 @@ struct Made {
     norm_number: usize,
 }
 
+/// The gradient with respect to the output of a block's norm, as the block after it makes it.
+struct Arriving {
+    old: Value,
+    new: Value,
+    sums: Value,
+}
+
 /// Puts blocks in the place of convolutions, norms and their gradients.
 pub(in crate::ops) fn blocks(graph: &mut Graph) -> Result<()> {
     let mut made: Vec<Made> = Vec::new();
     // The gradient with respect to a block's norm, where the block after it makes it.
-    let mut arriving: Vec<(Value, Value)> = Vec::new();
+    let mut arriving: Vec<Arriving> = Vec::new();
     let mut gradients = Vec::new();
     for (number, conv, node) in all::<Conv2d>(graph) {
         let Some(found) = find(graph, number, conv, node) else { continue };
@@ -152,20 +159,21 @@ fn forward(graph: &mut Graph, found: &Found, before: Option<&Made>) -> Result<(M
     Ok((block, (entry, shared)))
 }
 
-/// Makes the gradient; returns the gradient with respect to the norm before: its old value and its new one.
+/// Makes the gradient; returns the gradient with respect to the norm before.
 fn backward(
     graph: &mut Graph,
     found: Gradients,
     (entry, shared): &(Entry, Vec<Value>),
     block: &Made,
-    arriving: &[(Value, Value)],
-) -> Result<Option<(Value, Value)>> {
+    arriving: &[Arriving],
+) -> Result<Option<Arriving>> {
     let (norm_number, norm, node) = found.norm;
     let old = node.inputs[0];
-    let dy = match arriving.iter().find(|(value, _)| *value == old) {
-        Some(&(_, new)) => {
+    let known = arriving.iter().find(|arriving| arriving.old == old);
+    let dy = match known {
+        Some(arriving) => {
             graph.remove(norm_number);
-            new
+            arriving.new
         }
         None => {
             let dy = graph.fresh(rows(graph.shape(old)));
@@ -176,20 +184,22 @@ fn backward(
     let (weight_number, sizes, weight) = found.weight;
     let mut inputs = vec![dy, block.r, block.saved, block.gamma];
     inputs.extend(shared);
+    inputs.extend(known.map(|arriving| arriving.sums));
     let mut outputs = vec![weight.outputs[0], weight.outputs[1], node.outputs[1], node.outputs[2]];
     let (number, dx) = match found.input {
         None => (weight_number, None),
         Some((input_number, input)) => {
             let old = input.outputs[0];
             let new: Value = graph.fresh(Spec::real(rows(graph.shape(old)).shape));
-            outputs.push(new);
+            let sums = graph.fresh(Spec::real([SUMS, sizes.in_channels]));
+            outputs.extend([new, sums]);
             // Whichever of the two comes first: what uses their results comes after both.
             let (first, second) = (input_number.min(weight_number), input_number.max(weight_number));
             graph.remove(second);
-            (first, Some((old, new)))
+            (first, Some(Arriving { old, new, sums }))
         }
     };
-    let op = ConvBlockGradient { sizes, training: norm.training, entry: *entry };
+    let op = ConvBlockGradient { sizes, training: norm.training, measured: known.is_some(), entry: *entry };
     graph.replace(number, Arc::new(op), &inputs, &outputs)?;
     Ok(dx)
 }

@@ -48,17 +48,23 @@ pub struct ConvBlock {
 }
 
 /// Inputs dy `[N, OH, OW, O]` (the gradient with respect to the norm's output), r, statistics and gamma of the block, x, w,
-/// and what [`Entry`] adds; outputs dw, db, dgamma, dbeta and, for [`Entry::Block`], the gradient with respect to the output
-/// of the norm before, `[N, H, W, C]`.
+/// what [`Entry`] adds and, with `measured`, the sums of dy `[3, O]`; outputs dw, db, dgamma, dbeta and, for [`Entry::Block`],
+/// the gradient with respect to the output of the norm before, `[N, H, W, C]`, and its sums `[3, C]`: of itself, of itself
+/// times the distance of that norm's r from its mean, and of that distance.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvBlockGradient {
     /// The convolution's sizes.
     pub sizes: ConvSizes,
     /// Whether mean and variance depend on r.
     pub training: bool,
+    /// Whether the sums of dy are an input: the block after this one took them when it made dy.
+    pub measured: bool,
     /// What x is.
     pub entry: Entry,
 }
+
+/// Sums of each channel that the gradient of a norm needs.
+const SUMS: usize = 3;
 
 /// The norm of the last block: inputs r `[N, H, W, C]`, statistics `[2, C]`, gamma and beta `[C]`; output `[N, C, H, W]`.
 #[derive(Clone, Copy, Debug)]
@@ -178,9 +184,12 @@ impl Op for ConvBlockGradient {
         super::expect(name, "x", inputs[4], x.shape.dims())?;
         super::expect(name, "w", inputs[5], sizes.w_spec().shape.dims())?;
         expect_entry(name, self.entry, &inputs[6..], sizes.in_channels)?;
+        if self.measured {
+            super::expect(name, "the sums of dy", inputs[self.sums_input()], &[SUMS, channels])?;
+        }
         let channel = Spec::real([channels]);
-        let dx = (self.entry == Entry::Block).then_some(x);
-        Ok([inputs[5], channel, channel, channel].into_iter().chain(dx).collect())
+        let dx = (self.entry == Entry::Block).then_some([x, Spec::real([SUMS, sizes.in_channels])]);
+        Ok([inputs[5], channel, channel, channel].into_iter().chain(dx.into_iter().flatten()).collect())
     }
 
     fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
