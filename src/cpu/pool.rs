@@ -1,8 +1,11 @@
 //! Threads that start on a job within about a microsecond.
 //!
 //! A training step of the classifier is some forty jobs of ten microseconds each. General-purpose pools allocate for
-//! every job or take longer to wake a thread than such a job takes; this one publishes a job in one atomic word, and its
-//! threads look out for the next one for a while before they sleep.
+//! every job or take longer to wake a thread than such a job takes; this one publishes a job in one atomic word for each
+//! thread, and its threads look out for the next one for a while before they sleep.
+//!
+//! Each thread begins with a share of its own, the same stretch of the tasks in every job, and takes over others' tasks only
+//! when it is through: what one job leaves in a core's cache is then what that core's share of the next job reads.
 
 use crate::graph::Parallel;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,12 +18,17 @@ const SPINS: u32 = 4_000;
 
 type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
-/// The job in hand. `word` holds the job's number in its upper half and how many tasks are unclaimed in its lower half.
-/// The address is written while nothing is left to claim, and read before a claim: a claim that succeeds therefore read
-/// the address of the job that it claimed from.
+/// A thread's share of the job in hand, on cache lines of its own: the job's number in the upper half, and how many tasks are
+/// unclaimed in the lower half.
+#[repr(align(128))]
+struct Share(AtomicU64);
+
+/// The job in hand. Its address and its number of tasks are written while nothing is left to claim, and read between looking at
+/// a share and claiming from it: a claim that succeeds therefore read what belongs to the job that it claimed from.
 struct Shared {
-    word: AtomicU64,
+    shares: Vec<Share>,
     task: [AtomicUsize; 2],
+    tasks: AtomicUsize,
     done: AtomicUsize,
     panicked: AtomicBool,
     stop: AtomicBool,
@@ -39,8 +47,10 @@ pub struct Pool {
 impl Pool {
     /// A pool of this many threads, the caller of [`Parallel::run`] included.
     pub fn new(threads: usize) -> Self {
+        let threads = threads.max(1);
         let shared = Arc::new(Shared {
-            word: AtomicU64::new(0),
+            shares: (0..threads).map(|_| Share(AtomicU64::new(0))).collect(),
+            tasks: AtomicUsize::new(0),
             task: [AtomicUsize::new(0), AtomicUsize::new(0)],
             done: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
@@ -54,7 +64,7 @@ impl Pool {
             std::thread::Builder::new().name(format!("humdinger-{worker}")).spawn(move || shared.look_for_work(worker))
         };
         // Where the system gives fewer threads, the pool has fewer: results do not depend on their number.
-        let threads = (1..threads.max(1)).map_while(|worker| spawn(worker).ok()).collect();
+        let threads = (1..threads).map_while(|worker| spawn(worker).ok()).collect();
         Self { shared, threads, caller: Mutex::new(()) }
     }
 
@@ -69,48 +79,71 @@ fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
 }
 
 impl Shared {
-    /// Claims and runs tasks until the job in hand has none left. Returns the job's number.
-    fn work(&self, worker: usize) -> u64 {
+    /// Claims and runs tasks until no share has any left, this worker's own first.
+    fn work(&self, worker: usize) {
+        let workers = self.shares.len();
+        for i in 0..workers {
+            let owner = (worker + i) % workers;
+            while let Some((task, index)) = self.claim(owner) {
+                if catch_unwind(AssertUnwindSafe(|| task(index, worker))).is_err() {
+                    self.panicked.store(true, Ordering::Relaxed);
+                }
+                self.done.fetch_add(1, Ordering::Release);
+            }
+        }
+    }
+
+    /// Claims the next task of a share.
+    fn claim(&self, owner: usize) -> Option<(&Task<'_>, usize)> {
+        let share = &self.shares[owner].0;
         loop {
-            let word = self.word.load(Ordering::Acquire);
-            let (job, unclaimed) = (word >> 32, (word & 0xffff_ffff) as usize);
+            let word = share.load(Ordering::Acquire);
+            let unclaimed = (word & 0xffff_ffff) as usize;
             if unclaimed == 0 {
-                return job;
+                return None;
             }
             let address = [self.task[0].load(Ordering::Relaxed), self.task[1].load(Ordering::Relaxed)];
-            if self.word.compare_exchange_weak(word, word - 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                continue;
+            let end = self.start_of(owner + 1, self.tasks.load(Ordering::Relaxed));
+            if share.compare_exchange_weak(word, word - 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                // SAFETY: the claim succeeded, so the job was current when its fields were read, and it stays current (and
+                // the closure alive) until this task is counted as done.
+                let task: &Task = unsafe { std::mem::transmute::<[usize; 2], &Task>(address) };
+                return Some((task, end - unclaimed));
             }
-            // SAFETY: the claim succeeded, so the job was current when its fields were read, and it stays current (and
-            // the closure alive) until this task is counted as done.
-            let task: &Task = unsafe { std::mem::transmute::<[usize; 2], &Task>(address) };
-            if catch_unwind(AssertUnwindSafe(|| task(unclaimed - 1, worker))).is_err() {
-                self.panicked.store(true, Ordering::Relaxed);
-            }
-            self.done.fetch_add(1, Ordering::Release);
         }
+    }
+
+    /// The first task of a worker's share, or the end of the one before it.
+    fn start_of(&self, worker: usize, tasks: usize) -> usize {
+        worker * tasks / self.shares.len()
+    }
+
+    /// The number of the job that was last published to a worker.
+    fn job(&self, worker: usize) -> u64 {
+        self.shares[worker].0.load(Ordering::SeqCst) >> 32
     }
 
     fn look_for_work(&self, worker: usize) {
         let mut seen = 0;
         while !self.stop.load(Ordering::Relaxed) {
             let mut spins = 0;
-            while self.word.load(Ordering::Acquire) >> 32 == seen && !self.stop.load(Ordering::Relaxed) {
+            while self.shares[worker].0.load(Ordering::Acquire) >> 32 == seen && !self.stop.load(Ordering::Relaxed) {
                 spins += 1;
                 if spins < SPINS {
                     std::hint::spin_loop();
                 } else {
-                    self.sleep(seen);
+                    self.sleep(worker, seen);
                 }
             }
-            seen = self.work(worker);
+            seen = self.job(worker);
+            self.work(worker);
         }
     }
 
-    fn sleep(&self, seen: u64) {
+    fn sleep(&self, worker: usize, seen: u64) {
         let mut guard = lock(&self.bed);
         self.sleeping.fetch_add(1, Ordering::SeqCst);
-        while self.word.load(Ordering::SeqCst) >> 32 == seen && !self.stop.load(Ordering::SeqCst) {
+        while self.job(worker) == seen && !self.stop.load(Ordering::SeqCst) {
             guard = self.alarm.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
         self.sleeping.fetch_sub(1, Ordering::SeqCst);
@@ -135,11 +168,15 @@ impl Parallel for Pool {
         let shared = &*self.shared;
         // SAFETY: the address is only used until all tasks are done, which this function waits for.
         let address = unsafe { std::mem::transmute::<&Task, [usize; 2]>(task) };
-        let job = ((shared.word.load(Ordering::Relaxed) >> 32) + 1) & 0xffff_ffff;
+        let job = (shared.job(0) + 1) & 0xffff_ffff;
         shared.task[0].store(address[0], Ordering::Relaxed);
         shared.task[1].store(address[1], Ordering::Relaxed);
+        shared.tasks.store(tasks, Ordering::Relaxed);
         shared.done.store(0, Ordering::Relaxed);
-        shared.word.store(job << 32 | tasks as u64, Ordering::SeqCst);
+        for (worker, share) in shared.shares.iter().enumerate() {
+            let count = shared.start_of(worker + 1, tasks) - shared.start_of(worker, tasks);
+            share.0.store(job << 32 | count as u64, Ordering::SeqCst);
+        }
         shared.wake();
         shared.work(0);
         let mut spins = 0u32;
