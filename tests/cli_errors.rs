@@ -5,7 +5,7 @@ mod program;
 
 use program::{fail, humdinger, run, scratch, small_data, succeed, text};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 fn contains(message: &str, parts: &[&str]) {
@@ -33,6 +33,9 @@ fn model() -> PathBuf {
 #[test]
 fn wrong_options_are_usage_errors_that_suggest_the_right_one() {
     contains(&fail(2, &["train", "--epoch", "3"]), &["--epoch", "--epochs"]);
+    contains(&fail(2, &["train", "--lr", "3"]), &["'--lr'", "'--learning-rate'"]);
+    contains(&fail(2, &["train", "--outpts", "3"]), &["'--outputs'"]);
+    contains(&fail(2, &["train", "--config", "a", "--nonsense", "3"]), &["--nonsense"]);
     contains(&fail(2, &["trian"]), &["train"]);
     contains(&fail(2, &["train", "--recipe", "melodie"]), &["melody"]);
     contains(&fail(2, &["train", "--device", "tpu"]), &["--device", "tpu", "cpu"]);
@@ -64,6 +67,8 @@ fn absurd_values_are_refused_by_name() {
         ("--without", "key,noise"),
         ("--outputs", "1"),
         ("--seed", "18446744073709551615"),
+        ("--seed", "-1"),
+        ("--epochs", "3.5"),
     ] {
         // One argument, so that a value that begins with a dash is a value.
         let message = fail(2, &["train", &format!("{option}={value}"), "--data", text(small_data())]);
@@ -81,6 +86,10 @@ fn absurd_values_are_refused_by_name() {
         &["--min-confidence"],
     );
     contains(&fail(2, &["train", "--folds", "6", "--data", text(small_data())]), &["--folds", "4 persons"]);
+    // Also where they are arguments by themselves.
+    contains(&fail(2, &["train", "--seed", "-1"]), &["--seed", "-1", "whole number"]);
+    contains(&fail(2, &["train", "--learning-rate", "-1"]), &["--learning-rate", "above 0"]);
+    contains(&fail(2, &["predict", "--model", "m", "x.wav", "--min-confidence", "-0.5"]), &["--min-confidence"]);
 }
 
 #[test]
@@ -88,6 +97,8 @@ fn configuration_files_are_checked() {
     let file = scratch().join("settings.toml");
     for (content, parts) in [
         ("epoch = 3", &["epoch", "did you mean `epochs`"][..]),
+        ("lr = 3", &["`lr`", "did you mean `learning_rate`"]),
+        ("colour = 3", &["colour", "known are data, recipe"]),
         ("epochs = \"three\"", &["epochs"]),
         ("epochs = ", &["settings.toml"]),
         ("recipe = \"melodie\"", &["melodie", "melody"]),
@@ -104,6 +115,7 @@ fn data_that_cannot_be_used() {
     let out = scratch().join("no run");
     let train = |code: i32, path: &Path| fail(code, &["train", "--data", text(path), "--out", text(&out)]);
     contains(&train(1, Path::new("/no/such/path")), &["/no/such/path", "no such file or folder"]);
+    contains(&train(1, &model()), &["model.safetensors", "neither a folder of recordings nor a CSV file"]);
 
     let empty = scratch().join("empty");
     std::fs::create_dir_all(&empty).unwrap();
@@ -155,6 +167,7 @@ fn models_that_cannot_be_used() {
     let later = swap("\\\"format_version\\\":2", "\\\"format_version\\\":9");
     contains(&evaluate(&write("later.safetensors", &later)), &["format version 9"]);
     contains(&evaluate(&finished().join("checkpoint.safetensors")), &["no description of a model"]);
+    contains(&evaluate(small_data()), &["small data", "is a folder"]);
     let init = write("init.safetensors", &more);
     let out = scratch().join("never begun");
     let train = ["train", "--recipe", "notebook", "--device", "cpu", "--data", data, "--out", text(&out)];
@@ -165,6 +178,7 @@ fn models_that_cannot_be_used() {
         &fail(1, &[&melody[..], &["--init", text(&init)]].concat()),
         &["conv1.weight", "does", "fit"].map(|p| if p == "does" { "weights" } else { p }),
     );
+    contains(&fail(1, &[&melody[..], &["--init", text(&init), "--folds", "2"]].concat()), &["conv1.weight"]);
     assert!(!out.exists(), "weights that do not fit are told before a folder is made");
 }
 
@@ -209,22 +223,94 @@ fn runs_that_cannot_be_written_or_resumed() {
     contains(&fail(1, &["train", "--resume", text(&other)]), &["checkpoint.safetensors", "other settings (epochs)"]);
 }
 
-/// A limit on the size of files stands for a full disk: writing fails in the middle.
+/// Runs that begin in the same second, with nothing in the cache, keep out of each other's way.
+#[test]
+fn several_runs_at_once() {
+    let folder = scratch().join("at once");
+    std::fs::create_dir_all(&folder).unwrap();
+    let start = || {
+        let mut command = humdinger();
+        command.args([
+            "train",
+            "--recipe",
+            "notebook",
+            "--device",
+            "cpu",
+            "--epochs",
+            "1",
+            "--data",
+            text(small_data()),
+        ]);
+        command.env("HUMDINGER_CACHE", folder.join("cache")).current_dir(&folder);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let runs: Vec<_> = (0..4).map(|_| start()).collect();
+    for run in runs {
+        let output = run.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let made: Vec<PathBuf> = std::fs::read_dir(folder.join("runs")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(made.len(), 4);
+    let steps: Vec<Vec<u8>> = made.iter().map(|run| std::fs::read(run.join("steps.csv")).unwrap()).collect();
+    assert!(steps.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn a_run_that_is_going_on_is_left_alone() {
+    let busy = scratch().join("busy");
+    std::fs::create_dir_all(&busy).unwrap();
+    for name in ["checkpoint.safetensors", "steps.csv", "config.toml"] {
+        std::fs::copy(finished().join(name), busy.join(name)).unwrap();
+    }
+    let held = humdinger::train::folder::RunFolder::open(&busy).unwrap();
+    contains(&fail(1, &["train", "--resume", text(&busy)]), &["busy", "another humdinger is at work"]);
+    drop(held);
+    contains(&fail(1, &["train", "--resume", text(&busy)]), &["busy", "finished"]);
+}
+
+/// Trains with a limit on the size of files in place of a full disk: writing fails in the middle.
+#[cfg(target_os = "linux")]
+fn train_on_a_full_disk(kilobytes: u64, epochs: &str, out: &Path) -> String {
+    let script = format!(
+        "trap '' XFSZ; ulimit -f {kilobytes}; exec '{}' train --recipe notebook --device cpu --epochs {epochs} --data '{}' --out '{}'",
+        humdinger().get_program().to_str().unwrap(),
+        text(small_data()),
+        text(out)
+    );
+    let output =
+        Command::new("bash").args(["-c", &script]).env("HUMDINGER_CACHE", scratch().join("cache")).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    contains(&error, &["cannot be written", text(out)]);
+    assert_eq!(error.lines().count(), 1, "{error}");
+    error
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_told() {
     let out = scratch().join("full");
-    let program = humdinger();
-    let script = format!(
-        "trap '' XFSZ; ulimit -f 40; exec '{}' train --recipe notebook --device cpu --epochs 1 --data '{}' --out '{}'",
-        program.get_program().to_str().unwrap(),
-        text(small_data()),
-        text(&out)
-    );
-    let output =
-        Command::new("bash").args(["-c", &script]).env("HUMDINGER_CACHE", scratch().join("cache")).output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{error}");
-    contains(&error, &["cannot be written", "full/"]);
+    train_on_a_full_disk(40, "1", &out);
     assert!(!out.join("checkpoint.safetensors").exists(), "a file is there whole or not at all");
+}
+
+/// Whatever was written last is whole, and the run goes on from there once there is room again.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_fills_up_costs_little() {
+    let whole = scratch().join("roomy");
+    let data = text(small_data());
+    let train = ["train", "--recipe", "notebook", "--device", "cpu", "--epochs", "120", "--data", data];
+    succeed(&[&train[..], &["--out", text(&whole)]].concat());
+    let size = |run: &Path| run.join("checkpoint.safetensors").metadata().unwrap().len();
+    // The checkpoint grows by a line per epoch.
+    let out = scratch().join("filling up");
+    let message = train_on_a_full_disk((size(finished()) + size(&whole)) / 2 / 1024, "120", &out);
+    contains(&message, &["checkpoint.safetensors"]);
+    let epochs = std::fs::read_to_string(out.join("epochs.csv")).unwrap().lines().count();
+    assert!((10..120).contains(&epochs), "{epochs}");
+    succeed(&["train", "--resume", text(&out)]);
+    for file in ["steps.csv", "predictions.csv", "model.safetensors"] {
+        assert!(std::fs::read(out.join(file)).unwrap() == std::fs::read(whole.join(file)).unwrap(), "{file}");
+    }
 }

@@ -387,6 +387,68 @@ proptest! {
     }
 }
 
+/// The files of tests/golden/encoded: half a second of 440 Hz, stereo.
+#[cfg(feature = "compressed-audio")]
+fn encoded() -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/encoded");
+    let names = ["tone.flac", "flac-in.ogg", "tone.mp3", "tone.ogg", "tone.m4a"];
+    names.map(|name| (name.to_string(), std::fs::read(folder.join(name)).unwrap())).to_vec()
+}
+
+#[test]
+#[cfg(feature = "compressed-audio")]
+fn compressed_formats() {
+    // Named as they are, and as somebody may have named them.
+    for (real_name, bytes) in encoded() {
+        for name in [real_name.as_str(), "recording.wav", "recording"] {
+            let audio = decode_bytes(bytes.clone(), Path::new(name)).unwrap_or_else(|e| panic!("{real_name}: {e}"));
+            assert_eq!((audio.sample_rate, audio.channels.len()), (16_000, 2), "{real_name}");
+            assert!(audio.warnings.is_empty(), "{real_name}: {:?}", audio.warnings);
+            // MP3 and AAC pad with some silence.
+            assert!((0.45..0.65).contains(&audio.seconds()), "{real_name}: {} s", audio.seconds());
+            let middle = &audio.channels[0][2_000..6_000];
+            let rises = middle.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
+            assert!((109..=111).contains(&rises), "{real_name}: {rises} periods in a quarter of a second");
+            let loudest = middle.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            // ffmpeg's sine has an eighth of full scale, and 3 dB less in each of two channels.
+            assert!((0.08..0.1).contains(&loudest), "{real_name}: {loudest}");
+        }
+    }
+}
+
+#[cfg(feature = "compressed-audio")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Bytes changed, cut out and cut off: an error or finite samples, never a panic, never out of proportion.
+    #[test]
+    fn damaged_compressed_files(
+        which in 0usize..5,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        gap in (any::<prop::sample::Index>(), 0usize..40),
+        cut in prop::option::of(any::<prop::sample::Index>())
+    ) {
+        let (name, mut bytes) = encoded().swap_remove(which);
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        let from = gap.0.index(bytes.len());
+        bytes.drain(from..(from + gap.1).min(bytes.len()));
+        if let Some(cut) = cut.filter(|_| !bytes.is_empty()) {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let most = humdinger::audio::decode::most_samples(bytes.len());
+        match decode_bytes(bytes, Path::new(&name)) {
+            Ok(audio) => {
+                prop_assert!(audio.frames() > 0 && audio.frames() * audio.channels.len() <= most);
+                prop_assert!(audio.channels.iter().flatten().all(|x| x.is_finite()));
+            }
+            Err(error) => prop_assert!(error.to_string().starts_with(&name), "{}", error),
+        }
+    }
+}
+
 #[test]
 fn the_real_recordings() {
     let Some(data) = real_data() else { return };

@@ -7,6 +7,7 @@ mod runs;
 use humdinger::device::{Device, DeviceChoice};
 use humdinger::train::tables::EpochRow;
 use humdinger::train::trainer::{Start, Watch};
+use humdinger::train::{Config, Settings};
 use runs::{Blind, config, train};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -52,7 +53,16 @@ fn victim() {
     let device = Device::choose(DeviceChoice::Cpu).unwrap();
     let out = Path::new(&folder);
     let start = if out.join("config.toml").exists() { Start::Resume } else { Start::New };
-    train(&config(&recipe, EPOCHS), &device, out, start, &mut Deadly { place, steps: 0 }).unwrap();
+    let config = if recipe == FOLDED { folded() } else { config(&recipe, EPOCHS) };
+    train(&config, &device, out, start, &mut Deadly { place, steps: 0 }).unwrap();
+}
+
+/// Names a cross-validation to the process that is to die.
+const FOLDED: &str = "folds";
+
+fn folded() -> Config {
+    let one = config("notebook", 1);
+    Settings { folds: Some(2), ..one.settings() }.resolve().unwrap()
 }
 
 /// Whether the process died where it should.
@@ -109,4 +119,25 @@ fn melody() {
 #[test]
 fn notebook() {
     resumed("notebook");
+}
+
+#[test]
+fn folds() {
+    let parent = tempfile::tempdir().unwrap();
+    let device = Device::choose(DeviceChoice::Cpu).unwrap();
+    let files = |run: &Path| {
+        let names =
+            ["folds.csv", "predictions.csv", "fold-1/steps.csv", "fold-2/steps.csv", "fold-2/model.safetensors"];
+        names.map(|name| std::fs::read(run.join(name)).unwrap())
+    };
+    let whole = parent.path().join("whole");
+    train(&folded(), &device, &whole, Start::New, &mut Blind).unwrap();
+    let expected = files(&whole);
+    let steps: usize = expected[2..4].iter().map(|csv| csv.iter().filter(|&&byte| byte == b'\n').count() - 1).sum();
+    for step in 1..=steps {
+        let out = parent.path().join(step.to_string());
+        assert!(die(FOLDED, &out, &format!("step {step}")), "it did not die at step {step}");
+        train(&folded(), &device, &out, Start::Resume, &mut Blind).unwrap();
+        assert!(files(&out) == expected, "died at step {step} of all folds: the files differ");
+    }
 }

@@ -73,6 +73,15 @@ fn rearranging() -> Vec<Case> {
         Case::new("permute", name, [Input::real(shape)], |g, x| Ok(vec![g.permute(x[0], order)?]))
     };
     cases.extend(permutations.map(|(name, shape, order)| permute(name, shape, order)));
+    // A view of the same elements, which no kernel touches: its gradient has to find its way back all the same.
+    for (name, shape, to) in [("one", &[1][..], &[][..]), ("map", &[2, 3, 4], &[4, 6]), ("flat", &[2, 3, 5], &[30])] {
+        let to = Shape::new(to);
+        cases.push(Case::new("reshape", name, [Input::real(shape)], move |g, x| Ok(vec![g.reshape(x[0], to)?])));
+    }
+    cases.push(Case::new("flatten", "map", [Input::real([2, 3, 4, 5])], |g, x| {
+        let y = g.flatten(x[0], 1)?;
+        Ok(vec![g.scale(y, 2.0)?])
+    }));
     cases.push(permute("large", &[512, 1024], &[1, 0]).bench());
     cases.push(Case::new("permute", "transpose", [Input::real([2, 3, 4])], |g, x| Ok(vec![g.transpose(x[0], 2, 0)?])));
     let expansions: [(&str, &[usize], &[usize]); 5] = [

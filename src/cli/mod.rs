@@ -119,7 +119,7 @@ struct ReadingArgs {
     /// Stop at a recording that cannot be read, instead of leaving it out
     #[arg(long)]
     strict: bool,
-    /// Decode every recording anew, and keep nothing in the user's cache
+    /// Decode every recording anew, and keep none of them decoded in the user's cache
     #[arg(long)]
     no_cache: bool,
 }

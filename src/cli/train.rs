@@ -5,6 +5,7 @@ use super::{warn, whole};
 use crate::data::split::SplitBy;
 use crate::device::Device;
 use crate::train::folder::RunFolder;
+use crate::train::recipe::Defaults;
 use crate::train::report::duration;
 use crate::train::run::{self, Ending, default_folders};
 use crate::train::trainer::{Outcome, Start, files};
@@ -34,11 +35,9 @@ pub struct Args {
     /// Passes over the recordings [default: 200 for notebook; 60 for melody with 400 clips to train on, more for fewer]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     epochs: Option<usize>,
-    /// Clips in each step [default: 16 for melody, 4 for notebook]
-    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
+    #[arg(long, help = by_recipe("Clips in each step", |d| d.batch_size as f64), value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     batch_size: Option<usize>,
-    /// The highest learning rate [default: 0.004 for melody, 0.001 for notebook]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, help = by_recipe("The highest learning rate", |d| d.learning_rate), value_name = "X", allow_negative_numbers = true)]
     learning_rate: Option<f64>,
     /// Everything random is drawn from this [default: 1]
     #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
@@ -78,6 +77,12 @@ pub struct Args {
     config: Option<PathBuf>,
     #[command(flatten)]
     reading: super::ReadingArgs,
+}
+
+/// The help of an option whose default is the recipe's.
+fn by_recipe(text: &str, value: impl Fn(&Defaults) -> f64) -> String {
+    let defaults = Recipe::ALL.map(|recipe| format!("{} for {recipe}", value(&recipe.defaults())));
+    format!("{text} [default: {}]", defaults.join(", "))
 }
 
 /// A path that means the same from any folder, so that a run can be resumed from elsewhere.
@@ -194,6 +199,8 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
 /// The configuration of a new run: flags, then the file, then the defaults; and whether its number of epochs was given.
 fn given(args: &Args) -> Result<(Config, bool)> {
     let mut file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+    // So that the run can be resumed from another folder.
+    (file.data, file.init) = (file.data.map(absolute), file.init.map(absolute));
     if args.val_fraction.is_some() {
         // A share that somebody asks for now stands above folds that the file asks for.
         file.folds = None;

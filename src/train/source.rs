@@ -81,6 +81,7 @@ pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
         return Ok(folder);
     }
     say(&format!("making the built-in recordings in {}", folder.display()));
+    remove_unfinished(&parent.join("synthetic"));
     let turning = ProgressBar::new_spinner().with_message("inventing singers, and having them sing");
     turning.enable_steady_tick(Duration::from_millis(100));
     let written = synth::write(&folder, &options);
@@ -93,6 +94,19 @@ pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
         }
         Err(error) => Err(error),
         Ok(_) => Ok(folder),
+    }
+}
+
+/// Removes what runs that were killed while they made recordings have left behind an hour ago or earlier.
+fn remove_unfinished(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let old = entry
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > Duration::from_secs(3600)));
+        if old && entry.file_name().to_string_lossy().starts_with(".humdinger-synth-") {
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
     }
 }
 

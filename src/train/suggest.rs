@@ -27,9 +27,10 @@ pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
         let part = given.len() >= 3 && (word_plain.starts_with(&given) || given.starts_with(&word_plain));
         let initials = || word_plain.split('_').filter_map(|part| part.chars().next()).collect::<String>();
         let short = part || (given.len() >= 2 && initials() == given);
-        (if short { 1 } else { distance(&given, &word_plain) }, word)
+        let steps = distance(&given, &word_plain);
+        (if short { steps.min(1) } else { steps }, steps, word)
     });
-    let (steps, word) = scored.min_by_key(|&(steps, _)| steps)?;
+    let (steps, _, word) = scored.min_by_key(|&(short, steps, _)| (short, steps))?;
     (steps * 2 < given.chars().count().max(3)).then_some(word)
 }
 
@@ -44,7 +45,9 @@ mod tests {
 
     #[test]
     fn misspellings_are_recognised() {
-        let known = ["epochs", "batch_size", "learning_rate", "val_fraction"];
+        let known = ["out", "epochs", "batch_size", "learning_rate", "val_fraction", "outputs"];
+        assert_eq!(nearest("outpts", &known), Some("outputs"));
+        assert_eq!(nearest("outt", &known), Some("out"));
         assert_eq!(nearest("epoch", &known), Some("epochs"));
         assert_eq!(nearest("batch-size", &known), Some("batch_size"));
         assert_eq!(nearest("learnig_rate", &known), Some("learning_rate"));
