@@ -8,7 +8,7 @@ use humdinger::Result;
 use humdinger::cpu::{CpuSession, Pool};
 use humdinger::gpu::GpuSession;
 use humdinger::graph::{CpuReal, Graph, Plan, PlanId, Session, States, Target};
-use humdinger::nn::{Adam, Classifier, Mode};
+use humdinger::nn::{Adam, Block, Classifier, Mode};
 use humdinger::ops::{Fusions, fuse};
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ const HEAD: Fusions = Fusions { head: true, ..Fusions::NONE };
 const BLOCKS: Fusions = Fusions { conv_relu: true, norm_relu: true, head: false, blocks: true };
 
 struct Training {
+    network: Classifier,
     states: Arc<States>,
     adam: Adam,
     items: usize,
@@ -27,18 +28,22 @@ struct Training {
 
 impl Training {
     fn new(items: usize, size: [usize; 2]) -> Result<Self> {
+        Self::of(Classifier::notebook(CLASSES), items, size)
+    }
+
+    fn of(network: Classifier, items: usize, size: [usize; 2]) -> Result<Self> {
         let mut states = States::new();
-        let parameters = Classifier::notebook(CLASSES).add_states(&mut states, 3)?;
+        let parameters = network.add_states(&mut states, 3)?;
         let adam = Adam::new(&mut states, parameters)?;
-        Ok(Self { states: Arc::new(states), adam, items, size })
+        Ok(Self { network, states: Arc::new(states), adam, items, size })
     }
 
     /// From spectrograms to Adam.
     fn plan(&self, fusions: Fusions, target: Target) -> Result<Plan> {
         let mut graph = Graph::new(self.states.clone());
-        let x = graph.input("x", [self.items, 2, self.size[0], self.size[1]])?;
+        let x = graph.input("x", [self.items, self.network.channels, self.size[0], self.size[1]])?;
         let labels = graph.index_input("labels", [self.items])?;
-        let logits = Classifier::notebook(CLASSES).logits(&mut graph, x, Mode::Train)?;
+        let logits = self.network.logits(&mut graph, x, Mode::Train)?;
         let loss = graph.cross_entropy(logits, labels, 0.1)?.loss;
         self.adam.minimise(&mut graph, loss)?;
         graph.output("logits", logits)?;
@@ -49,7 +54,7 @@ impl Training {
 
     fn feed(&self, session: &mut dyn Session, id: PlanId) -> Result<()> {
         let wave = |i: usize| ((i * 2_654_435_761 % 10_007) as f32 / 5_003.5 - 1.0) * (1.0 + (i % 7) as f32 / 7.0);
-        let x: Vec<f32> = (0..self.items * 2 * self.size[0] * self.size[1]).map(wave).collect();
+        let x: Vec<f32> = (0..self.items * self.network.channels * self.size[0] * self.size[1]).map(wave).collect();
         let labels: Vec<u32> = (0..self.items).map(|i| (i * 7 % CLASSES) as u32).collect();
         session.write(id, "x", &x)?;
         session.write_indices(id, "labels", &labels)?;
@@ -58,7 +63,11 @@ impl Training {
 
     /// Logits, loss, the moments (after the first step the gradient times 0.1, and its square) and the statistics.
     fn on_cpu<T: CpuReal>(&self, fusions: Fusions) -> Result<Vec<(&'static str, Vec<T>)>> {
-        let mut session = CpuSession::<T>::new(self.states.clone(), Arc::new(Pool::new(2)))?;
+        self.on_threads(fusions, 2)
+    }
+
+    fn on_threads<T: CpuReal>(&self, fusions: Fusions, threads: usize) -> Result<Vec<(&'static str, Vec<T>)>> {
+        let mut session = CpuSession::<T>::new(self.states.clone(), Arc::new(Pool::new(threads)))?;
         let id = session.add(self.plan(fusions, Target::Cpu)?)?;
         self.feed(&mut session, id)?;
         session.run(id)?;
@@ -95,6 +104,84 @@ fn every_fusion_computes_the_same() -> Result<()> {
             assert!(error < 1e-24, "{fusions:?}: {name} has NMSE {error:.1e}");
         }
     }
+    Ok(())
+}
+
+/// Networks whose blocks meet every corner: kernels of one and two, strides of one, three and beyond the kernel, channels
+/// that fill no vector, exactly one, or several and a bit; one item, which is cut into rows, and more than there are chunks.
+fn networks() -> Vec<(Classifier, usize, [usize; 2])> {
+    let block = |channels, kernel, stride| Block { channels, kernel, stride };
+    let network = |channels, blocks| Classifier { channels, blocks, ..Classifier::notebook(CLASSES) };
+    vec![
+        (Classifier::notebook(CLASSES), 1, [64, 86]),
+        (Classifier::notebook(CLASSES), 20, [24, 33]),
+        (Classifier::melody(CLASSES), 2, [41, 50]),
+        (network(1, vec![block(3, 2, 1), block(5, 1, 2), block(4, 3, 1)]), 3, [9, 11]),
+        (network(3, vec![block(8, 5, 3), block(16, 3, 1)]), 5, [23, 31]),
+        (network(2, vec![block(20, 3, 4), block(130, 2, 1), block(33, 3, 2)]), 2, [17, 40]),
+        (network(1, vec![block(7, 4, 2)]), 33, [12, 8]),
+    ]
+}
+
+#[test]
+fn blocks_of_all_shapes_compute_the_same() -> Result<()> {
+    for (network, items, size) in networks() {
+        let what = format!("{:?}, {items} of {size:?}", network.blocks);
+        let training = Training::of(network, items, size)?;
+        let count = |plan: Plan| plan.steps.iter().filter(|step| step.name().starts_with("conv_block")).count();
+        assert_eq!(count(training.plan(BLOCKS, Target::Cpu)?), 2 * training.network.blocks.len(), "{what}");
+        let expected = training.on_cpu::<f64>(Fusions::NONE)?;
+        let double = training.on_cpu::<f64>(BLOCKS)?;
+        let single = [1, 2, 3].map(|threads| training.on_threads::<f32>(BLOCKS, threads));
+        let [single, more @ ..] = single;
+        let single = single?;
+        for more in more {
+            let same = more?
+                .iter()
+                .zip(&single)
+                .all(|((_, a), (_, b))| a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits()));
+            assert!(same, "{what}: other bits on another number of threads");
+        }
+        for (i, (name, expected)) in expected.iter().enumerate() {
+            let error = nmse(&double[i].1, expected);
+            assert!(error < 1e-22, "{what}: {name} has NMSE {error:.1e}");
+            let found: Vec<f64> = single[i].1.iter().map(|&x| f64::from(x)).collect();
+            let error = nmse(&found, expected);
+            assert!(error < 1e-11, "{what}: {name} in f32 has NMSE {error:.1e}");
+        }
+    }
+    Ok(())
+}
+
+/// With running statistics, and no gradients.
+#[test]
+fn blocks_evaluate_the_same() -> Result<()> {
+    for (network, items, size) in networks() {
+        let training = Training::of(network, items, size)?;
+        let logits = |fusions| -> Result<Vec<f64>> {
+            let mut graph = Graph::new(training.states.clone());
+            let x = graph.input("x", [items, training.network.channels, size[0], size[1]])?;
+            let logits = training.network.logits(&mut graph, x, Mode::Evaluate)?;
+            graph.output("logits", logits)?;
+            fuse(&mut graph, fusions)?;
+            let mut session = CpuSession::<f64>::new(training.states.clone(), Arc::new(Pool::new(2)))?;
+            let id = session.add(Plan::new(graph, Target::Cpu)?)?;
+            let wave = |i: usize| (i * 2_654_435_761 % 10_007) as f32 / 5_003.5 - 1.0;
+            let x: Vec<f32> = (0..items * training.network.channels * size[0] * size[1]).map(wave).collect();
+            session.write(id, "x", &x)?;
+            session.run(id)?;
+            Ok(session.output(id, "logits")?.to_vec())
+        };
+        let error = nmse(&logits(BLOCKS)?, &logits(Fusions::NONE)?);
+        assert!(error < 1e-24, "{:?}: NMSE {error:.1e}", training.network.blocks);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_plan_for_a_gpu_refuses_blocks() -> Result<()> {
+    let refused = Training::new(2, [40, 54])?.plan(BLOCKS, Target::Gpu).err().map(|error| error.to_string());
+    assert!(refused.as_ref().is_some_and(|text| text.contains("conv_block") && text.contains("GPU")), "{refused:?}");
     Ok(())
 }
 
