@@ -2,6 +2,7 @@
 //! each work, and the formula that inputs and weights come from).
 
 use super::say;
+mod kernels;
 use crate::audio::resample::Resampler;
 use crate::data::synth::{self, Channels, Options};
 use crate::data::{Clip, Dataset, LoadOptions};
@@ -41,6 +42,8 @@ enum Work {
     Resample,
     /// An epoch of the notebook's training, from decoded recordings
     NotebookRun,
+    /// Every kernel of a training step, samples to optimiser; variants notebook and melody
+    Kernels,
 }
 
 /// Time the classifier's work on this machine.
@@ -74,7 +77,7 @@ struct Measured {
 
 pub fn run(args: Args) -> Result<()> {
     let batch = args.batch.unwrap_or(match args.work {
-        Work::Step | Work::NotebookRun => 4,
+        Work::Step | Work::NotebookRun | Work::Kernels => 4,
         Work::Conv2d => 0,
         _ => 1,
     });
@@ -87,6 +90,7 @@ pub fn run(args: Args) -> Result<()> {
     let known: &[&str] = match args.work {
         Work::Conv2d => &["56x56", "28x28"],
         Work::Resample => &["kept", "notebook"],
+        Work::Kernels => &["notebook", "melody"],
         _ => &["humdinger"],
     };
     let variant = args.variant.as_deref().unwrap_or(known[0]);
@@ -95,6 +99,9 @@ pub fn run(args: Args) -> Result<()> {
     }
     let device = Device::choose(args.device.parse()?)?;
     let clock = Clock(args.seconds);
+    if args.work == Work::Kernels {
+        return kernels::run(&device, variant, batch, args.seconds, args.json);
+    }
     let mut measured = match args.work {
         Work::Step => step(&device, batch, clock)?,
         Work::Inference => inference(&device, batch, clock)?,
@@ -102,6 +109,7 @@ pub fn run(args: Args) -> Result<()> {
         Work::FrontEnd => front_end(&device, batch, clock)?,
         Work::Resample => resample(variant, clock)?,
         Work::NotebookRun => notebook_run(&device, batch, clock)?,
+        Work::Kernels => unreachable!("returned above"),
     };
     measured.times.sort_by(f64::total_cmp);
     let (median, best) = (measured.times[measured.times.len() / 2], measured.times[0]);

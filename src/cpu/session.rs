@@ -3,10 +3,11 @@
 use crate::error::{Error, Result};
 use crate::graph::{
     BufferKind, Constant, CpuReal, GroupId, Kernel, Op, Parallel, Place, Plan, PlanId, Private, Region, Session,
-    States, Step, Target, Work, check_indices, check_port, locate_state,
+    States, Step, Target, Timing, Work, check_indices, check_port, locate_state,
 };
 use crate::tensor::{DType, Spec};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// One cache line: buffers start at its alignment, so that vector loads never straddle two lines.
 #[derive(Clone, Copy)]
@@ -276,6 +277,22 @@ impl<T: CpuReal> Session for CpuSession<T> {
     fn run(&mut self, id: PlanId) -> Result<()> {
         self.run_with(id, |_, _| ());
         Ok(())
+    }
+
+    fn profile(&mut self, id: PlanId) -> Result<Vec<Timing>> {
+        let mut ends = Vec::with_capacity(self.plans[id.0].steps.len());
+        let mut last = Instant::now();
+        self.run_with(id, |name, step| {
+            let now = Instant::now();
+            ends.push((name, step, (now - last).as_secs_f64()));
+            last = now;
+        });
+        let mut timings = Vec::new();
+        for (name, step, seconds) in ends {
+            Timing::add(&mut timings, name, "", seconds, self.plans[id.0].plan.steps[step].cost());
+        }
+        timings.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        Ok(timings)
     }
 
     fn read(&mut self, id: PlanId, output: &str, into: &mut [f32]) -> Result<()> {

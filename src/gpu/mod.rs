@@ -13,5 +13,4 @@ mod session;
 
 pub use adapter::{Adapter, adapters};
 pub use device::Gpu;
-pub use profile::Timing;
 pub use session::GpuSession;

@@ -2,33 +2,16 @@
 
 use super::session::{Command, GpuSession, record};
 use crate::error::Result;
-use crate::graph::PlanId;
+use crate::graph::{Cost, PlanId, Timing};
 use std::time::Instant;
 
 /// WebGPU's limit on the length of a query set.
 const QUERIES: usize = 4096;
 
-/// The time that the launches of one kernel take in one run of a plan.
-#[derive(Clone, Debug)]
-pub struct Timing {
-    /// The operation's name, `copy` for copies.
-    pub op: &'static str,
-    /// The shader's name; empty for copies.
-    pub shader: &'static str,
-    /// The number of launches.
-    pub launches: usize,
-    /// Their time together, in seconds.
-    pub seconds: f64,
-}
-
 impl GpuSession {
-    /// Runs a plan once and times every launch, by the device's own clock where it has timestamps, else by the host's,
-    /// which counts submitting and waiting too. Returns the sums per operation and shader, longest first. Launches are
-    /// kept apart for this, so their sum exceeds the time of an ordinary run.
-    ///
-    /// # Errors
-    /// Where the device fails.
-    pub fn profile(&mut self, id: PlanId) -> Result<Vec<Timing>> {
+    /// Times every launch by the device's own clock where it has timestamps, else by the host's, which counts submitting and
+    /// waiting too. Launches are kept apart for this, so their sum exceeds the time of an ordinary run.
+    pub(super) fn times(&mut self, id: PlanId) -> Result<Vec<Timing>> {
         self.wait()?;
         let seconds = if self.gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             self.device_times(id)?
@@ -36,16 +19,14 @@ impl GpuSession {
             self.host_times(id)?
         };
         let compiled = &self.plans[id.0];
-        let mut timings: Vec<Timing> = Vec::new();
+        let mut timings = Vec::new();
+        let mut counted = None;
         for ((step, shader, _), seconds) in compiled.commands.iter().zip(seconds) {
-            let op = compiled.plan.steps[*step].name();
-            match timings.iter_mut().find(|timing| timing.op == op && timing.shader == *shader) {
-                Some(timing) => {
-                    timing.launches += 1;
-                    timing.seconds += seconds;
-                }
-                None => timings.push(Timing { op, shader, launches: 1, seconds }),
-            }
+            // An operation of several launches is counted once.
+            let whole = &compiled.plan.steps[*step];
+            let cost = if counted == Some(*step) { Cost::default() } else { whole.cost() };
+            counted = Some(*step);
+            Timing::add(&mut timings, whole.name(), shader, seconds, cost);
         }
         timings.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         Ok(timings)

@@ -6,7 +6,7 @@ use super::pipeline::{Pipeline, is_read};
 use crate::error::{Error, Result};
 use crate::graph::{
     BufferKind, Constant, GroupId, Launch, MAX_WORKGROUPS, Operand, Place, Plan, PlanId, Session, States, Step, Target,
-    Work, check_indices, check_port, locate_state,
+    Timing, Work, check_indices, check_port, locate_state,
 };
 use crate::tensor::DType;
 use std::collections::VecDeque;
@@ -397,6 +397,10 @@ impl Session for GpuSession {
 
     fn run(&mut self, id: PlanId) -> Result<()> {
         self.run_times(id, 1)
+    }
+
+    fn profile(&mut self, id: PlanId) -> Result<Vec<Timing>> {
+        self.times(id)
     }
 
     fn read(&mut self, id: PlanId, output: &str, into: &mut [f32]) -> Result<()> {

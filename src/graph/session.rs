@@ -1,12 +1,43 @@
 //! What a device offers to whoever wants plans run on it.
 
-use super::{Plan, Port, States};
+use super::{Cost, Plan, Port, States};
 use crate::error::{Error, Result};
 use crate::tensor::DType;
 
 /// Identifies a plan within the session that it was added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlanId(pub(crate) usize);
+
+/// The time that the launches of one kernel take in one run of a plan.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// The operation's name, `copy` for copies.
+    pub op: &'static str,
+    /// The shader's name; empty for copies and on the CPU.
+    pub shader: &'static str,
+    /// The number of launches; on the CPU, of operations.
+    pub launches: usize,
+    /// Their time together, in seconds.
+    pub seconds: f64,
+    /// What they do together: the operation's whole cost is with its first shader.
+    pub cost: Cost,
+}
+
+impl Timing {
+    /// Adds one launch to a list with an entry for each operation and shader.
+    pub(crate) fn add(list: &mut Vec<Self>, op: &'static str, shader: &'static str, seconds: f64, cost: Cost) {
+        let place = list.iter().position(|timing| timing.op == op && timing.shader == shader);
+        let place = place.unwrap_or_else(|| {
+            list.push(Self { op, shader, launches: 0, seconds: 0.0, cost: Cost::default() });
+            list.len() - 1
+        });
+        let timing = &mut list[place];
+        timing.launches += 1;
+        timing.seconds += seconds;
+        timing.cost.flops += cost.flops;
+        timing.cost.bytes += cost.bytes;
+    }
+}
 
 /// A device with state in its memory, and plans that run over that state. Several plans (training and evaluation, other
 /// batch sizes) share the same state.
@@ -43,6 +74,12 @@ pub trait Session {
     /// # Errors
     /// Where the device fails.
     fn run(&mut self, id: PlanId) -> Result<()>;
+
+    /// Runs the plan once and times every launch; returns the sums for each operation and shader, longest first.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    fn profile(&mut self, id: PlanId) -> Result<Vec<Timing>>;
 
     /// Reads an output of the last run.
     ///

@@ -122,9 +122,6 @@ impl<T: SimdReal> WithSimd for Part<'_, '_, T> {
                     c: c_packed[first_row * tile_columns..][..tile_rows * tile_columns].as_mut_ptr(),
                     c_step: tile_columns,
                     len: depth,
-                    runs: 1,
-                    a_run: 0,
-                    b_run: 0,
                 };
                 // SAFETY: all three buffers were just sliced and filled for this tile.
                 unsafe { tile::accumulate(simd, tile) };

@@ -1,4 +1,4 @@
-//! The inner loop of all matrix-like CPU kernels: a tile of results held in registers.
+//! The inner loop of the CPU's matrix products: a tile of results held in registers.
 //!
 //! A tile has `ROWS` rows and `VECS` vectors of columns. Each step of the sum loads one row of column vectors and
 //! multiplies it with one number for each row, so that `ROWS x VECS` multiply-adds share `ROWS + VECS` loads. Tile shapes
@@ -26,8 +26,8 @@ pub(super) fn columns<T: SimdReal, S: Simd>() -> usize {
     VECS * T::lanes::<S>()
 }
 
-/// Where a tile's operands lie: `c[i][j] += sum over r, k of a[r * a_run + k * a_step + i] * b[r * b_run + k * b_step + j]`,
-/// with k below `len`, r below `runs`, and c's rows `c_step` apart.
+/// Where a tile's operands lie: `c[i][j] += sum over k of a[k * a_step + i] * b[k * b_step + j]`, with k below `len`, and c's
+/// rows `c_step` apart.
 #[derive(Clone, Copy)]
 pub(super) struct Tile<T> {
     pub a: *const T,
@@ -37,9 +37,6 @@ pub(super) struct Tile<T> {
     pub c: *mut T,
     pub c_step: usize,
     pub len: usize,
-    pub runs: usize,
-    pub a_run: usize,
-    pub b_run: usize,
 }
 
 /// Adds to a tile of `rows::<S>()` rows and [`columns`] columns the sum that [`Tile`] describes.
@@ -61,7 +58,7 @@ pub(super) unsafe fn accumulate<T: SimdReal, S: Simd>(simd: S, tile: Tile<T>) {
 #[inline(always)]
 unsafe fn fixed<T: SimdReal, S: Simd, const ROWS: usize>(simd: S, tile: Tile<T>) {
     let lanes = T::lanes::<S>();
-    let Tile { a, a_step, b, b_step, c, c_step, len, runs, a_run, b_run } = tile;
+    let Tile { mut a, a_step, mut b, b_step, c, c_step, len } = tile;
     // SAFETY: the caller of `accumulate` promises that all these elements are there; loads and stores are unaligned.
     unsafe {
         let mut sums = [[T::splat(simd, T::ZERO); VECS]; ROWS];
@@ -70,22 +67,19 @@ unsafe fn fixed<T: SimdReal, S: Simd, const ROWS: usize>(simd: S, tile: Tile<T>)
                 *sum = c.add(i * c_step + v * lanes).cast::<T::Vector<S>>().read_unaligned();
             }
         }
-        for r in 0..runs {
-            let (mut a, mut b) = (a.add(r * a_run), b.add(r * b_run));
-            for _ in 0..len {
-                let mut columns = [T::splat(simd, T::ZERO); VECS];
-                for (v, column) in columns.iter_mut().enumerate() {
-                    *column = b.add(v * lanes).cast::<T::Vector<S>>().read_unaligned();
-                }
-                for (i, row) in sums.iter_mut().enumerate() {
-                    let factor = T::splat(simd, *a.add(i));
-                    for (v, sum) in row.iter_mut().enumerate() {
-                        *sum = T::mul_add_v(simd, factor, columns[v], *sum);
-                    }
-                }
-                a = a.wrapping_add(a_step);
-                b = b.wrapping_add(b_step);
+        for _ in 0..len {
+            let mut columns = [T::splat(simd, T::ZERO); VECS];
+            for (v, column) in columns.iter_mut().enumerate() {
+                *column = b.add(v * lanes).cast::<T::Vector<S>>().read_unaligned();
             }
+            for (i, row) in sums.iter_mut().enumerate() {
+                let factor = T::splat(simd, *a.add(i));
+                for (v, sum) in row.iter_mut().enumerate() {
+                    *sum = T::mul_add_v(simd, factor, columns[v], *sum);
+                }
+            }
+            a = a.wrapping_add(a_step);
+            b = b.wrapping_add(b_step);
         }
         for (i, row) in sums.iter().enumerate() {
             for (v, sum) in row.iter().enumerate() {
