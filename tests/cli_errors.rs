@@ -66,6 +66,7 @@ fn absurd_values_are_refused_by_name() {
         ("--without", "mask"),
         ("--without", "key,noise"),
         ("--outputs", "1"),
+        ("--outputs", "2001"),
         ("--seed", "18446744073709551615"),
         ("--seed", "-1"),
         ("--epochs", "3.5"),

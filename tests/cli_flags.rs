@@ -123,6 +123,26 @@ fn augmentation_order_and_seed() {
     }
 }
 
+/// Each kind of variation makes a difference of its own, and without any of them nothing is left to chance.
+#[test]
+fn variations() {
+    // Long enough for parts of them to be heard.
+    let data = scratch().join("six seconds");
+    succeed(&["synth", "--out", text(&data), "--singers", "3", "--seconds", "6", "--tunes", "Twinkle,Greensleeves"]);
+    let data = ["--data", text(&data)];
+    let weights = train("melody", &data).join("model.safetensors");
+    let steps = |seed: &str, without: &[&str]| {
+        let fixed = ["--init", text(&weights), "--val-fraction", "0", "--no-shuffle", "--seed", seed, data[0], data[1]];
+        bytes(&train("melody", &[&fixed[..], without].concat()), "steps.csv")
+    };
+    let mut seen = vec![steps("1", &[])];
+    for kind in ["key", "tempo", "masks", "parts", "key,tempo,masks,parts"] {
+        seen.push(steps("1", &["--without", kind]));
+    }
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 6);
+    assert!(seen[5] == steps("2", &["--without", "key,tempo,masks,parts"]));
+}
+
 #[test]
 fn outputs() {
     for recipe in RECIPES {

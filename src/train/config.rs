@@ -193,7 +193,8 @@ impl Config {
             whole("--folds", folds, 2, 1000)?;
         }
         if let Some(outputs) = self.outputs {
-            whole("--outputs", outputs, 2, 100_000)?;
+            // What is counted of every output as every other one must fit into memory.
+            whole("--outputs", outputs, 2, 2_000)?;
         }
         if self.recipe != Recipe::Melody && !self.without.is_empty() {
             let detail = format!("the recipe {} is varied as a whole; --no-augment leaves it alone", self.recipe);
