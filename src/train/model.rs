@@ -3,6 +3,7 @@
 use super::familiar::{self, Familiar};
 use super::recipe::{FrontEnd, Recipe};
 use super::weights::Weights;
+use crate::audio::resample::RATES;
 use crate::graph::{Session, State, States};
 use crate::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -97,14 +98,12 @@ impl Model {
             ));
         }
         let header: Header = serde_json::from_str(text).map_err(bad)?;
-        let front_end = &header.front_end;
-        let sizes = [front_end.channels, front_end.window, front_end.n_fft, front_end.frame, front_end.hop];
         let sensible = header.classes.len() >= 2
-            && header.outputs >= header.classes.len()
+            && (header.classes.len()..=MOST_OUTPUTS).contains(&header.outputs)
             && header.temperature.is_finite()
             && header.temperature > 0.0
             && (0.0..=1.0).contains(&header.unknown_threshold)
-            && sizes.iter().all(|&n| (1..1 << 28).contains(&n));
+            && plausible(&header.front_end);
         if !sensible {
             return Err("its header contradicts itself: songs, outputs, temperature or front end make no sense".into());
         }
@@ -127,6 +126,21 @@ impl Model {
         weights.metadata = [(KEY.to_string(), header)].into();
         weights.write(path)
     }
+}
+
+/// More songs than anybody has; a damaged header must not make a network that fills the memory.
+const MOST_OUTPUTS: usize = 100_000;
+/// The same of a window's samples and an image's cells: some five minutes of either recipe.
+const MOST_SAMPLES: usize = 1 << 22;
+const MOST_CELLS: usize = 1 << 20;
+
+fn plausible(front_end: &FrontEnd) -> bool {
+    let sizes = [front_end.window, front_end.n_fft, front_end.frame, front_end.hop, front_end.bands];
+    RATES.contains(&front_end.sample_rate)
+        && (1..=2).contains(&front_end.channels)
+        && sizes.iter().all(|size| (1..=MOST_SAMPLES).contains(size))
+        && front_end.frames().saturating_mul(front_end.bands) <= MOST_CELLS
+        && front_end.top_db > 0.0
 }
 
 /// The states of which a model consists: parameters and running statistics, not an optimiser's moments.

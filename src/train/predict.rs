@@ -4,6 +4,7 @@ use super::engine::Engine;
 use super::familiar::{Heard, probabilities};
 use super::metrics::{Metrics, Prediction};
 use super::model::{Model, load_weights};
+use super::network::Mode;
 use crate::data::{Clip, Dataset};
 use crate::device::Device;
 use crate::{Error, Result};
@@ -34,9 +35,12 @@ impl Predictor {
     /// Where its weights do not fit its recipe.
     pub fn new(model: Model, path: &Path, device: &Device) -> Result<Self> {
         let header = &model.header;
-        let mut engine = Engine::for_evaluation(device, header.recipe, &header.front_end, header.outputs)
-            .map_err(|e| Error::file(path, format!("describes no network that can be built: {e}")))?;
+        let unbuilt = |e: Error| Error::file(path, format!("describes no network that can be built: {e}"));
+        let mut engine =
+            Engine::for_evaluation(device, header.recipe, &header.front_end, header.outputs).map_err(unbuilt)?;
         load_weights(&mut *engine.session, &model.weights, path, false)?;
+        // What cannot be built is to be known before recordings are read.
+        engine.plan(Mode::Evaluate, 1).map_err(unbuilt)?;
         let length = engine.network().vector_length();
         if model.familiar.as_ref().is_some_and(|familiar| familiar.width() != length) {
             return Err(Error::file(
