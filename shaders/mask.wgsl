@@ -1,7 +1,5 @@
 // Cells in a masked band or frame take FILL, or (PARTIALS > 0) the mean of their item; see src/ops/mask.rs.
 
-override TOTAL: u32;
-override LEN: u32;
 override BANDS: u32;
 override FRAMES: u32;
 override FREQUENCY_MASKS: u32;
@@ -14,6 +12,7 @@ override FILL: f32;
 @group(0) @binding(2) var<storage, read> time: array<u32>;
 @group(0) @binding(3) var<storage, read> partial: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<storage, read_write> onward: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -21,36 +20,36 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let first = (group.y * groups.x + group.x) * 256u + lane;
-    for (var k = 0u; k < 4u; k++) {
-        let i = first + k * 64u;
-        if (i >= TOTAL) {
-            return;
+    let number = group.y * groups.x + group.x;
+    if (number >= ITEMS * CHUNKS) {
+        return;
+    }
+    let part = chunk(number);
+    var fill = FILL;
+    if (PARTIALS > 0u) {
+        var sum = 0.0;
+        for (var p = lane; p < PARTIALS; p += 64u) {
+            sum += partial[part.item * PARTIALS + p];
         }
-        let item = i / LEN;
+        fill = across(SUM, lane, sum) / f32(LEN);
+    }
+    for (var k = lane; k < part.count; k += 64u) {
+        let i = part.first + k;
         let frame = i % FRAMES;
         let band = (i / FRAMES) % BANDS;
         // start <= place < start + width, in one comparison of unsigned numbers.
         var masked = false;
         for (var m = 0u; m < FREQUENCY_MASKS; m++) {
-            let at = 2u * (item * FREQUENCY_MASKS + m);
+            let at = 2u * (part.item * FREQUENCY_MASKS + m);
             masked = masked || band - frequency[at] < frequency[at + 1u];
         }
         for (var m = 0u; m < TIME_MASKS; m++) {
-            let at = 2u * (item * TIME_MASKS + m);
+            let at = 2u * (part.item * TIME_MASKS + m);
             masked = masked || frame - time[at] < time[at + 1u];
         }
-        var value = x[i];
-        if (masked) {
-            value = FILL;
-            if (PARTIALS > 0u) {
-                value = 0.0;
-                for (var p = 0u; p < PARTIALS; p++) {
-                    value += partial[item * PARTIALS + p];
-                }
-                value /= f32(LEN);
-            }
-        }
-        y[i] = value;
+        y[i] = select(x[i], fill, masked);
+    }
+    if (HANDS_ON != NOTHING) {
+        hand_on(number, lane);
     }
 }

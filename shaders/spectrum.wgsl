@@ -14,6 +14,8 @@ override SAMPLES: u32;
 override FRAMES: u32;
 override ROWS: u32;
 override BANDS: u32;
+// Whether the greatest band of each frame goes to `maxima`.
+override MAXIMA: u32;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> window: array<vec2<f32>>;
@@ -23,6 +25,7 @@ override BANDS: u32;
 @group(0) @binding(4) var<storage, read> offset: array<u32>;
 @group(0) @binding(5) var<storage, read> weight: array<f32>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
+@group(0) @binding(7) var<storage, read_write> maxima: array<f32>;
 
 var<workgroup> z: array<vec2<f32>, M>;
 
@@ -36,6 +39,12 @@ fn sample(row: u32, t: i32) -> f32 {
     let last = i32(SAMPLES) - 1;
     at = select(at, 2 * last - at, at > last);
     return x[row * SAMPLES + u32(at)];
+}
+
+// The greater one; a NaN stays.
+fn greater(a: f32, b: f32) -> f32 {
+    let nan = (bitcast<u32>(a) & 0x7fffffffu) > 0x7f800000u;
+    return select(b, a, a >= b || nan);
 }
 
 // The power of bin k, after `untangle`.
@@ -125,6 +134,7 @@ fn main(
             y[number * (M + 1u) + k] = power(k);
         }
     } else {
+        var most = -3.4e38;
         for (var band = lane; band < BANDS; band += 64u) {
             let first = first_bin[band];
             let begin = offset[band];
@@ -134,6 +144,20 @@ fn main(
                 sum += weight[w] * power(first + w - begin);
             }
             y[(row * BANDS + band) * FRAMES + frame] = sum;
+            most = greater(most, sum);
+        }
+        if (MAXIMA == 1u) {
+            workgroupBarrier();
+            z[lane].x = most;
+            for (var half = 32u; half > 0u; half /= 2u) {
+                workgroupBarrier();
+                if (lane < half) {
+                    z[lane].x = greater(z[lane].x, z[lane + half].x);
+                }
+            }
+            if (lane == 0u) {
+                maxima[number] = z[0].x;
+            }
         }
     }
 }

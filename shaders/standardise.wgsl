@@ -1,29 +1,13 @@
-// y = (x - mean) / (sd + EPS), 0 where sd + EPS is 0, from the moments of the group's chunks; see src/ops/standardise.rs.
+// y = (x - mean) / (sd + EPS), 0 where sd + EPS is 0, from the moments of the chunks of the item, or (BATCH) of all items; see
+// src/ops/standardise.rs.
 
-override GROUPS: u32;
-override LEN: u32;
-override CHUNKS: u32;
-override PIECES: u32;
+override BATCH: u32;
 override EPS: f32;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> moments: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
-
-var<workgroup> sums: array<f32, 64>;
-
-fn total(lane: u32, value: f32) -> f32 {
-    workgroupBarrier();
-    sums[lane] = value;
-    for (var half = 32u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (lane < half) {
-            sums[lane] += sums[lane + half];
-        }
-    }
-    workgroupBarrier();
-    return sums[0];
-}
+@group(0) @binding(3) var<storage, read_write> onward: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -32,29 +16,30 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let number = group.y * groups.x + group.x;
-    if (number >= GROUPS * PIECES) {
+    if (number >= ITEMS * CHUNKS) {
         return;
     }
-    let member = number / PIECES;
+    let part = chunk(number);
+    let whole = select(1u, ITEMS, BATCH == 1u);
+    let start = select(part.item * CHUNKS, 0u, BATCH == 1u);
+    let end = start + whole * CHUNKS;
     var sum = 0.0;
-    for (var c = lane; c < CHUNKS; c += 64u) {
-        let count = f32(min(4096u, LEN - c * 4096u));
-        sum += moments[2u * (member * CHUNKS + c)] * count;
+    for (var c = start + lane; c < end; c += 64u) {
+        sum += moments[2u * c] * f32(chunk(c).count);
     }
-    let mean = total(lane, sum) / f32(LEN);
+    let mean = across(SUM, lane, sum) / f32(whole * LEN);
     var squares = 0.0;
-    for (var c = lane; c < CHUNKS; c += 64u) {
-        let count = f32(min(4096u, LEN - c * 4096u));
-        let at = 2u * (member * CHUNKS + c);
-        let d = moments[at] - mean;
-        squares += moments[at + 1u] + d * d * count;
+    for (var c = start + lane; c < end; c += 64u) {
+        let d = moments[2u * c] - mean;
+        squares += moments[2u * c + 1u] + d * d * f32(chunk(c).count);
     }
-    let sd = sqrt(total(lane, squares) / f32(LEN - 1u)) + EPS;
+    let sd = sqrt(across(SUM, lane, squares) / f32(whole * LEN - 1u)) + EPS;
     let scale = select(1.0 / sd, 0.0, sd == 0.0);
-    let first = (number % PIECES) * 1024u;
-    let base = member * LEN;
-    let last = min(first + 1024u, LEN);
-    for (var i = first + lane; i < last; i += 64u) {
-        y[base + i] = (x[base + i] - mean) * scale;
+    for (var k = lane; k < part.count; k += 64u) {
+        let i = part.first + k;
+        y[i] = (x[i] - mean) * scale;
+    }
+    if (HANDS_ON != NOTHING) {
+        hand_on(number, lane);
     }
 }

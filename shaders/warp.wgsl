@@ -1,7 +1,5 @@
 // y[n, c, b, t] = x[n, c, b - by[n, 0], t * by[n, 1]], linear in both, the item's minimum outside; see src/ops/warp.rs.
 
-override TOTAL: u32;
-override LEN: u32;
 override BANDS: u32;
 override FRAMES: u32;
 override PARTIALS: u32;
@@ -10,10 +8,7 @@ override PARTIALS: u32;
 @group(0) @binding(1) var<storage, read> by: array<f32>;
 @group(0) @binding(2) var<storage, read> partial: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
-
-fn is_nan(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
-}
+@group(0) @binding(4) var<storage, read_write> onward: array<f32>;
 
 // A place outside the axis, or NaN, becomes -2, whose neighbours are both outside.
 fn inside(at: f32, axis: u32) -> f32 {
@@ -33,21 +28,24 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let first = (group.y * groups.x + group.x) * 256u + lane;
-    for (var k = 0u; k < 4u; k++) {
-        let i = first + k * 64u;
-        if (i >= TOTAL) {
-            return;
-        }
-        let item = i / LEN;
-        var outside = partial[item * PARTIALS];
-        for (var p = 1u; p < PARTIALS; p++) {
-            let v = partial[item * PARTIALS + p];
-            outside = select(outside, v, (v < outside || is_nan(v)) && !is_nan(outside));
-        }
+    let number = group.y * groups.x + group.x;
+    if (number >= ITEMS * CHUNKS) {
+        return;
+    }
+    let part = chunk(number);
+    let start = part.item * PARTIALS;
+    var least = partial[start + lane % PARTIALS];
+    for (var p = lane + 64u; p < PARTIALS; p += 64u) {
+        least = join(MIN, least, partial[start + p]);
+    }
+    let outside = across(MIN, lane, least);
+    let shift = by[2u * part.item];
+    let stretch = by[2u * part.item + 1u];
+    for (var k = lane; k < part.count; k += 64u) {
+        let i = part.first + k;
         let plane = i / (BANDS * FRAMES);
-        let b = inside(f32((i / FRAMES) % BANDS) - by[2u * item], BANDS);
-        let t = inside(f32(i % FRAMES) * by[2u * item + 1u], FRAMES);
+        let b = inside(f32((i / FRAMES) % BANDS) - shift, BANDS);
+        let t = inside(f32(i % FRAMES) * stretch, FRAMES);
         let band = i32(floor(b));
         let frame = i32(floor(t));
         let after = t - floor(t);
@@ -58,5 +56,8 @@ fn main(
         let low = l0 + (l1 - l0) * after;
         let high = h0 + (h1 - h0) * after;
         y[i] = low + (high - low) * (b - floor(b));
+    }
+    if (HANDS_ON != NOTHING) {
+        hand_on(number, lane);
     }
 }

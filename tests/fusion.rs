@@ -16,7 +16,7 @@ const CLASSES: usize = 10;
 const CONV_RELU: Fusions = Fusions { conv_relu: true, ..Fusions::NONE };
 const NORM_RELU: Fusions = Fusions { norm_relu: true, ..Fusions::NONE };
 const HEAD: Fusions = Fusions { head: true, ..Fusions::NONE };
-const BLOCKS: Fusions = Fusions { conv_relu: true, norm_relu: true, head: false, blocks: true };
+const BLOCKS: Fusions = Fusions { conv_relu: true, norm_relu: true, head: false, blocks: true, hand_on: false };
 
 struct Training {
     network: Classifier,

@@ -21,14 +21,24 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The text of every file in `shaders/`, by its name without the ending.
+/// The text of every file in `shaders/`, by its name without the ending, behind that of the file in `shaders/shared/` that some
+/// operation declares it with.
 fn shaders() -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    let rust: String = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     for entry in std::fs::read_dir(root().join("shaders")).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with("shared") {
+            continue;
+        }
         assert_eq!(path.extension().and_then(|ending| ending.to_str()), Some("wgsl"), "{}", path.display());
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        all.insert(name, std::fs::read_to_string(&path).unwrap());
+        let shared = rust.split_once(&format!("shader!(\"{name}\", \"")).and_then(|(_, rest)| rest.split_once('"'));
+        let read = |(shared, _)| std::fs::read_to_string(root().join(format!("shaders/shared/{shared}.wgsl"))).unwrap();
+        let text = shared.map_or(String::new(), read) + &std::fs::read_to_string(&path).unwrap();
+        all.insert(name, text);
     }
     all
 }
@@ -121,8 +131,9 @@ fn every_shader_is_used() {
     rust_files(&root().join("src"), &mut files);
     let sources: Vec<String> = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     for name in shaders().keys() {
-        let declaration = format!("shader!(\"{name}\")");
-        assert!(sources.iter().any(|source| source.contains(&declaration)), "no operation uses shaders/{name}.wgsl");
+        let declared =
+            |source: &String| ["\")", "\", "].iter().any(|end| source.contains(&format!("shader!(\"{name}{end}")));
+        assert!(sources.iter().any(declared), "no operation uses shaders/{name}.wgsl");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Case, Input, Refusal};
 use crate::graph::{Graph, Value};
-use crate::ops::{BankRows, Fill, Framing, Per};
+use crate::ops::{BankRows, Decibels, Fill, Framing, Mask, Partial, Per, Standardise, Warp};
 use crate::tensor::{Shape, Spec};
 use std::f64::consts::TAU;
 
@@ -65,6 +65,34 @@ fn crop(name: &'static str, x: [usize; 3], length: usize) -> Case {
     Case::new("circular_crop", name, inputs, build).not_differentiable()
 }
 
+/// Reductions handed from one operation to the next, as the pass of that name arranges it.
+fn masked_chain(name: &'static str, x: [usize; 4], per: Per) -> Case {
+    let pairs = |axis: usize| Input::index([x[0], 2, 2], axis as u32 + 1);
+    let inputs = [Input::range(x, 1e-4, 2.0), pairs(x[2]), pairs(x[3])];
+    let build = move |g: &mut Graph, x: &[Value]| {
+        let decibels = Decibels { floor: 1e-10, top_db: 30.0, hands_on: Some(Partial::Sum) };
+        let made = g.apply(decibels, &[x[0]])?;
+        let mask = Mask { fill: Fill::ItemMean, hands_on: Some(Partial::Moments) };
+        let masked = g.apply(mask, &[made[0], x[1], x[2], made[1]])?;
+        let y = g.apply_one(Standardise { per, eps: 0.0 }, &masked)?;
+        Ok([made, masked, vec![y]].concat())
+    };
+    Case::new("standardise", name, inputs, build).not_differentiable()
+}
+
+fn warped_chain(name: &'static str, x: [usize; 4], by: &[f64]) -> Case {
+    let inputs = [Input::range(x, 1e-4, 2.0), Input::given([x[0], 2], by.to_vec())];
+    let build = |g: &mut Graph, x: &[Value]| {
+        let greatest = g.apply(Decibels { floor: 1e-10, top_db: 30.0, hands_on: Some(Partial::Max) }, &[x[0]])?;
+        let decibels = Decibels { floor: 1e-10, top_db: 30.0, hands_on: Some(Partial::Min) };
+        let made = g.apply(decibels, &[x[0]])?;
+        let warped = g.apply(Warp { hands_on: Some(Partial::Moments) }, &[made[0], x[1], made[1]])?;
+        let y = g.apply_one(Standardise { per: Per::Item, eps: 1e-5 }, &warped)?;
+        Ok([greatest, made, warped, vec![y]].concat())
+    };
+    Case::new("warp", name, inputs, build).not_differentiable()
+}
+
 pub(super) fn cases() -> Vec<Case> {
     let framing = |n_fft, hop, centred| Framing { n_fft, hop, centred };
     let filter = |name, x: [usize; 4], bands| {
@@ -109,6 +137,9 @@ pub(super) fn cases() -> Vec<Case> {
         warp("one", [1, 1, 1, 1], &[0.0, 1.0]),
         warp("shift and stretch", [2, 1, 12, 31], &[0.0, 1.0, 2.0, 0.5]),
         warp("between", [4, 2, 20, 40], &[1.5, 1.25, -3.25, 0.75, 100.0, 1.0, 0.25, 3.0]),
+        masked_chain("handed on", [3, 2, 24, 31], Per::Item),
+        masked_chain("handed on, per batch", [2, 1, 30, 90], Per::Batch),
+        warped_chain("handed on", [2, 1, 40, 70], &[1.5, 1.25, -3.25, 0.75]),
         warp("large", [32, 1, 64, 86], &[1.5, 1.25].repeat(32)).bench(),
     ]
 }
@@ -165,6 +196,9 @@ pub(super) fn refusals() -> Vec<Refusal> {
         }),
         Refusal::new("warp", "other items", [image(), Spec::real([3, 2])], &["[3, 2]"], |g, x| {
             Ok(vec![g.warp(x[0], x[1])?])
+        }),
+        Refusal::new("standardise", "others' moments", [image(), Spec::real([3, 1, 2])], &["[3, 1, 2]"], |g, x| {
+            g.apply(Standardise { per: Per::Item, eps: 0.0 }, x)
         }),
         Refusal::new("warp", "no image", [signal(), Spec::real([2, 2])], &["[2, 1, 100]"], |g, x| {
             Ok(vec![g.warp(x[0], x[1])?])

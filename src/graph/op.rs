@@ -155,9 +155,18 @@ pub struct Shader {
     pub source: &'static str,
 }
 
-/// Declares the [`Shader`] of a file in `shaders/`.
+/// Declares the [`Shader`] of a file in `shaders/`, behind what a file in `shaders/shared/` holds if it is named.
 #[macro_export]
 macro_rules! shader {
+    ($name:literal, $shared:literal) => {
+        $crate::graph::Shader {
+            name: $name,
+            source: concat!(
+                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/shared/", $shared, ".wgsl")),
+                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl"))
+            ),
+        }
+    };
     ($name:literal) => {
         $crate::graph::Shader {
             name: $name,

@@ -3,26 +3,28 @@
 //! torchaudio's `AmplitudeToDB("power", top_db)` (and librosa's `power_to_db` with `ref=1`) for one item at a time; the
 //! items of a batch do not see each other.
 
-use super::items::{self, Reduce, greatest, items, partials, reduce_launch};
-use super::relu::PER_WORKGROUP;
+use super::items::{self, Partial, greatest, items};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, grid, no_gradient,
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, no_gradient,
 };
 use crate::shader;
 use crate::tensor::{Real, Spec};
 use pulp::{Simd, WithSimd};
 
-static DECIBELS: Shader = shader!("decibels");
+static DECIBELS: Shader = shader!("decibels", "items");
 
-/// See the top of this file. Input x [N, ...] (powers), output of the same shape.
-#[derive(Debug)]
+/// See the top of this file. Input x [N, ...] (powers), output of the same shape. A second input holds the partial maxima of
+/// each item, where whoever made x hands them on; a second output is what this operation hands on.
+#[derive(Clone, Copy, Debug)]
 pub struct Decibels {
     /// Powers below this count as this; 1e-10 everywhere.
     pub floor: f64,
     /// Decibels below the item's maximum at which values are cut off; infinite for none.
     pub top_db: f64,
+    /// What is handed on to the operation after it.
+    pub hands_on: Option<Partial>,
 }
 
 impl Graph {
@@ -31,7 +33,7 @@ impl Graph {
     /// # Errors
     /// Where `floor` is not a positive normal f32 or `top_db` is negative or NaN.
     pub fn decibels(&mut self, x: Value, floor: f64, top_db: f64) -> Result<Value> {
-        self.apply_one(Decibels { floor, top_db }, &[x])
+        self.apply_one(Decibels { floor, top_db, hands_on: None }, &[x])
     }
 }
 
@@ -47,7 +49,8 @@ impl Op for Decibels {
             return Err(Error::op(self.name(), detail));
         }
         items::expect_items(self.name(), &inputs[0])?;
-        Ok(vec![inputs[0]])
+        items::expect_partials(self.name(), inputs, 1, false)?;
+        Ok(items::outputs(inputs[0], self.hands_on))
     }
 
     fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
@@ -57,21 +60,18 @@ impl Op for Decibels {
     cpu_kernels!();
 
     fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
-        let (count, len) = items(&inputs[0]);
+        let (first, partial, partials) = items::incoming(Partial::Max, inputs, 1);
+        let mut constants = items::constants(&inputs[0], self.hands_on);
+        // Infinity is no value for an override; nothing finite in f32 is 1e30 dB below anything.
+        let top_db = self.top_db.min(1e30);
+        constants.extend([("PARTIALS", partials as f64), ("FLOOR", self.floor), ("TOP_DB", top_db)]);
         let apply = Launch {
             shader: &DECIBELS,
-            constants: vec![
-                ("TOTAL", (count * len) as f64),
-                ("LEN", len as f64),
-                ("PARTIALS", partials(len) as f64),
-                ("FLOOR", self.floor),
-                // Infinity is no value for an override; nothing finite in f32 is 1e30 dB below anything.
-                ("TOP_DB", self.top_db.min(1e30)),
-            ],
-            operands: vec![Operand::Input(0), Operand::ReadScratch(0), Operand::Output(0)],
-            workgroups: grid((count * len).div_ceil(PER_WORKGROUP)),
+            constants,
+            operands: vec![Operand::Input(0), partial, Operand::Output(0), items::outgoing(self.hands_on)],
+            workgroups: items::workgroups(&inputs[0]),
         };
-        vec![reduce_launch(Reduce::Max, 0, &inputs[0]), apply]
+        first.into_iter().chain([apply]).collect()
     }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
@@ -91,6 +91,7 @@ impl Decibels {
         for_each_piece(parallel, kernel.output(), len, |item, y| {
             pulp::Arch::new().dispatch(Item { x: &x[item * len..][..len], y, floor, top_db });
         });
+        items::hand_on(kernel, self.hands_on);
     }
 }
 

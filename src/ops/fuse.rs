@@ -3,12 +3,15 @@
 //! They run on a finished graph, gradients included, before it is planned; each can be switched off, and
 //! `tests/fusion.rs` holds fused against unfused graphs.
 
+use super::items::Partial;
 use super::{
-    BatchNormGradient, Conv2d, CrossEntropy, CrossEntropyGradient, Expand, Head, HeadGradient, Linear,
-    LinearWeightGradient, Matmul, Reduce, Reduction, Relu, ReluGradient, Scale,
+    BandSpectrum, BatchNormGradient, Conv2d, CrossEntropy, CrossEntropyGradient, Decibels, Expand, Fill, Head,
+    HeadGradient, Linear, LinearWeightGradient, Mask, Matmul, Reduce, Reduction, Relu, ReluGradient, Scale,
+    Standardise, Warp,
 };
 use crate::error::Result;
 use crate::graph::{Graph, Node, Op, Source, Target, Value};
+use crate::tensor::Spec;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -25,15 +28,18 @@ pub struct Fusions {
     /// [`ConvBlock`](super::ConvBlock), their gradients a [`ConvBlockGradient`](super::ConvBlockGradient), which have kernels
     /// for the CPU alone. Needs the two above.
     pub blocks: bool,
+    /// What makes a spectrogram hands the reductions on that the operation after it needs of it: the bits stay the same.
+    pub hand_on: bool,
 }
 
 impl Fusions {
     /// None.
-    pub const NONE: Self = Self { conv_relu: false, norm_relu: false, head: false, blocks: false };
+    pub const NONE: Self = Self { conv_relu: false, norm_relu: false, head: false, blocks: false, hand_on: false };
 
-    /// All that pay on this target. The head is left alone on the CPU, where there is no launch to save.
+    /// All that pay on this target. Head and spectrogram are left alone on the CPU, where there is no launch to save.
     pub fn for_target(target: Target) -> Self {
-        Self { conv_relu: true, norm_relu: true, head: target == Target::Gpu, blocks: target == Target::Cpu }
+        let gpu = target == Target::Gpu;
+        Self { conv_relu: true, norm_relu: true, head: gpu, blocks: !gpu, hand_on: gpu }
     }
 }
 
@@ -52,6 +58,9 @@ pub fn fuse(graph: &mut Graph, fusions: Fusions) -> Result<()> {
     if fusions.head {
         head(graph)?;
         head_gradient(graph)?;
+    }
+    if fusions.hand_on {
+        hand_on(graph)?;
     }
     if fusions.blocks {
         super::conv_block::blocks(graph)?;
@@ -103,6 +112,55 @@ fn norm_relu(graph: &mut Graph) -> Result<()> {
             graph.replace(number, Arc::new(BatchNormGradient { relu: true, ..norm }), &node.inputs, &outputs)?;
             graph.remove(relu_number);
         }
+    }
+    Ok(())
+}
+
+/// What an operation on spectrograms needs of its input, and as its input of which number it may be handed that.
+fn needed(node: &Node) -> Option<(Partial, usize)> {
+    let needed = if is::<Decibels>(node).is_some() {
+        (Partial::Max, 1)
+    } else if is::<Mask>(node).is_some_and(|mask| mask.fill == Fill::ItemMean) {
+        (Partial::Sum, 3)
+    } else if is::<Warp>(node).is_some() {
+        (Partial::Min, 2)
+    } else if is::<Standardise>(node).is_some() {
+        (Partial::Moments, 1)
+    } else {
+        return None;
+    };
+    (node.inputs.len() == needed.1).then_some(needed)
+}
+
+/// The same operation with `partial` as a further output, if it can do that and does not hand anything on yet; and the shape.
+fn handing_on(graph: &Graph, node: &Node, partial: Partial) -> Option<(Arc<dyn Op>, Spec)> {
+    let y = graph.spec(node.outputs[0]);
+    let hands_on = Some(partial);
+    if let Some(op) = is::<BandSpectrum>(node) {
+        let frames = Spec::real([y.shape[0], y.shape[1] * y.shape[3]]);
+        return if partial == Partial::Max { Some((Arc::new(op.with_maxima()?), frames)) } else { None };
+    }
+    let op: Arc<dyn Op> = match (is::<Decibels>(node), is::<Mask>(node), is::<Warp>(node)) {
+        (Some(&op), ..) if op.hands_on.is_none() => Arc::new(Decibels { hands_on, ..op }),
+        (_, Some(&op), _) if op.hands_on.is_none() => Arc::new(Mask { hands_on, ..op }),
+        (.., Some(&op)) if op.hands_on.is_none() => Arc::new(Warp { hands_on }),
+        _ => return None,
+    };
+    Some((op, partial.spec(&y)))
+}
+
+fn hand_on(graph: &mut Graph) -> Result<()> {
+    let nodes: Vec<usize> = graph.nodes().map(|(number, _)| number).collect();
+    for number in nodes {
+        let Some(reader) = graph.nodes().find(|(i, _)| *i == number).map(|(_, node)| node.clone()) else { continue };
+        let Some((partial, _)) = needed(&reader) else { continue };
+        let maker = graph.nodes().find(|(_, node)| node.outputs[0] == reader.inputs[0]);
+        let Some((maker_number, maker)) = maker.map(|(number, node)| (number, node.clone())) else { continue };
+        let Some((op, spec)) = handing_on(graph, &maker, partial) else { continue };
+        let handed = graph.fresh(spec);
+        graph.replace(maker_number, op, &maker.inputs, &[maker.outputs[0], handed])?;
+        let inputs: Vec<Value> = reader.inputs.iter().copied().chain([handed]).collect();
+        graph.replace(number, reader.op.clone(), &inputs, &reader.outputs)?;
     }
     Ok(())
 }

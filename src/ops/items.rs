@@ -1,25 +1,45 @@
-//! What the operations on spectrograms share: one number per item (its maximum, minimum or sum) that every cell needs.
+//! What the operations on spectrograms share: a few numbers per item (its maximum, minimum, sum or moments) that every cell
+//! needs.
 //!
-//! An item is everything under one index of the first axis. On a GPU one launch reduces each item to a few partial results, and
-//! every workgroup of the next launch finishes the reduction for itself, which costs less than a launch.
+//! An item is everything under one index of the first axis. On a GPU one launch reduces each item to [`Partial`] results, a few
+//! for each item, and every workgroup of the next launch finishes the reduction for itself, which costs less than a launch.
+//! The first launch, too, can go: whoever makes the spectrogram hands the partial results on. [`fuse`](super::fuse()) arranges
+//! that; the bits stay the same.
 
 use crate::error::{Error, Result};
-use crate::graph::{Launch, Operand, Shader, Target, grid};
+use crate::graph::{Kernel, Launch, Operand, Shader, Target, grid};
 use crate::shader;
 use crate::tensor::{DType, Real, Spec};
 use pulp::{Simd, WithSimd};
 
-static ITEM_REDUCE: Shader = shader!("item_reduce");
+static ITEM_REDUCE: Shader = shader!("item_reduce", "items");
 
-/// Elements that one workgroup reduces to one partial result.
-const CHUNK: usize = 4096;
+/// Elements that one workgroup reduces to one partial result: `CHUNK` in shaders/shared/items.wgsl.
+const CHUNK: usize = 1024;
 
-/// What is found per item.
+/// What is found per chunk of an item. Results have the shape [N, chunks], moments (the mean and the sum of squared distances
+/// from it) [N, chunks, 2].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reduce {
+pub enum Partial {
+    /// The sum.
     Sum = 0,
+    /// The greatest element; NaN where there is one.
     Max = 1,
+    /// The least element; NaN where there is one.
     Min = 2,
+    /// The mean and the sum of squared distances from it.
+    Moments = 3,
+}
+
+/// The shaders' number for no partial result at all.
+const NOTHING: u32 = 4;
+
+impl Partial {
+    /// The shape of the partial results of x.
+    pub(super) fn spec(self, x: &Spec) -> Spec {
+        let (count, chunks) = (x.shape[0], chunks(x));
+        if self == Self::Moments { Spec::real([count, chunks, 2]) } else { Spec::real([count, chunks]) }
+    }
 }
 
 /// Items, and elements of each.
@@ -28,31 +48,81 @@ pub(super) fn items(spec: &Spec) -> (usize, usize) {
     (items, spec.shape.elements() / items)
 }
 
-/// Partial results per item.
-pub(super) fn partials(len: usize) -> usize {
-    len.div_ceil(CHUNK)
+/// Chunks of an item.
+pub(super) fn chunks(spec: &Spec) -> usize {
+    items(spec).1.div_ceil(CHUNK)
 }
 
-/// The launch that leaves [`partials`] results per item of input `input` in scratch buffer 0.
-pub(super) fn reduce_launch(reduce: Reduce, input: usize, spec: &Spec) -> Launch {
-    let (items, len) = items(spec);
-    Launch {
-        shader: &ITEM_REDUCE,
-        constants: vec![
-            ("ITEMS", items as f64),
-            ("LEN", len as f64),
-            ("PARTIALS", partials(len) as f64),
-            ("KIND", f64::from(reduce as u32)),
-        ],
-        operands: vec![Operand::Input(input), Operand::Scratch(0)],
-        workgroups: grid(items * partials(len)),
+/// A workgroup for each chunk of x.
+pub(super) fn workgroups(x: &Spec) -> [u32; 3] {
+    grid(items(x).0 * chunks(x))
+}
+
+/// The constants of shaders/shared/items.wgsl.
+pub(super) fn constants(x: &Spec, hands_on: Option<Partial>) -> Vec<(&'static str, f64)> {
+    let (count, len) = items(x);
+    let kind = hands_on.map_or(NOTHING, |partial| partial as u32);
+    vec![("ITEMS", count as f64), ("LEN", len as f64), ("CHUNKS", chunks(x) as f64), ("HANDS_ON", f64::from(kind))]
+}
+
+/// Where an operation on x, its input 0, finds partial results: handed on by whoever made x, as the input number `own`, or in
+/// scratch buffer 0, after a launch of its own. Returns that launch, the operand, and how many results there are for each item.
+pub(super) fn incoming(partial: Partial, inputs: &[Spec], own: usize) -> (Option<Launch>, Operand, usize) {
+    if let Some(handed) = inputs.get(own) {
+        return (None, Operand::Input(own), handed.shape[1]);
     }
+    let launch = Launch {
+        shader: &ITEM_REDUCE,
+        constants: constants(&inputs[0], Some(partial)),
+        operands: vec![Operand::Input(0), Operand::Scratch(0)],
+        workgroups: workgroups(&inputs[0]),
+    };
+    (Some(launch), Operand::ReadScratch(0), chunks(&inputs[0]))
 }
 
-/// The scratch buffer that [`reduce_launch`] writes.
-pub(super) fn scratch(spec: &Spec, target: Target) -> Vec<usize> {
-    let (items, len) = items(spec);
-    if target == Target::Gpu { vec![items * partials(len)] } else { Vec::new() }
+/// Where an operation leaves the partial results of its output: its output 1, or nowhere, for which a place must be bound all
+/// the same.
+pub(super) fn outgoing(hands_on: Option<Partial>) -> Operand {
+    if hands_on.is_some() { Operand::Output(1) } else { Operand::Scratch(1) }
+}
+
+/// Scratch buffers for [`incoming`] and [`outgoing`].
+pub(super) fn scratch(x: &Spec, target: Target) -> Vec<usize> {
+    if target == Target::Gpu { vec![Partial::Moments.spec(x).shape.elements(), 1] } else { Vec::new() }
+}
+
+/// The outputs of an operation whose result is like x.
+pub(super) fn outputs(x: Spec, hands_on: Option<Partial>) -> Vec<Spec> {
+    std::iter::once(x).chain(hands_on.map(|partial| partial.spec(&x))).collect()
+}
+
+/// Refuses partial results, where there are any, of another shape than [N, ...].
+pub(super) fn expect_partials(op: &'static str, inputs: &[Spec], own: usize, moments: bool) -> Result<()> {
+    let Some(handed) = inputs.get(own) else { return Ok(()) };
+    let rank = if moments { 3 } else { 2 };
+    if handed.dtype != DType::Real || handed.shape.rank() != rank || handed.shape[0] != inputs[0].shape[0] {
+        let detail =
+            format!("partial results {:?} {} do not belong to {}", handed.dtype, handed.shape, inputs[0].shape);
+        return Err(Error::op(op, detail));
+    }
+    Ok(())
+}
+
+/// On the CPU, where an item stays in the cache and its reader reduces it for itself: the partial results for whoever asks.
+pub(super) fn hand_on<T: Real>(kernel: &mut Kernel<'_, T>, partial: Option<Partial>) {
+    let Some(partial) = partial else { return };
+    let (_, len) = items(&kernel.output_spec(0));
+    let [y, onward] = kernel.outputs();
+    let parts = y.chunks_exact(len).flat_map(|item| item.chunks(CHUNK));
+    match partial {
+        Partial::Sum => parts.zip(onward).for_each(|(part, to)| *to = T::from_f64(sum(part))),
+        Partial::Max => parts.zip(onward).for_each(|(part, to)| *to = greatest(part)),
+        Partial::Min => parts.zip(onward).for_each(|(part, to)| *to = least(part)),
+        Partial::Moments => parts.zip(onward.as_chunks_mut::<2>().0).for_each(|(part, to)| {
+            let mean = sum(part) / part.len() as f64;
+            *to = [mean, squares(part, mean)].map(T::from_f64);
+        }),
+    }
 }
 
 /// Refuses what has no axis of items.

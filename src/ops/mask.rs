@@ -1,16 +1,15 @@
 //! Masks of a spectrogram (SpecAugment): whole bands and whole frames take one value.
 
-use super::items::{self, Reduce, Sum, items, partials, reduce_launch};
-use super::relu::PER_WORKGROUP;
+use super::items::{self, Partial, Sum, items};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, grid, no_gradient,
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, no_gradient,
 };
 use crate::shader;
 use crate::tensor::{DType, Real, Shape, Spec};
 
-static MASK: Shader = shader!("mask");
+static MASK: Shader = shader!("mask", "items");
 
 /// What masked cells take.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,11 +22,14 @@ pub enum Fill {
 
 /// Masks in frequency and time. Inputs x [N, C, bands, frames] and the indices frequency [N, K, 2] and time [N, M, 2], each a
 /// (start, width); output of the shape of x. A cell whose band is in `start..start + width` of a frequency mask of its item, or
-/// whose frame is in one of a time mask, takes the fill; all channels alike. What lies beyond the axis masks nothing.
-#[derive(Debug)]
+/// whose frame is in one of a time mask, takes the fill; all channels alike. What lies beyond the axis masks nothing. A fourth
+/// input holds partial sums of each item, where whoever made x hands them on; a second output is what this operation hands on.
+#[derive(Clone, Copy, Debug)]
 pub struct Mask {
     /// What masked cells take.
     pub fill: Fill,
+    /// What is handed on to the operation after it.
+    pub hands_on: Option<Partial>,
 }
 
 impl Graph {
@@ -36,7 +38,7 @@ impl Graph {
     /// # Errors
     /// Where the shapes are others.
     pub fn mask(&mut self, x: Value, frequency: Value, time: Value, fill: Fill) -> Result<Value> {
-        self.apply_one(Mask { fill }, &[x, frequency, time])
+        self.apply_one(Mask { fill, hands_on: None }, &[x, frequency, time])
     }
 }
 
@@ -47,7 +49,7 @@ impl Op for Mask {
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         items::expect_rank(self.name(), "the spectrogram", &inputs[0], "[N, C, bands, frames]", 4)?;
-        for (what, pairs) in ["frequency", "time"].into_iter().zip(&inputs[1..]) {
+        for (what, pairs) in ["frequency", "time"].into_iter().zip(&inputs[1..3]) {
             let shape = pairs.shape;
             let fits = shape.rank() == 3 && shape[0] == inputs[0].shape[0] && shape[2] == 2;
             if !fits || pairs.dtype != DType::Index {
@@ -61,7 +63,8 @@ impl Op for Mask {
         if matches!(self.fill, Fill::Constant(value) if !value.is_finite()) {
             return Err(Error::op(self.name(), "the fill must be finite"));
         }
-        Ok(vec![inputs[0]])
+        items::expect_partials(self.name(), inputs, 3, false)?;
+        Ok(items::outputs(inputs[0], self.hands_on))
     }
 
     fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
@@ -71,32 +74,28 @@ impl Op for Mask {
     cpu_kernels!();
 
     fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
-        let (shape, (count, len)) = (inputs[0].shape, items(&inputs[0]));
-        let mean = self.fill == Fill::ItemMean;
-        let value = if let Fill::Constant(value) = self.fill { value } else { 0.0 };
-        let apply = Launch {
-            shader: &MASK,
-            constants: vec![
-                ("TOTAL", (count * len) as f64),
-                ("LEN", len as f64),
-                ("BANDS", shape[2] as f64),
-                ("FRAMES", shape[3] as f64),
-                ("FREQUENCY_MASKS", inputs[1].shape[1] as f64),
-                ("TIME_MASKS", inputs[2].shape[1] as f64),
-                ("PARTIALS", if mean { partials(len) as f64 } else { 0.0 }),
-                ("FILL", value),
-            ],
-            operands: vec![
-                Operand::Input(0),
-                Operand::Input(1),
-                Operand::Input(2),
-                Operand::ReadScratch(0),
-                Operand::Output(0),
-            ],
-            workgroups: grid((count * len).div_ceil(PER_WORKGROUP)),
+        let shape = inputs[0].shape;
+        let (first, partial, partials, value) = match self.fill {
+            Fill::ItemMean => {
+                let (first, partial, partials) = items::incoming(Partial::Sum, inputs, 3);
+                (first, partial, partials, 0.0)
+            }
+            // Something must be bound.
+            Fill::Constant(value) => (None, Operand::Input(0), 0, value),
         };
-        let sum = mean.then(|| reduce_launch(Reduce::Sum, 0, &inputs[0]));
-        sum.into_iter().chain([apply]).collect()
+        let mut constants = items::constants(&inputs[0], self.hands_on);
+        constants.extend([
+            ("BANDS", shape[2] as f64),
+            ("FRAMES", shape[3] as f64),
+            ("FREQUENCY_MASKS", inputs[1].shape[1] as f64),
+            ("TIME_MASKS", inputs[2].shape[1] as f64),
+            ("PARTIALS", partials as f64),
+            ("FILL", value),
+        ]);
+        let mut operands = [0, 1, 2].map(Operand::Input).to_vec();
+        operands.extend([partial, Operand::Output(0), items::outgoing(self.hands_on)]);
+        let apply = Launch { shader: &MASK, constants, operands, workgroups: items::workgroups(&inputs[0]) };
+        first.into_iter().chain([apply]).collect()
     }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
@@ -144,5 +143,6 @@ impl Mask {
                 time.clone().for_each(|mask| y[mask].fill(fill));
             }
         });
+        items::hand_on(kernel, self.hands_on);
     }
 }

@@ -57,6 +57,7 @@ mod warp;
 pub use circular_crop::CircularCrop;
 pub use decibels::Decibels;
 pub use filter_bank::{BankRows, FilterBank};
+pub use items::Partial;
 pub use mask::{Fill, Mask};
 pub use spectrum::{BandSpectrum, Framing, PowerSpectrum};
 pub use standardise::{Per, Standardise};

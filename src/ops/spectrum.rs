@@ -6,11 +6,13 @@
 
 use super::conv2d::cpu::map::interleave;
 use super::filter_bank::BankRows;
-use super::items::expect_rank;
+use super::items::{expect_rank, greatest};
 use super::lanes;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid, no_gradient};
+use crate::graph::{
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid, no_gradient,
+};
 use crate::shader;
 use crate::tensor::{Real, Spec};
 use pulp::{Simd, WithSimd};
@@ -25,6 +27,8 @@ static SPECTRUM: Shader = shader!("spectrum");
 const FRAMES_PER_TASK: usize = 16;
 /// Transform lengths that the GPU kernel's workgroup memory holds.
 pub const TRANSFORMS: std::ops::RangeInclusive<usize> = 8..=4096;
+/// The shortest transform whose room in workgroup memory holds a number for each lane.
+const MAXIMA_FROM: usize = 128;
 
 /// How a signal is cut into frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +61,7 @@ impl Framing {
 }
 
 /// The transforms of one length in both types, made when first needed.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Transforms {
     single: OnceLock<Arc<dyn Fft<f32>>>,
     double: OnceLock<Arc<dyn Fft<f64>>>,
@@ -94,11 +98,22 @@ pub struct PowerSpectrum {
 }
 
 /// [`PowerSpectrum`] and [`FilterBank`](super::FilterBank) in one, so that the spectrum never goes through memory. Inputs x
-/// [N, C, samples], window `[n_fft]`, twiddles [n_fft / 2, 2] and the three tables of [`BankRows`]; output [N, C, bands, frames].
-#[derive(Debug)]
+/// [N, C, samples], window `[n_fft]`, twiddles [n_fft / 2, 2] and the three tables of [`BankRows`]; output [N, C, bands, frames], and
+/// [N, C frames] where maxima are handed on.
+#[derive(Clone, Debug)]
 pub struct BandSpectrum {
     framing: Framing,
     transforms: Transforms,
+    /// Whether the greatest band of each frame is handed on.
+    maxima: bool,
+}
+
+impl BandSpectrum {
+    /// The same with the greatest band of each frame as a second output; none where transforms are too short for the kernel to
+    /// do that.
+    pub(super) fn with_maxima(&self) -> Option<Self> {
+        (!self.maxima && self.framing.n_fft >= MAXIMA_FROM).then(|| Self { maxima: true, ..self.clone() })
+    }
 }
 
 impl Graph {
@@ -124,7 +139,7 @@ impl Graph {
         }
         let [window, twiddles] = tables(self, "band_spectrum", window, framing)?;
         let [first, offset, weights] = bank.constants(self)?;
-        let op = BandSpectrum { framing, transforms: Transforms::default() };
+        let op = BandSpectrum { framing, transforms: Transforms::default(), maxima: false };
         self.apply_one(op, &[x, window, twiddles, first, offset, weights])
     }
 }
@@ -161,7 +176,7 @@ fn shape_rule(op: &'static str, x: &Spec, framing: Framing) -> Result<[usize; 3]
     Ok([x.shape[0], x.shape[1], frames])
 }
 
-fn launch(framing: Framing, x: &Spec, bands: usize, operands: Vec<Operand>) -> Vec<Launch> {
+fn launch(framing: Framing, x: &Spec, bands: usize, maxima: bool, operands: Vec<Operand>) -> Vec<Launch> {
     let (rows, samples) = (x.shape[0] * x.shape[1], x.shape[2]);
     let frames = framing.frames(samples).unwrap_or(0);
     let m = framing.n_fft / 2;
@@ -177,6 +192,7 @@ fn launch(framing: Framing, x: &Spec, bands: usize, operands: Vec<Operand>) -> V
             ("FRAMES", frames as f64),
             ("ROWS", rows as f64),
             ("BANDS", bands as f64),
+            ("MAXIMA", f64::from(u8::from(maxima))),
         ],
         operands,
         workgroups: grid(rows * frames),
@@ -355,13 +371,19 @@ impl Op for PowerSpectrum {
     fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
         // The kernel does not look at the tables of a bank of no bands; something must be bound there.
         let tables = [1, 1, 1].map(Operand::Input);
-        let operands = [0, 1, 2].map(Operand::Input).into_iter().chain(tables).chain([Operand::Output(0)]).collect();
-        launch(self.framing, &inputs[0], 0, operands)
+        let results = [Operand::Output(0), Operand::Scratch(0)];
+        let operands = [0, 1, 2].map(Operand::Input).into_iter().chain(tables).chain(results).collect();
+        launch(self.framing, &inputs[0], 0, false, operands)
     }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         let y = outputs[0].shape;
         Cost::streaming(transform_flops(self.framing, y[0] * y[1] * y[2]), inputs, outputs)
+    }
+
+    // Bound where maxima would go.
+    fn scratch(&self, _: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {
+        if target == Target::Gpu { vec![1] } else { Vec::new() }
     }
 
     fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {
@@ -401,7 +423,8 @@ impl Op for BandSpectrum {
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let [items, channels, frames] = shape_rule(self.name(), &inputs[0], self.framing)?;
-        Ok(vec![Spec::real([items, channels, inputs[3].shape[0], frames])])
+        let maxima = self.maxima.then(|| Spec::real([items, channels * frames]));
+        Ok(std::iter::once(Spec::real([items, channels, inputs[3].shape[0], frames])).chain(maxima).collect())
     }
 
     fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
@@ -411,8 +434,9 @@ impl Op for BandSpectrum {
     cpu_kernels!();
 
     fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
-        let operands = (0..6).map(Operand::Input).chain([Operand::Output(0)]).collect();
-        launch(self.framing, &inputs[0], outputs[0].shape[2], operands)
+        let maxima = if self.maxima { Operand::Output(1) } else { Operand::Scratch(0) };
+        let operands = (0..6).map(Operand::Input).chain([Operand::Output(0), maxima]).collect();
+        launch(self.framing, &inputs[0], outputs[0].shape[2], self.maxima, operands)
     }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
@@ -420,6 +444,11 @@ impl Op for BandSpectrum {
         let frames = y[0] * y[1] * y[3];
         let bank = (2 * inputs[5].shape.elements() * frames) as f64;
         Cost::streaming(transform_flops(self.framing, frames) + bank, inputs, outputs)
+    }
+
+    // Bound where maxima would go.
+    fn scratch(&self, _: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {
+        if target == Target::Gpu { vec![1] } else { Vec::new() }
     }
 
     fn private_scratch(&self, _: &[Spec], outputs: &[Spec]) -> usize {
@@ -486,5 +515,14 @@ impl BandSpectrum {
                 unsafe { y.slice(at..at + count) }.copy_from_slice(&summed[..count]);
             }
         });
+        if self.maxima {
+            let [y, maxima] = kernel.outputs();
+            for (row, maxima) in y.chunks_exact(bands * frames).zip(maxima.chunks_exact_mut(frames)) {
+                maxima.fill(T::NEG_INFINITY);
+                for band in row.chunks_exact(frames) {
+                    maxima.iter_mut().zip(band).for_each(|(most, x)| *most = greatest(&[*most, *x]));
+                }
+            }
+        }
     }
 }

@@ -1,23 +1,18 @@
 //! Standardisation: `y = (x - mean) / (sd + eps)`, mean and unbiased standard deviation over each item or the whole batch.
 
-use super::items::{self, Moments, items};
+use super::items::{self, Moments, Partial, items};
 use super::relu::PER_TASK;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid, no_gradient,
-};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, no_gradient};
 use crate::shader;
 use crate::tensor::{Real, Spec};
 use pulp::{Simd, WithSimd};
 
-static MOMENTS: Shader = shader!("standardise_moments");
-static STANDARDISE: Shader = shader!("standardise");
+static STANDARDISE: Shader = shader!("standardise", "items");
 
-/// Elements per workgroup of the first launch, and per task of the CPU: each yields a mean and a sum of squares.
+/// Elements per task of the CPU: each yields a mean and a sum of squares.
 const CHUNK: usize = 4096;
-/// Elements per workgroup of the second launch.
-const PER_GROUP: usize = 1024;
 
 /// Over what the mean and the standard deviation are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +23,9 @@ pub enum Per {
     Batch,
 }
 
-/// See the top of this file. Input x [N, ...], output of the same shape. Where all elements are equal the output is 0.
-#[derive(Debug)]
+/// See the top of this file. Input x [N, ...], output of the same shape. Where all elements are equal the output is 0. A
+/// second input holds the moments of each item's chunks, where whoever made x hands them on.
+#[derive(Clone, Copy, Debug)]
 pub struct Standardise {
     /// Over what.
     pub per: Per,
@@ -136,6 +132,7 @@ impl Op for Standardise {
             let detail = format!("{} has one element per item, and one element has no deviation", inputs[0].shape);
             return Err(Error::op(self.name(), detail));
         }
+        items::expect_partials(self.name(), inputs, 1, true)?;
         Ok(vec![inputs[0]])
     }
 
@@ -146,22 +143,12 @@ impl Op for Standardise {
     cpu_kernels!();
 
     fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
-        let (groups, len) = self.groups(&inputs[0]);
-        let (chunks, pieces) = (len.div_ceil(CHUNK), len.div_ceil(PER_GROUP));
-        let sizes = [("GROUPS", groups as f64), ("LEN", len as f64), ("CHUNKS", chunks as f64)];
-        let moments = Launch {
-            shader: &MOMENTS,
-            constants: sizes.to_vec(),
-            operands: vec![Operand::Input(0), Operand::Scratch(0)],
-            workgroups: grid(groups * chunks),
-        };
-        let apply = Launch {
-            shader: &STANDARDISE,
-            constants: [sizes.as_slice(), &[("PIECES", pieces as f64), ("EPS", self.eps)]].concat(),
-            operands: vec![Operand::Input(0), Operand::ReadScratch(0), Operand::Output(0)],
-            workgroups: grid(groups * pieces),
-        };
-        vec![moments, apply]
+        let (first, moments, _) = items::incoming(Partial::Moments, inputs, 1);
+        let mut constants = items::constants(&inputs[0], None);
+        constants.extend([("BATCH", f64::from(u8::from(self.per == Per::Batch))), ("EPS", self.eps)]);
+        let operands = vec![Operand::Input(0), moments, Operand::Output(0), items::outgoing(None)];
+        let apply = Launch { shader: &STANDARDISE, constants, operands, workgroups: items::workgroups(&inputs[0]) };
+        first.into_iter().chain([apply]).collect()
     }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
@@ -170,11 +157,10 @@ impl Op for Standardise {
 
     fn scratch(&self, inputs: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {
         let (groups, len) = self.groups(&inputs[0]);
-        let chunks = groups * len.div_ceil(CHUNK);
         match target {
-            Target::Gpu => vec![2 * chunks],
+            Target::Gpu => items::scratch(&inputs[0], target),
             // Two f64 a chunk, in elements that may be f32.
-            Target::Cpu => vec![PAIR / size_of::<f32>() * chunks],
+            Target::Cpu => vec![PAIR / size_of::<f32>() * groups * len.div_ceil(CHUNK)],
         }
     }
 }

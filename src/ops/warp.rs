@@ -1,23 +1,25 @@
 //! A warp of a spectrogram: a shift along the bands (a change of key, where bands are fractions of an octave) and a stretch
 //! along the frames (a change of tempo).
 
-use super::items::{self, Least, Reduce, items, partials, reduce_launch};
+use super::items::{self, Least, Partial, items};
 use super::lanes;
-use super::relu::PER_WORKGROUP;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid, no_gradient,
-};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, no_gradient};
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
-static WARP: Shader = shader!("warp");
+static WARP: Shader = shader!("warp", "items");
 
 /// `y[n, c, b, t] = x[n, c, b - shift, t * stretch]`, linear between bands and between frames. Inputs x [N, C, bands, frames] and
 /// real `by` [N, 2], a (shift, stretch) per item; output of the shape of x. What lies outside x is the item's minimum.
-#[derive(Debug)]
-pub struct Warp;
+/// A third input holds partial minima of each item, where whoever made x hands them on; a second output is what this operation
+/// hands on.
+#[derive(Clone, Copy, Debug)]
+pub struct Warp {
+    /// What is handed on to the operation after it.
+    pub hands_on: Option<Partial>,
+}
 
 impl Graph {
     /// [`Warp`]: `y[n, c, b, t] = x[n, c, b - by[n, 0], t * by[n, 1]]`, x [N, C, bands, frames]. Has no gradient.
@@ -25,7 +27,7 @@ impl Graph {
     /// # Errors
     /// Where the shapes are others.
     pub fn warp(&mut self, x: Value, by: Value) -> Result<Value> {
-        self.apply_one(Warp, &[x, by])
+        self.apply_one(Warp { hands_on: None }, &[x, by])
     }
 }
 
@@ -43,7 +45,8 @@ impl Op for Warp {
             );
             return Err(Error::op(self.name(), detail));
         }
-        Ok(vec![inputs[0]])
+        items::expect_partials(self.name(), inputs, 2, false)?;
+        Ok(items::outputs(inputs[0], self.hands_on))
     }
 
     fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
@@ -53,20 +56,14 @@ impl Op for Warp {
     cpu_kernels!();
 
     fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
-        let (shape, (count, len)) = (inputs[0].shape, items(&inputs[0]));
-        let apply = Launch {
-            shader: &WARP,
-            constants: vec![
-                ("TOTAL", (count * len) as f64),
-                ("LEN", len as f64),
-                ("BANDS", shape[2] as f64),
-                ("FRAMES", shape[3] as f64),
-                ("PARTIALS", partials(len) as f64),
-            ],
-            operands: vec![Operand::Input(0), Operand::Input(1), Operand::ReadScratch(0), Operand::Output(0)],
-            workgroups: grid((count * len).div_ceil(PER_WORKGROUP)),
-        };
-        vec![reduce_launch(Reduce::Min, 0, &inputs[0]), apply]
+        let shape = inputs[0].shape;
+        let (first, partial, partials) = items::incoming(Partial::Min, inputs, 2);
+        let mut constants = items::constants(&inputs[0], self.hands_on);
+        constants.extend([("BANDS", shape[2] as f64), ("FRAMES", shape[3] as f64), ("PARTIALS", partials as f64)]);
+        let operands =
+            vec![Operand::Input(0), Operand::Input(1), partial, Operand::Output(0), items::outgoing(self.hands_on)];
+        let apply = Launch { shader: &WARP, constants, operands, workgroups: items::workgroups(&inputs[0]) };
+        first.into_iter().chain([apply]).collect()
     }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
@@ -150,5 +147,6 @@ impl Warp {
                 );
             }
         });
+        items::hand_on(kernel, self.hands_on);
     }
 }
