@@ -120,6 +120,11 @@ impl Device {
         }
     }
 
+    /// How many samples of recordings it can hold; 0 for the CPU, which has them in memory anyway.
+    pub fn room(&self) -> usize {
+        self.gpu().map_or(0, |gpu| (gpu.largest_buffer() / 4) as usize)
+    }
+
     /// A session, computing in f32, with the initial values of these states.
     ///
     /// # Errors

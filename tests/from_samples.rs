@@ -35,6 +35,11 @@ fn a_step_from_samples_takes_few_launches() -> Result<()> {
     // Crop, spectrum, decibels, masks and standardisation before the 24 of the classifier.
     assert_eq!(launches(all)?, 29);
     assert_eq!(launches(Fusions { hand_on: false, ..all })?, 32);
+    // Clips in the device's memory: excerpts in the place of crops.
+    let front_end = Recipe::Notebook.front_end();
+    let (resident, adam) = Network::with_recordings(Recipe::Notebook, &front_end, 8, 3, true, 1_000_000)?;
+    let adam = adam.expect("an optimiser was asked for");
+    assert_eq!(plan(&resident, &adam, 4, all, Target::Gpu)?.launch_count(), 29);
     Ok(())
 }
 

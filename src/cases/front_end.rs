@@ -1,8 +1,8 @@
 //! Cases of the spectrogram front end. None of its operations has a gradient: no parameter lies upstream of them.
 
-use super::{Case, Input, Refusal};
+use super::{Case, Input, Refusal, Values};
 use crate::graph::{Graph, Value};
-use crate::ops::{BankRows, Decibels, Fill, Framing, Mask, Partial, Per, Standardise, Warp};
+use crate::ops::{BankRows, Decibels, Excerpts, Fill, Framing, Mask, Partial, Per, Standardise, Warp};
 use crate::tensor::{Shape, Spec};
 use std::f64::consts::TAU;
 
@@ -65,6 +65,16 @@ fn crop(name: &'static str, x: [usize; 3], length: usize) -> Case {
     Case::new("circular_crop", name, inputs, build).not_differentiable()
 }
 
+/// Windows of 40 samples out of 100, one for each place.
+fn excerpts(name: &'static str, channels: usize, repeat: bool, places: &[[u32; 5]]) -> Case {
+    let values = places.as_flattened().iter().map(|&x| f64::from(x)).collect();
+    let places = Input { spec: Spec::index([places.len(), 5]), values: Values::Given(values), gradient: false };
+    let build = move |g: &mut Graph, x: &[Value]| {
+        Ok(vec![g.excerpts(x[0], x[1], Excerpts { channels, length: 40, repeat })?])
+    };
+    Case::new("excerpts", name, [Input::real([100]), places], build).not_differentiable()
+}
+
 /// Reductions handed from one operation to the next, as the pass of that name arranges it.
 fn masked_chain(name: &'static str, x: [usize; 4], per: Per) -> Case {
     let pairs = |axis: usize| Input::index([x[0], 2, 2], axis as u32 + 1);
@@ -109,6 +119,10 @@ pub(super) fn cases() -> Vec<Case> {
         crop("one", [1, 1, 1], 1),
         crop("whole", [3, 2, 50], 50),
         crop("part", [4, 1, 77], 33),
+        excerpts("mono", 2, false, &[[7, 0, 1, 33, 0], [50, 0, 1, 40, 25]]),
+        excerpts("stereo", 2, false, &[[0, 50, 1, 40, 0], [20, 30, 1, 10, 39], [3, 0, 1, 0, 1]]),
+        excerpts("mixed and repeated", 1, true, &[[0, 50, 2, 12, 0], [10, 20, 3, 9, 17], [0, 0, 1, 0, 5]]),
+        excerpts("beyond the end", 2, false, &[[90, 5, 1, 20, 0], [4_000_000_000, 7, 1, 40, 3]]),
         spectrum("smallest", [1, 1, 5], 8, framing(8, 1, true)),
         spectrum("overlap", [2, 1, 70], 16, framing(16, 5, true)),
         spectrum("short window", [1, 1, 100], 10, framing(32, 7, false)),
@@ -167,6 +181,12 @@ pub(super) fn refusals() -> Vec<Refusal> {
         crop("no signal", Spec::real([2, 100]), Spec::index([2]), 5, &["[2, 100]"]),
         crop("other starts", signal(), Spec::index([3]), 5, &["[3]"]),
         crop("start out of range", signal(), Spec::index([2]), 5, &["100"]).indices(vec![0, 100]),
+        Refusal::new("excerpts", "no places", [Spec::real([9]), Spec::index([2, 4])], &["[2, 4]"], |g, x| {
+            Ok(vec![g.excerpts(x[0], x[1], Excerpts { channels: 1, length: 4, repeat: false })?])
+        }),
+        Refusal::new("excerpts", "no samples", [Spec::real([9]), Spec::index([2, 5])], &["0 samples"], |g, x| {
+            Ok(vec![g.excerpts(x[0], x[1], Excerpts { channels: 1, length: 0, repeat: false })?])
+        }),
         spectrum("no power of two", signal(), Framing { n_fft: 60, ..framing }, &["60"]),
         spectrum("no hop", signal(), Framing { hop: 0, ..framing }, &["hop"]),
         spectrum("window too long", signal(), Framing { n_fft: 32, ..framing }, &["64", "32"]),

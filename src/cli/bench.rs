@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::graph::{Graph, Plan, PlanId, Session, States};
 use crate::nn::{Adam, Classifier, Mode};
 use crate::ops::{ConvOptions, Fusions, conv2d_gradients, fuse};
-use crate::train::batch::{Batch, Draw};
+use crate::train::batch::Draw;
 use crate::train::engine::Engine;
 use crate::train::metrics::softmax;
 use crate::train::network::{self, Network};
@@ -375,16 +375,27 @@ fn notebook_run(device: &Device, batch: usize, clock: Clock) -> Result<Measured>
     let settings = Settings { recipe: Some(Recipe::Notebook), batch_size: Some(batch), ..Settings::default() };
     let config = settings.resolve()?;
     let steps = config.epochs * clips.len().div_ceil(batch);
-    let mut engine = Engine::for_training(device, &config, loaded.classes.len(), steps)?;
+    let mut engine = Engine::for_training(device, &config, loaded.classes.len(), steps, &loaded.clips)?;
+    let mode = network::Mode::train(&config);
     let mut epoch = 0;
     let mut times = clock.times(|| {
-        for (k, part) in clips.chunks(batch).enumerate() {
-            let mut items = Batch::default();
-            for (i, clip) in part.iter().enumerate() {
-                let draw = Draw { seed: config.seed, epoch, item: (k * batch + i) as u64 };
-                items.push_augmented(Recipe::Notebook, &front_end, clip, draw);
+        let mut rest = &clips[..];
+        while !rest.is_empty() {
+            // Whole batches as many as the device takes at once; the last one may be smaller.
+            let whole = (rest.len() / batch).min(engine.at_once(mode, batch)) * batch;
+            let (part, after) = rest.split_at(if whole > 0 { whole } else { rest.len() });
+            let first = clips.len() - rest.len();
+            rest = after;
+            let mut batches = Vec::new();
+            for (k, part) in part.chunks(batch).enumerate() {
+                let mut items = engine.batch();
+                for (i, clip) in part.iter().enumerate() {
+                    let draw = Draw { seed: config.seed, epoch, item: (first + k * batch + i) as u64 };
+                    items.push_augmented(Recipe::Notebook, &front_end, clip, draw);
+                }
+                batches.push(items);
             }
-            engine.train(network::Mode::train(&config), &items)?;
+            engine.train(mode, &batches)?;
         }
         epoch += 1;
         Ok(())

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{
-    BufferKind, Constant, CpuReal, GroupId, Kernel, Op, Parallel, Place, Plan, PlanId, Private, Region, Session,
-    States, Step, Target, Timing, Work, check_indices, check_port, locate_state,
+    BufferKind, Constant, CpuReal, GroupId, Kernel, Op, Parallel, Place, Plan, PlanId, Private, Region, Series,
+    Session, States, Step, Target, Timing, Work, check_indices, check_port, check_series, locate_part, locate_state,
 };
 use crate::tensor::{DType, Spec};
 use std::sync::Arc;
@@ -279,6 +279,25 @@ impl<T: CpuReal> Session for CpuSession<T> {
         Ok(())
     }
 
+    fn run_series(&mut self, id: PlanId, series: &Series<'_>, outputs: &mut [(&str, &mut [f32])]) -> Result<()> {
+        check_series(&self.plans[id.0].plan, series, outputs)?;
+        for run in 0..series.runs {
+            let part = |len: usize| run * (len / series.runs)..(run + 1) * (len / series.runs);
+            for (name, data) in &series.real {
+                self.write(id, name, &data[part(data.len())])?;
+            }
+            for (name, data) in &series.index {
+                self.write_indices(id, name, &data[part(data.len())])?;
+            }
+            self.run(id)?;
+            for (name, into) in outputs.iter_mut() {
+                let part = part(into.len());
+                self.read(id, name, &mut into[part])?;
+            }
+        }
+        Ok(())
+    }
+
     fn profile(&mut self, id: PlanId) -> Result<Vec<Timing>> {
         let mut ends = Vec::with_capacity(self.plans[id.0].steps.len());
         let mut last = Instant::now();
@@ -310,6 +329,15 @@ impl<T: CpuReal> Session for CpuSession<T> {
 
     fn write_state(&mut self, name: &str, data: &[f32]) -> Result<()> {
         let to = self.state_mut(name, data.len())?;
+        to.iter_mut().zip(data).for_each(|(to, &from)| *to = T::from_f64(f64::from(from)));
+        Ok(())
+    }
+
+    fn write_state_part(&mut self, name: &str, first: usize, data: &[f32]) -> Result<()> {
+        let (group, offset) = locate_part(&self.states, name, first, data.len())?;
+        // SAFETY: inside the group's memory by `locate_part`; `&mut self` keeps others away.
+        let to =
+            unsafe { std::slice::from_raw_parts_mut(self.groups[group].pointer().cast::<T>().add(offset), data.len()) };
         to.iter_mut().zip(data).for_each(|(to, &from)| *to = T::from_f64(f64::from(from)));
         Ok(())
     }

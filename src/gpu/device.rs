@@ -92,6 +92,12 @@ impl Gpu {
         &self.inner.adapter
     }
 
+    /// The most bytes that one buffer may hold.
+    pub fn largest_buffer(&self) -> u64 {
+        let limits = self.inner.device.limits();
+        limits.max_buffer_size.min(limits.max_storage_buffer_binding_size)
+    }
+
     /// Changes how long one submission may take before the device counts as hung: a minute at first, a quarter of an hour
     /// for a software device.
     pub fn set_timeout(&self, timeout: Duration) {

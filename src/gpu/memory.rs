@@ -5,6 +5,8 @@ use crate::error::{Error, Result};
 
 /// Bytes before and after the elements of a guarded buffer: a multiple of the offset alignment of baseline WebGPU.
 pub(super) const GUARD: u64 = 256;
+/// Values in one block start at multiples of this: the offset alignment of baseline WebGPU.
+pub(super) const BLOCK_ALIGNMENT: u64 = 256;
 /// What fills guard zones, and values that nobody has written yet: a NaN with a recognisable payload, so that a kernel
 /// that reads them spoils its results.
 pub(super) const SENTINEL: u32 = 0x7fc0_5eed;
@@ -25,8 +27,7 @@ impl Memory {
         let start = if guarded { GUARD } else { 0 };
         // Whole vec4s, so that kernels may load them at the end.
         let size = (start + bytes + start).next_multiple_of(16).max(16);
-        let limits = gpu.device().limits();
-        let largest = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
+        let largest = gpu.largest_buffer();
         if size > largest {
             return Err(Error::Device(format!(
                 "{} allows {largest} bytes in one buffer, the plan needs one of {size}; choose a smaller batch size or \
@@ -38,6 +39,24 @@ impl Memory {
         let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
         let buffer = gpu.catch(|| format!("a buffer of {size} bytes"), || gpu.device().create_buffer(&descriptor))?;
         Ok(Self { buffer, start, bytes })
+    }
+
+    /// Fresh memory for several values in one buffer, without guards, so that one copy fills neighbours. None where no buffer may
+    /// be that large.
+    pub fn block(gpu: &Gpu, lens: &[usize]) -> Result<Option<Vec<Self>>> {
+        let starts = lens.iter().scan(0, |end, &len| {
+            let start = *end;
+            *end += (4 * len as u64).next_multiple_of(BLOCK_ALIGNMENT);
+            Some(start)
+        });
+        let starts: Vec<u64> = starts.collect();
+        let elements: usize = lens.iter().map(|len| (4 * len).next_multiple_of(BLOCK_ALIGNMENT as usize) / 4).sum();
+        if 4 * elements as u64 > gpu.largest_buffer() {
+            return Ok(None);
+        }
+        let buffer = Self::new(gpu, elements, false)?.buffer;
+        let part = |(&len, start)| Self { buffer: buffer.clone(), start, bytes: 4 * len as u64 };
+        Ok(Some(lens.iter().zip(starts).map(part).collect()))
     }
 
     /// Writes the elements, and the sentinels around them where there is a guard. `None` leaves zeros, or sentinels where

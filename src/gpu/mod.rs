@@ -9,6 +9,7 @@ mod guard;
 mod memory;
 mod pipeline;
 mod profile;
+mod series;
 mod session;
 
 pub use adapter::{Adapter, adapters};

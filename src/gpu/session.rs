@@ -3,10 +3,11 @@
 use super::device::Gpu;
 use super::memory::Memory;
 use super::pipeline::{Pipeline, is_read};
+use super::series::Tables;
 use crate::error::{Error, Result};
 use crate::graph::{
-    BufferKind, Constant, GroupId, Launch, MAX_WORKGROUPS, Operand, Place, Plan, PlanId, Session, States, Step, Target,
-    Timing, Work, check_indices, check_port, locate_state,
+    BufferKind, Constant, GroupId, Launch, MAX_WORKGROUPS, Operand, Place, Plan, PlanId, Series, Session, States, Step,
+    Target, Timing, Work, check_indices, check_port, locate_part, locate_state,
 };
 use crate::tensor::DType;
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ pub struct GpuSession {
     pub(super) groups: Vec<Memory>,
     pub(super) plans: Vec<Compiled>,
     staging: Option<wgpu::Buffer>,
+    pub(super) tables: Tables,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     pub(super) guarded: bool,
 }
@@ -64,11 +66,19 @@ impl GpuSession {
         let mut groups = Vec::new();
         for (i, group) in states.groups().iter().enumerate() {
             let memory = Memory::new(&gpu, group.len, guarded)?;
-            memory.fill(&gpu, Some(bytemuck::cast_slice(states.initial(GroupId(i)))));
+            let initial = states.initial(GroupId(i));
+            if guarded {
+                // Zeros instead of sentinels where initial values are missing.
+                let mut whole = initial.to_vec();
+                whole.resize(group.len, 0.0);
+                memory.fill(&gpu, Some(bytemuck::cast_slice(&whole)));
+            } else if !initial.is_empty() {
+                memory.fill(&gpu, Some(bytemuck::cast_slice(initial)));
+            }
             groups.push(memory);
         }
         let (plans, in_flight) = (Vec::new(), VecDeque::new());
-        Ok(Self { gpu, states, groups, plans, staging: None, in_flight, guarded })
+        Ok(Self { gpu, states, groups, plans, staging: None, tables: Tables::default(), in_flight, guarded })
     }
 
     /// The device.
@@ -171,12 +181,21 @@ impl GpuSession {
     fn allocate(&self, plan: &Plan) -> Result<Vec<Option<Memory>>> {
         let mut all = Vec::new();
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let inputs = plan.buffers.iter().filter(|buffer| matches!(buffer.kind, BufferKind::Input));
+        let lens: Vec<usize> = inputs.map(|buffer| buffer.len).collect();
+        // One after the other, so that one copy brings a run's inputs.
+        let block = if self.guarded { None } else { Memory::block(&self.gpu, &lens)? };
+        let mut block = block.into_iter().flatten();
         for buffer in &plan.buffers {
             if matches!(buffer.kind, BufferKind::State(_)) {
                 all.push(None);
                 continue;
             }
-            let memory = Memory::new(&self.gpu, buffer.len, self.guarded)?;
+            let own = matches!(buffer.kind, BufferKind::Input).then(|| block.next()).flatten();
+            let memory = match own {
+                Some(memory) => memory,
+                None => Memory::new(&self.gpu, buffer.len, self.guarded)?,
+            };
             match &buffer.kind {
                 BufferKind::Constant(Constant::Real(values)) => {
                     let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
@@ -200,7 +219,7 @@ impl GpuSession {
     }
 
     /// The buffer of a place.
-    fn whole<'a>(&'a self, plan: &Plan, memory: &'a [Option<Memory>], place: &Place) -> Result<&'a Memory> {
+    pub(super) fn whole<'a>(&'a self, plan: &Plan, memory: &'a [Option<Memory>], place: &Place) -> Result<&'a Memory> {
         match (&memory[place.buffer], &plan.buffers[place.buffer].kind) {
             (Some(memory), _) => Ok(memory),
             (None, BufferKind::State(group)) => Ok(&self.groups[group.0]),
@@ -399,6 +418,10 @@ impl Session for GpuSession {
         self.run_times(id, 1)
     }
 
+    fn run_series(&mut self, id: PlanId, series: &Series<'_>, outputs: &mut [(&str, &mut [f32])]) -> Result<()> {
+        self.series(id, series, outputs)
+    }
+
     fn profile(&mut self, id: PlanId) -> Result<Vec<Timing>> {
         self.times(id)
     }
@@ -422,6 +445,11 @@ impl Session for GpuSession {
 
     fn write_state(&mut self, name: &str, data: &[f32]) -> Result<()> {
         let (group, offset) = locate_state(&self.states, name, data.len())?;
+        self.upload(&self.groups[group], offset, bytemuck::cast_slice(data))
+    }
+
+    fn write_state_part(&mut self, name: &str, first: usize, data: &[f32]) -> Result<()> {
+        let (group, offset) = locate_part(&self.states, name, first, data.len())?;
         self.upload(&self.groups[group], offset, bytemuck::cast_slice(data))
     }
 }

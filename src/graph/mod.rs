@@ -17,7 +17,9 @@ pub use op::{
     Cost, CpuReal, Gradient, Launch, MAX_WORKGROUPS, Op, Operand, Shader, Target, grid, no_gpu_kernel, no_gradient,
 };
 pub use plan::{Buffer, BufferKind, Place, Plan, Port, Step, Work};
-pub use session::{PlanId, Session, Timing, check_indices, check_port, locate_state};
+pub use session::{
+    PlanId, Series, Session, Timing, check_indices, check_port, check_series, locate_part, locate_state,
+};
 pub use state::{ALIGNMENT, Group, GroupId, State, States};
 
 use crate::error::{Error, Result};

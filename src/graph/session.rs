@@ -39,6 +39,18 @@ impl Timing {
     }
 }
 
+/// Values for inputs of a plan over several runs. Each slice holds those of the first run, then those of the second, and so
+/// on; an input that is not here keeps what was last written.
+#[derive(Clone, Debug, Default)]
+pub struct Series<'a> {
+    /// How many runs.
+    pub runs: usize,
+    /// Real inputs by name.
+    pub real: Vec<(&'a str, &'a [f32])>,
+    /// Index inputs by name.
+    pub index: Vec<(&'a str, &'a [u32])>,
+}
+
 /// A device with state in its memory, and plans that run over that state. Several plans (training and evaluation, other
 /// batch sizes) share the same state.
 pub trait Session {
@@ -75,6 +87,13 @@ pub trait Session {
     /// Where the device fails.
     fn run(&mut self, id: PlanId) -> Result<()>;
 
+    /// Runs the plan [`Series::runs`] times. `outputs` names outputs and where they go, those of the first run first. A GPU is
+    /// given many runs in one submission, and answers once, at the end.
+    ///
+    /// # Errors
+    /// As those of [`Session::write`], [`Session::run`] and [`Session::read`]; lengths are those of one run times the runs.
+    fn run_series(&mut self, id: PlanId, series: &Series<'_>, outputs: &mut [(&str, &mut [f32])]) -> Result<()>;
+
     /// Runs the plan once and times every launch; returns the sums for each operation and shader, longest first.
     ///
     /// # Errors
@@ -98,6 +117,12 @@ pub trait Session {
     /// # Errors
     /// Where there is no such state or `data` has another length.
     fn write_state(&mut self, name: &str, data: &[f32]) -> Result<()>;
+
+    /// Writes a part of a state, or of a whole group by its name, from element `first` on.
+    ///
+    /// # Errors
+    /// Where there is no such state or the part does not lie inside.
+    fn write_state_part(&mut self, name: &str, first: usize, data: &[f32]) -> Result<()>;
 }
 
 /// The group, offset and length of a state or of a whole group, by name.
@@ -105,17 +130,59 @@ pub trait Session {
 /// # Errors
 /// Where there is neither, or `len` is not its length.
 pub fn locate_state(states: &States, name: &str, len: usize) -> Result<(usize, usize)> {
-    let (group, offset, have) = match states.groups().iter().position(|group| group.name == name) {
+    let (group, offset, have) = find_state(states, name)?;
+    if have != len {
+        return Err(Error::value(name, format!("has {have} elements, not {len}")));
+    }
+    Ok((group, offset))
+}
+
+/// The group, offset and length of a state or of a whole group.
+fn find_state(states: &States, name: &str) -> Result<(usize, usize, usize)> {
+    Ok(match states.groups().iter().position(|group| group.name == name) {
         Some(group) => (group, 0, states.groups()[group].len),
         None => {
             let state = states.get(name)?;
             (state.group.0, state.offset, state.shape.elements())
         }
-    };
-    if have != len {
-        return Err(Error::value(name, format!("has {have} elements, not {len}")));
+    })
+}
+
+/// The group of a state or of a whole group, by name, and the offset there of its element `first`.
+///
+/// # Errors
+/// Where there is neither, or `len` elements from there on do not lie inside.
+pub fn locate_part(states: &States, name: &str, first: usize, len: usize) -> Result<(usize, usize)> {
+    let (group, offset, have) = find_state(states, name)?;
+    if first.checked_add(len).is_none_or(|end| end > have) {
+        return Err(Error::value(name, format!("has {have} elements; {len} from element {first} on are not inside")));
     }
-    Ok((group, offset))
+    Ok((group, offset + first))
+}
+
+/// Checks the inputs and outputs of a series.
+///
+/// # Errors
+/// As those of [`Session::run_series`].
+pub fn check_series(plan: &Plan, series: &Series<'_>, outputs: &[(&str, &mut [f32])]) -> Result<()> {
+    let each = |name: &str, len: usize| {
+        let runs = series.runs.max(1);
+        let whole = Error::value(name, format!("{len} elements cannot be shared out over {runs} runs"));
+        if len.is_multiple_of(runs) { Ok(len / runs) } else { Err(whole) }
+    };
+    for (name, data) in &series.real {
+        check_port(plan.input(name)?, DType::Real, each(name, data.len())?)?;
+    }
+    for (name, data) in &series.index {
+        let port = plan.input(name)?;
+        let len = each(name, data.len())?;
+        check_port(port, DType::Index, len)?;
+        data.chunks(len.max(1)).try_for_each(|data| check_indices(port, data))?;
+    }
+    for (name, into) in outputs {
+        check_port(plan.output(name)?, DType::Real, each(name, into.len())?)?;
+    }
+    Ok(())
 }
 
 /// Checks data for an input.

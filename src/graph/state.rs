@@ -23,6 +23,13 @@ pub struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GroupId(pub(crate) usize);
 
+impl GroupId {
+    /// Its number in [`States::groups`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// States of one kind, kept in one flat buffer so that one kernel can work on all of them.
 #[derive(Clone, Debug)]
 pub struct Group {
@@ -30,6 +37,8 @@ pub struct Group {
     pub name: String,
     /// Length of the buffer in elements, gaps for alignment included. Gaps hold zeros.
     pub len: usize,
+    /// Whether it holds what the host put there to be read, such as recordings: nothing that a run changes and must keep.
+    pub data: bool,
 }
 
 /// The layout of all state that graphs refer to, and its initial values. Graphs for different batch sizes share one.
@@ -51,7 +60,7 @@ impl States {
         if let Some(i) = self.groups.iter().position(|group| group.name == name) {
             return GroupId(i);
         }
-        self.groups.push(Group { name: name.into(), len: 0 });
+        self.groups.push(Group { name: name.into(), len: 0, data: false });
         self.initial.push(Vec::new());
         GroupId(self.groups.len() - 1)
     }
@@ -91,12 +100,28 @@ impl States {
         Ok(self.group(name))
     }
 
+    /// A group of one state of its own name, `len` elements that are zeros until the host writes them; graphs read it, and it is
+    /// no part of what a run must keep.
+    ///
+    /// # Errors
+    /// Where the name is taken.
+    pub fn add_data(&mut self, name: &str, len: usize) -> Result<()> {
+        let taken = self.groups.iter().any(|group| group.name == name) || self.get(name).is_ok();
+        if taken {
+            return Err(Error::value(name, "a state or group of this name exists already"));
+        }
+        let group = self.group(name);
+        self.groups[group.0] = Group { name: name.into(), len: len.next_multiple_of(ALIGNMENT), data: true };
+        self.states.push(State { name: name.into(), shape: Shape::new(&[len]), group, offset: 0 });
+        Ok(())
+    }
+
     /// All groups.
     pub fn groups(&self) -> &[Group] {
         &self.groups
     }
 
-    /// The initial contents of a group's buffer.
+    /// The initial contents of a group's buffer; what is missing at its end is zeros.
     pub fn initial(&self, group: GroupId) -> &[f32] {
         &self.initial[group.0]
     }
@@ -104,6 +129,11 @@ impl States {
     /// All states in the order they were added.
     pub fn iter(&self) -> impl Iterator<Item = &State> {
         self.states.iter()
+    }
+
+    /// All states but those of groups that hold [data](Group::data).
+    pub fn kept(&self) -> impl Iterator<Item = &State> {
+        self.states.iter().filter(|state| !self.groups[state.group.0].data)
     }
 
     /// The states of one group.

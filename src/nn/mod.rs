@@ -7,5 +7,5 @@ mod schedule;
 
 pub use classifier::{Block, Classifier, Mode, PARAMETERS, Pooling, STATISTICS};
 pub use init::{kaiming_normal, linear_bound, uniform};
-pub use optimiser::Adam;
+pub use optimiser::{Adam, STEP};
 pub use schedule::{Anneal, OneCycle, Schedule};

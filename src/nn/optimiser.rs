@@ -4,8 +4,8 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, GroupId, PlanId, Session, States, Value};
 use crate::ops::AdamStep;
 
-/// Name of the graph input that carries the step's numbers.
-const INPUT: &str = "adam.step";
+/// Name of the graph input that carries the step's numbers: [`AdamStep::LEN`] of them.
+pub const STEP: &str = "adam.step";
 
 /// Adam with optional decoupled weight decay and clipping by norm; see [`ops::Adam`](crate::ops::Adam) for the formula.
 ///
@@ -50,7 +50,7 @@ impl Adam {
             let [factor, _] = graph.clip_factor(gradient, max_norm)?;
             gradient = graph.multiply(gradient, factor)?;
         }
-        let step = graph.input(INPUT, [AdamStep::LEN])?;
+        let step = graph.input(STEP, [AdamStep::LEN])?;
         let state = [self.parameters, self.moments[0], self.moments[1]].map(|group| graph.state_group(group));
         let new = graph.adam([state[0], state[1], state[2], gradient], step)?;
         for (state, new) in state.into_iter().zip(new) {
@@ -73,15 +73,24 @@ impl Adam {
         }
     }
 
+    /// Counts the next step, and gives the numbers that a plan made with [`Adam::minimise`] reads for it from its input [`STEP`].
+    ///
+    /// # Errors
+    /// Where learning rate or beta1 make no sense.
+    pub fn next(&mut self, rate: f64, beta1: f64) -> Result<[f32; AdamStep::LEN]> {
+        if !(rate.is_finite() && rate >= 0.0 && (0.0..1.0).contains(&beta1)) {
+            return Err(Error::usage("learning-rate", format!("rate {rate} or beta1 {beta1} makes no sense")));
+        }
+        self.steps += 1;
+        Ok(self.numbers(self.steps, rate, beta1).to_array())
+    }
+
     /// Before each run of a plan made with [`Adam::minimise`]: counts the step and hands in its learning rate and beta1.
     ///
     /// # Errors
     /// Where the plan was not made with [`Adam::minimise`], or a number makes no sense.
     pub fn before_step(&mut self, session: &mut dyn Session, plan: PlanId, rate: f64, beta1: f64) -> Result<()> {
-        if !(rate.is_finite() && rate >= 0.0 && (0.0..1.0).contains(&beta1)) {
-            return Err(Error::usage("learning-rate", format!("rate {rate} or beta1 {beta1} makes no sense")));
-        }
-        self.steps += 1;
-        session.write(plan, INPUT, &self.numbers(self.steps, rate, beta1).to_array())
+        let numbers = self.next(rate, beta1)?;
+        session.write(plan, STEP, &numbers)
     }
 }

@@ -47,6 +47,7 @@ pub use softmax::{LogSoftmax, LogSoftmaxGradient};
 // The spectrogram front end.
 mod circular_crop;
 mod decibels;
+mod excerpts;
 mod filter_bank;
 mod items;
 mod mask;
@@ -56,6 +57,7 @@ mod warp;
 
 pub use circular_crop::CircularCrop;
 pub use decibels::Decibels;
+pub use excerpts::{Excerpts, Place};
 pub use filter_bank::{BankRows, FilterBank};
 pub use items::Partial;
 pub use mask::{Fill, Mask};

@@ -1,12 +1,15 @@
 //! From clips to what a plan reads: windows, padding, and the random choices of augmentation.
 
 use super::recipe::{FrontEnd, Recipe};
+use super::recordings::Recordings;
 use super::variations::{Variation, Variations};
-use crate::Result;
 use crate::data::Clip;
 use crate::data::draws::{Mask, NotebookDraws, NotebookSizes, Purpose, Stream};
-use crate::graph::{PlanId, Session};
+use crate::graph::{PlanId, Series, Session};
+use crate::ops::Place;
+use crate::{Error, Result};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Masks of each kind per item.
 pub const MASKS: usize = 2;
@@ -23,8 +26,12 @@ const SHORTEST: f64 = 0.375;
 pub struct Batch {
     /// Clips in it.
     pub count: usize,
+    /// What the device holds. Where it does, `places` are filled and `samples` are not.
+    pub recordings: Option<Arc<Recordings>>,
     /// `samples` [N, channels, window].
     pub samples: Vec<f32>,
+    /// `places` [N, 5]: see [`Place`].
+    pub places: Vec<u32>,
     /// `start` `[N]`: where each item begins, in a circle.
     pub start: Vec<u32>,
     /// `warp` [N, 2]: shift in bands and stretch in time.
@@ -37,16 +44,39 @@ pub struct Batch {
     pub labels: Vec<u32>,
 }
 
+/// The names of what a [`Batch`] holds, as inputs of plans.
+#[allow(missing_docs)]
+pub mod inputs {
+    pub const SAMPLES: &str = "samples";
+    pub const PLACES: &str = "places";
+    pub const START: &str = "start";
+    pub const WARP: &str = "warp";
+    pub const FREQUENCY_MASKS: &str = "frequency_masks";
+    pub const TIME_MASKS: &str = "time_masks";
+    pub const LABELS: &str = "labels";
+}
+
 impl Batch {
+    /// An empty batch for a device that holds these recordings, or none.
+    pub fn new(recordings: Option<&Arc<Recordings>>) -> Self {
+        Self { recordings: recordings.cloned(), ..Self::default() }
+    }
+
     /// Appends a window: the `part` of a clip's samples, as much of it as fits. What is left of the window is silence, or the
     /// part again and again where the front end says so. A mono clip is the same in every channel; of a stereo clip a
     /// one-channel network hears the mean.
     fn push_samples(&mut self, clip: &Clip, part: Range<usize>, front_end: &FrontEnd) {
         self.count += 1;
         let window = front_end.window;
+        let part = part.start.min(clip.len())..part.end.min(clip.len()).min(part.start + window);
+        if let Some(recordings) = &self.recordings {
+            // A clip that is not there is found out when the batch is written: its place is missing.
+            self.places.extend(recordings.place(clip, part, front_end).into_iter().flat_map(Place::to_array));
+            return;
+        }
         for channel in 0..front_end.channels {
             let begin = self.samples.len();
-            let part = part.start.min(clip.len())..part.end.min(clip.len()).min(part.start + window);
+            let part = part.clone();
             if front_end.channels == 1 && clip.samples.len() > 1 {
                 let share = 1.0 / clip.samples.len() as f32;
                 let at = |i: usize| clip.samples.iter().map(|c| c[i]).sum::<f32>() * share;
@@ -78,7 +108,11 @@ impl Batch {
                 self.push_samples(clip, 0..clip.len(), front_end);
                 let sizes = NotebookSizes { window, bands: front_end.bands, frames: front_end.frames() };
                 let draws = NotebookDraws::new(seed, epoch, item, clip.len(), sizes);
-                self.start.push(((window - draws.roll(window)) % window) as u32);
+                let start = ((window - draws.roll(window)) % window) as u32;
+                self.start.push(start);
+                if let Some(place) = self.places.last_mut() {
+                    *place = start;
+                }
                 self.frequency_masks.extend(pairs(draws.frequency));
                 self.time_masks.extend(pairs(draws.time));
             }
@@ -97,25 +131,65 @@ impl Batch {
         self.labels.push(clip.label as u32);
     }
 
-    /// Writes whatever the plan reads of this batch.
-    ///
-    /// # Errors
-    /// Where the plan is for another number of clips.
-    pub fn write(&self, session: &mut dyn Session, plan: PlanId) -> Result<()> {
-        let names: Vec<String> = session.plan(plan).inputs.iter().map(|port| port.name.clone()).collect();
-        for name in names {
-            match name.as_str() {
-                "samples" => session.write(plan, &name, &self.samples)?,
-                "warp" => session.write(plan, &name, &self.warp)?,
-                "start" => session.write_indices(plan, &name, &self.start)?,
-                "frequency_masks" => session.write_indices(plan, &name, &self.frequency_masks)?,
-                "time_masks" => session.write_indices(plan, &name, &self.time_masks)?,
-                "labels" => session.write_indices(plan, &name, &self.labels)?,
-                _ => {}
-            }
+    /// What it holds for a real input of this name.
+    fn real(&self, name: &str) -> Option<&[f32]> {
+        match name {
+            inputs::SAMPLES => Some(&self.samples),
+            inputs::WARP => Some(&self.warp),
+            _ => None,
         }
-        Ok(())
     }
+
+    /// What it holds for an index input of this name.
+    fn index(&self, name: &str) -> Option<&[u32]> {
+        match name {
+            inputs::PLACES => Some(&self.places),
+            inputs::START => Some(&self.start),
+            inputs::FREQUENCY_MASKS => Some(&self.frequency_masks),
+            inputs::TIME_MASKS => Some(&self.time_masks),
+            inputs::LABELS => Some(&self.labels),
+            _ => None,
+        }
+    }
+}
+
+/// Runs a plan once for each of these batches, all of the plan's number of clips, with `more` real inputs for each run.
+///
+/// # Errors
+/// Where a batch is of another number of clips, or the device fails.
+pub fn run(
+    session: &mut dyn Session,
+    plan: PlanId,
+    batches: &[Batch],
+    more: &[(&str, &[f32])],
+    outputs: &mut [(&str, &mut [f32])],
+) -> Result<()> {
+    if let Some(batch) = batches.iter().find(|b| b.recordings.is_some() && b.places.len() != b.count * Place::LEN) {
+        let missing = batch.count - batch.places.len() / Place::LEN;
+        return Err(Error::value(inputs::PLACES, format!("{missing} of the clips are not in the device's memory")));
+    }
+    let names: Vec<String> = session.plan(plan).inputs.iter().map(|port| port.name.clone()).collect();
+    // One batch is read where it is.
+    let [first, rest @ ..] = batches else { return Ok(()) };
+    let (mut real, mut index) = (Vec::new(), Vec::new());
+    if !rest.is_empty() {
+        for name in &names {
+            let values: Option<Vec<&[f32]>> = batches.iter().map(|batch| batch.real(name)).collect();
+            real.extend(values.map(|values| (name, values.concat())));
+            let values: Option<Vec<&[u32]>> = batches.iter().map(|batch| batch.index(name)).collect();
+            index.extend(values.map(|values| (name, values.concat())));
+        }
+    }
+    let mut series = Series { runs: batches.len(), ..Series::default() };
+    series.real.extend_from_slice(more);
+    if rest.is_empty() {
+        series.real.extend(names.iter().filter_map(|name| Some((name.as_str(), first.real(name)?))));
+        series.index.extend(names.iter().filter_map(|name| Some((name.as_str(), first.index(name)?))));
+    } else {
+        series.real.extend(real.iter().map(|(name, values)| (name.as_str(), &values[..])));
+        series.index.extend(index.iter().map(|(name, values)| (name.as_str(), &values[..])));
+    }
+    session.run_series(plan, &series, outputs)
 }
 
 fn pairs(masks: [Mask; MASKS]) -> impl Iterator<Item = u32> {

@@ -1,10 +1,11 @@
 //! Checkpoints: everything that a run needs to go on as though it had never stopped.
 
 use super::config::{Config, Settings};
+use super::model::read_states;
 use super::tables::EpochRow;
 use super::weights::Weights;
 use crate::graph::{Session, State};
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -68,13 +69,9 @@ impl Checkpoint {
     /// # Errors
     /// Where the device fails.
     pub fn take(session: &mut dyn Session, config: &Config, data: &str, progress: &Progress) -> Result<Self> {
-        let states: Vec<State> = session.states().iter().cloned().collect();
-        let mut weights = Weights::default();
-        for state in states {
-            let mut values = vec![0.0; state.shape.elements()];
-            session.read_state(&state.name, &mut values)?;
-            weights.tensors.insert(state.name, Tensor::new(state.shape, values)?);
-        }
+        let states: Vec<State> = session.states().kept().cloned().collect();
+        let tensors = read_states(session, states)?.into_iter().map(|(state, tensor)| (state.name, tensor));
+        let weights = Weights { tensors: tensors.collect(), ..Weights::default() };
         Ok(Self { config: config.clone(), data: data.into(), progress: progress.clone(), weights })
     }
 
@@ -83,7 +80,7 @@ impl Checkpoint {
     /// # Errors
     /// Where a state is missing or has another shape.
     pub fn restore(&self, session: &mut dyn Session, path: &Path) -> Result<()> {
-        let states: Vec<State> = session.states().iter().cloned().collect();
+        let states: Vec<State> = session.states().kept().cloned().collect();
         for state in &states {
             let tensor = self.weights.tensors.get(&state.name).filter(|tensor| tensor.shape() == state.shape);
             let Some(tensor) = tensor else {
@@ -169,6 +166,7 @@ pub fn fingerprint<'a>(clips: impl IntoIterator<Item = (&'a str, usize, usize)>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tensor;
     use crate::cpu::{CpuSession, Pool};
     use crate::graph::States;
     use std::sync::Arc;

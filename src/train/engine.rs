@@ -1,22 +1,31 @@
 //! A recipe's graphs on a device: one training plan per batch size, one evaluation plan per batch size, over one state.
 
-use super::batch::{Batch, windows};
+use super::batch::{self, Batch, windows};
 use super::config::Config;
 use super::familiar::Heard;
 use super::metrics::argmax;
 use super::network::{Mode, Network};
 use super::recipe::{FrontEnd, Recipe};
+use super::recordings::Recordings;
 use super::report::Spectrogram;
 use crate::data::Clip;
 use crate::device::Device;
 use crate::graph::{Plan, PlanId, Session, Target};
-use crate::nn::{Adam, Schedule};
+use crate::nn::{self, Adam, Schedule};
 use crate::ops::{Fusions, fuse};
 use crate::{Error, Result};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// Windows that are looked at together in evaluation. What is left over goes one by one, so that two plans are enough.
 pub const EVALUATION_BATCH: usize = 16;
+
+/// How long a GPU may work through steps or windows before the host hears from it, in seconds: an epoch on a fast one, a single
+/// step on a slow one, so that progress shows and a request to stop is heard.
+const UNHEARD: f64 = 0.5;
+/// The most bytes of samples that are uploaded at once, where the device does not hold the recordings.
+const MOST_UPLOADED: usize = 64 << 20;
 
 /// What a training step gave.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +49,9 @@ pub struct Engine {
     network: Network,
     optimiser: Option<(Adam, Schedule)>,
     plans: HashMap<(Mode, usize), PlanId>,
+    recordings: Option<Arc<Recordings>>,
+    /// Seconds that a run took lately, by plan.
+    paces: HashMap<(Mode, usize), f64>,
 }
 
 impl Engine {
@@ -50,16 +62,40 @@ impl Engine {
     pub fn for_evaluation(device: &Device, recipe: Recipe, front_end: &FrontEnd, outputs: usize) -> Result<Self> {
         let (network, _) = Network::new(recipe, front_end, outputs, 0, false)?;
         let session = device.session(network.states.clone())?;
-        Ok(Self { session, target: device.target(), network, optimiser: None, plans: HashMap::new() })
+        Ok(Self::new(session, device.target(), network, None))
     }
 
-    /// An engine that trains for `steps` steps.
+    fn new(session: Box<dyn Session>, target: Target, network: Network, optimiser: Option<(Adam, Schedule)>) -> Self {
+        let (plans, paces) = Default::default();
+        Self { session, target, network, optimiser, plans, recordings: None, paces }
+    }
+
+    /// An engine that trains for `steps` steps on some of these clips, and hears them. A GPU with room for them holds them.
     ///
     /// # Errors
     /// As [`Engine::for_evaluation`].
-    pub fn for_training(device: &Device, config: &Config, outputs: usize, steps: usize) -> Result<Self> {
+    pub fn for_training(
+        device: &Device,
+        config: &Config,
+        outputs: usize,
+        steps: usize,
+        clips: &[Clip],
+    ) -> Result<Self> {
+        if let Some(recordings) = Recordings::of(clips, device.room())
+            // A buffer of the size that a device allows may still be more than it has.
+            && let Ok(mut engine) = Self::training(device, config, outputs, steps, recordings.samples())
+        {
+            recordings.upload(&mut *engine.session, clips)?;
+            engine.recordings = Some(Arc::new(recordings));
+            return Ok(engine);
+        }
+        Self::training(device, config, outputs, steps, 0)
+    }
+
+    fn training(device: &Device, config: &Config, outputs: usize, steps: usize, samples: usize) -> Result<Self> {
         let front_end = config.recipe.front_end();
-        let (mut network, adam) = Network::new(config.recipe, &front_end, outputs, config.seed, true)?;
+        let (mut network, adam) =
+            Network::with_recordings(config.recipe, &front_end, outputs, config.seed, true, samples)?;
         network.label_smoothing = config.label_smoothing;
         let session = device.session(network.states.clone())?;
         let schedule = config.recipe.schedule(config.learning_rate, steps);
@@ -68,7 +104,12 @@ impl Engine {
             adam.weight_decay = config.weight_decay;
             (adam, schedule)
         });
-        Ok(Self { session, target: device.target(), network, optimiser, plans: HashMap::new() })
+        Ok(Self::new(session, device.target(), network, optimiser))
+    }
+
+    /// An empty batch: of samples, or of places in the device's memory.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.recordings.as_ref())
     }
 
     /// What the network is.
@@ -98,30 +139,59 @@ impl Engine {
         Ok(plan)
     }
 
-    /// Makes a training step. `mode` says whether the batch is augmented, and the label smoothing.
+    /// How many batches of this many clips are worth handing over at once. More than one only on a GPU, which is given as many as
+    /// it works through in half a second.
+    pub fn at_once(&self, mode: Mode, count: usize) -> usize {
+        let Some(pace) = self.paces.get(&(mode, count)).filter(|_| self.target == Target::Gpu) else { return 1 };
+        let front_end = &self.network.front_end;
+        let uploaded = if self.recordings.is_some() { 0 } else { 4 * count * front_end.channels * front_end.window };
+        ((UNHEARD / pace) as usize).min(MOST_UPLOADED / uploaded.max(1)).max(1)
+    }
+
+    /// Runs the plan of a mode for batches of `count` clips each, and keeps the time.
+    fn run(
+        &mut self,
+        mode: Mode,
+        batches: &[Batch],
+        more: &[(&str, &[f32])],
+        outputs: &mut [(&str, &mut [f32])],
+    ) -> Result<()> {
+        let Some(count) = batches.first().map(|batch| batch.count) else { return Ok(()) };
+        let plan = self.plan(mode, count)?;
+        let started = Instant::now();
+        batch::run(&mut *self.session, plan, batches, more, outputs)?;
+        self.paces.insert((mode, count), started.elapsed().as_secs_f64() / batches.len() as f64);
+        Ok(())
+    }
+
+    /// Makes a training step with each of these batches, which are of one size. `mode` says whether they are augmented.
     ///
     /// # Errors
     /// Where the device fails.
-    pub fn train(&mut self, mode: Mode, batch: &Batch) -> Result<StepResult> {
-        let plan = self.plan(mode, batch.count)?;
+    pub fn train(&mut self, mode: Mode, batches: &[Batch]) -> Result<Vec<StepResult>> {
         let Some((adam, schedule)) = &mut self.optimiser else {
             return Err(Error::value("optimiser", "this engine was made for evaluation"));
         };
-        let (rate, beta1) = schedule.at(usize::try_from(adam.steps).unwrap_or(usize::MAX));
-        adam.before_step(&mut *self.session, plan, rate, beta1)?;
-        batch.write(&mut *self.session, plan)?;
-        self.session.run(plan)?;
-        let mut loss = [0.0];
-        self.session.read(plan, "loss", &mut loss)?;
-        let outputs = self.network.outputs;
-        let mut logits = vec![0.0; batch.count * outputs];
-        self.session.read(plan, "logits", &mut logits)?;
+        let (mut numbers, mut rates) = (Vec::new(), Vec::new());
+        for _ in batches {
+            let (rate, beta1) = schedule.at(usize::try_from(adam.steps).unwrap_or(usize::MAX));
+            numbers.extend(adam.next(rate, beta1)?);
+            rates.push(rate);
+        }
+        let (outputs, runs) = (self.network.outputs, batches.len());
+        let (mut losses, mut logits) = (vec![0.0; runs], vec![0.0; batches.iter().map(|b| b.count * outputs).sum()]);
+        self.run(mode, batches, &[(nn::STEP, &numbers)], &mut [("loss", &mut losses), ("logits", &mut logits)])?;
         let right = |(row, &label): (&[f32], &u32)| {
             let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
             argmax(&row) == label as usize
         };
-        let right = logits.chunks_exact(outputs).zip(&batch.labels).filter(|&pair| right(pair)).count();
-        Ok(StepResult { loss: loss[0], right, learning_rate: rate })
+        let mut rows = logits.chunks_exact(outputs);
+        let step = |((batch, loss), learning_rate): ((&Batch, f32), f64)| StepResult {
+            loss,
+            right: rows.by_ref().take(batch.count).zip(&batch.labels).filter(|&pair| right(pair)).count(),
+            learning_rate,
+        };
+        Ok(batches.iter().zip(losses).zip(rates).map(step).collect())
     }
 
     /// What is heard in every window of these clips. What comes with a clip makes no difference to it.
@@ -135,24 +205,39 @@ impl Engine {
             .collect();
         let mut results: Vec<ClipHeard> = vec![Vec::new(); clips.len()];
         let (whole, rest) = all.as_chunks::<EVALUATION_BATCH>();
-        let parts = whole.iter().map(|part| &part[..]).chain(rest.chunks(1));
-        for part in parts {
-            let mut batch = Batch::default();
-            part.iter().for_each(|&(i, from)| batch.push_plain(clips[i], from, &self.network.front_end));
-            let plan = self.plan(Mode::Evaluate, part.len())?;
-            batch.write(&mut *self.session, plan)?;
-            self.session.run(plan)?;
-            let mut logits = vec![0.0; part.len() * self.network.outputs];
-            self.session.read(plan, "logits", &mut logits)?;
-            let length = self.network.vector_length();
+        self.hear_windows(clips, whole.as_flattened(), EVALUATION_BATCH, &mut results)?;
+        self.hear_windows(clips, rest, 1, &mut results)?;
+        Ok(results)
+    }
+
+    /// Hears windows, (clip, first sample) each, `count` at a time.
+    fn hear_windows(
+        &mut self,
+        clips: &[&Clip],
+        windows: &[(usize, usize)],
+        count: usize,
+        results: &mut [ClipHeard],
+    ) -> Result<()> {
+        let (outputs, length) = (self.network.outputs, self.network.vector_length());
+        let mut rest = windows;
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(rest.len().min(count * self.at_once(Mode::Evaluate, count)));
+            rest = after;
+            let mut batches = Vec::new();
+            for windows in part.chunks(count) {
+                let mut batch = self.batch();
+                windows.iter().for_each(|&(i, from)| batch.push_plain(clips[i], from, &self.network.front_end));
+                batches.push(batch);
+            }
+            let mut logits = vec![0.0; part.len() * outputs];
             let mut vectors = vec![0.0; part.len() * length];
-            self.session.read(plan, "vectors", &mut vectors)?;
-            let rows = logits.chunks_exact(self.network.outputs).zip(vectors.chunks_exact(length));
+            self.run(Mode::Evaluate, &batches, &[], &mut [("logits", &mut logits), ("vectors", &mut vectors)])?;
+            let rows = logits.chunks_exact(outputs).zip(vectors.chunks_exact(length));
             for (&(i, _), (logits, vector)) in part.iter().zip(rows) {
                 results[i].push(Heard { logits: logits.to_vec(), embedding: vector.to_vec() });
             }
         }
-        Ok(results)
+        Ok(())
     }
 
     /// What the network sees of a clip's first window: the first channel's standardised spectrogram.
@@ -161,14 +246,11 @@ impl Engine {
     /// Where the device fails.
     pub fn picture(&mut self, clip: &Clip) -> Result<Spectrogram> {
         let front_end = self.network.front_end.clone();
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         batch.push_plain(clip, 0, &front_end);
-        let plan = self.plan(Mode::Picture, 1)?;
-        batch.write(&mut *self.session, plan)?;
-        self.session.run(plan)?;
         let (bands, frames) = (front_end.bands, front_end.frames());
         let mut values = vec![0.0; front_end.channels * bands * frames];
-        self.session.read(plan, "features", &mut values)?;
+        self.run(Mode::Picture, &[batch], &[], &mut [("features", &mut values)])?;
         values.truncate(bands * frames);
         let seconds = front_end.window as f64 / f64::from(front_end.sample_rate);
         Ok(Spectrogram { bands, frames, seconds, values })

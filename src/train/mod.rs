@@ -11,6 +11,7 @@ pub mod model;
 pub mod network;
 pub mod predict;
 pub mod recipe;
+pub mod recordings;
 pub mod report;
 pub mod run;
 pub mod source;

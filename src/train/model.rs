@@ -150,19 +150,41 @@ pub fn model_states(states: &States) -> Vec<State> {
     states.iter().filter(wanted).cloned().collect()
 }
 
+/// Reads states from a session: whole groups, since every reading waits for the device.
+///
+/// # Errors
+/// Where the device fails.
+pub fn read_states(session: &mut dyn Session, wanted: Vec<State>) -> Result<Vec<(State, Tensor)>> {
+    let groups = session.states().groups().to_vec();
+    let mut contents: Vec<Option<Vec<f32>>> = vec![None; groups.len()];
+    let mut read = Vec::with_capacity(wanted.len());
+    for state in wanted {
+        let group = state.group.index();
+        if contents[group].is_none() {
+            let mut values = vec![0.0; groups[group].len];
+            session.read_state(&groups[group].name, &mut values)?;
+            contents[group] = Some(values);
+        }
+        let part = contents[group].iter().flat_map(|values| &values[state.offset..]);
+        let values: Vec<f32> = part.take(state.shape.elements()).copied().collect();
+        let tensor = Tensor::new(state.shape, values)?;
+        read.push((state, tensor));
+    }
+    Ok(read)
+}
+
 /// Reads a model's tensors from a session, with `num_batches_tracked` beside every `running_mean` as PyTorch has it.
 ///
 /// # Errors
 /// Where the device fails.
 pub fn read_weights(session: &mut dyn Session, steps: u64) -> Result<Weights> {
     let mut weights = Weights::default();
-    for state in model_states(session.states()) {
-        let mut data = vec![0.0; state.shape.elements()];
-        session.read_state(&state.name, &mut data)?;
+    let states = model_states(session.states());
+    for (state, tensor) in read_states(session, states)? {
         if let Some(layer) = state.name.strip_suffix(".running_mean") {
             weights.counts.insert(format!("{layer}.num_batches_tracked"), steps as i64);
         }
-        weights.tensors.insert(state.name.clone(), Tensor::new(state.shape, data)?);
+        weights.tensors.insert(state.name, tensor);
     }
     Ok(weights)
 }

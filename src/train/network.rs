@@ -1,14 +1,15 @@
 //! A recipe as graphs: sound in, logits out, and in training the loss and the step of the optimiser.
 
-use super::batch::MASKS;
+use super::batch::{MASKS, inputs};
 use super::config::Config;
 use super::recipe::{FrontEnd, Recipe};
+use super::recordings;
 use crate::Result;
 use crate::audio::filterbank::{FilterBank, FilterBankSpec, Norm, Scale};
 use crate::audio::window::hann_periodic;
 use crate::graph::{Graph, States, Value};
 use crate::nn::{self, Adam, Classifier};
-use crate::ops::{BankRows, Fill, Framing, Per};
+use crate::ops::{BankRows, Excerpts, Fill, Framing, Per, Place};
 use std::sync::Arc;
 
 /// Powers below this count as this.
@@ -47,6 +48,8 @@ pub struct Network {
     pub label_smoothing: f64,
     /// Parameters, running statistics, moments.
     pub states: Arc<States>,
+    /// Whether graphs read clips out of the state [`recordings::STATE`], instead of an input `samples`.
+    pub resident: bool,
     classifier: Classifier,
 }
 
@@ -62,6 +65,22 @@ impl Network {
         seed: u64,
         train: bool,
     ) -> Result<(Self, Option<Adam>)> {
+        Self::with_recordings(recipe, front_end, outputs, seed, train, 0)
+    }
+
+    /// The same, with room for this many samples of recordings among the states, out of which its graphs read clips. With 0
+    /// they read samples from the host.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn with_recordings(
+        recipe: Recipe,
+        front_end: &FrontEnd,
+        outputs: usize,
+        seed: u64,
+        train: bool,
+        samples: usize,
+    ) -> Result<(Self, Option<Adam>)> {
         let classifier = match recipe {
             Recipe::Melody => Classifier::melody(outputs),
             Recipe::Notebook => Classifier::notebook(outputs),
@@ -69,12 +88,16 @@ impl Network {
         let mut states = States::new();
         let parameters = classifier.add_states(&mut states, seed)?;
         let adam = if train { Some(Adam::new(&mut states, parameters)?) } else { None };
+        if samples > 0 {
+            states.add_data(recordings::STATE, samples)?;
+        }
         let network = Self {
             recipe,
             front_end: front_end.clone(),
             outputs,
             label_smoothing: 0.0,
             states: Arc::new(states),
+            resident: samples > 0,
             classifier,
         };
         Ok((network, adam))
@@ -92,8 +115,8 @@ impl Network {
         own.map(|state| state.shape.elements()).sum()
     }
 
-    /// The graph of a mode for `count` clips. Inputs: `samples` [N, channels, window]; in training `labels` `[N]` and what
-    /// [`Batch`](super::batch::Batch) lists for augmentation. Outputs: `logits` [N, outputs] and in
+    /// The graph of a mode for `count` clips. Inputs: `samples` [N, channels, window], or `places` [N, 5] of
+    /// clips in the device's memory; in training `labels` `[N]` and what [`Batch`](super::batch::Batch) lists for augmentation. Outputs: `logits` [N, outputs] and in
     /// training `loss`, in evaluation `vectors` [N, C], which the last layer sees; or `features` alone.
     ///
     /// # Errors
@@ -112,7 +135,7 @@ impl Network {
             return Ok(graph);
         };
         let logits = self.classifier.logits(&mut graph, features, nn::Mode::Train)?;
-        let labels = graph.index_input("labels", [count])?;
+        let labels = graph.index_input(inputs::LABELS, [count])?;
         let loss = graph.cross_entropy(logits, labels, self.label_smoothing)?.loss;
         if let Some(adam) = adam {
             adam.minimise(&mut graph, loss)?;
@@ -126,15 +149,24 @@ impl Network {
     fn features(&self, graph: &mut Graph, mode: Mode, count: usize) -> Result<Value> {
         let front_end = &self.front_end;
         let augment = mode == Mode::Train { augment: true };
-        let mut x = graph.input("samples", [count, front_end.channels, front_end.window])?;
-        if augment && self.recipe == Recipe::Notebook {
-            let start = graph.index_input("start", [count])?;
-            x = graph.circular_crop(x, start, front_end.window)?;
-        }
+        let mut x = if self.resident {
+            let FrontEnd { channels, window: length, repeat, .. } = *front_end;
+            let recordings = graph.state(recordings::STATE)?;
+            let places = graph.index_input(inputs::PLACES, [count, Place::LEN])?;
+            graph.excerpts(recordings, places, Excerpts { channels, length, repeat })?
+        } else {
+            let x = graph.input(inputs::SAMPLES, [count, front_end.channels, front_end.window])?;
+            if augment && self.recipe == Recipe::Notebook {
+                let start = graph.index_input(inputs::START, [count])?;
+                graph.circular_crop(x, start, front_end.window)?
+            } else {
+                x
+            }
+        };
         x = self.decibels(graph, x)?;
         let masks = |graph: &mut Graph, x: Value, fill: Fill| {
-            let frequency = graph.index_input("frequency_masks", [count, MASKS, 2])?;
-            let time = graph.index_input("time_masks", [count, MASKS, 2])?;
+            let frequency = graph.index_input(inputs::FREQUENCY_MASKS, [count, MASKS, 2])?;
+            let time = graph.index_input(inputs::TIME_MASKS, [count, MASKS, 2])?;
             graph.mask(x, frequency, time, fill)
         };
         match self.recipe {
@@ -149,7 +181,7 @@ impl Network {
             }
             Recipe::Melody => {
                 if augment {
-                    let by = graph.input("warp", [count, 2])?;
+                    let by = graph.input(inputs::WARP, [count, 2])?;
                     x = graph.warp(x, by)?;
                 }
                 x = graph.standardise(x, Per::Item, 1e-5)?;

@@ -9,7 +9,7 @@ use super::folder::RunFolder;
 use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, unknown_threshold};
 use super::model::{FORMAT_VERSION, Header, Model, load_weights, model_states, read_weights};
 use super::network::Mode;
-use super::recipe::Recipe;
+use super::recipe::{FrontEnd, Recipe};
 use super::report::{Report, worst};
 use super::tables::{EpochRow, StepRow, Steps, read_steps, write_epochs, write_predictions};
 use super::weights::{Weights, write_whole};
@@ -125,7 +125,7 @@ impl<'a> Trainer<'a> {
         let outputs = source::outputs(config, data)?;
         let names = header(config, data, outputs).names();
         let per_epoch = split.train.len().div_ceil(config.batch_size);
-        let mut engine = Engine::for_training(job.device, config, outputs, per_epoch * config.epochs)?;
+        let mut engine = Engine::for_training(job.device, config, outputs, per_epoch * config.epochs, &data.clips)?;
         let side = |clips: &'a [usize]| clips.iter().map(|&i| &data.clips[i]);
         let identity = |clip: &'a Clip| (clip.id.as_str(), clip.label, clip.len());
         let fingerprint = fingerprint(side(&split.train).chain(side(&split.validation)).map(identity));
@@ -195,9 +195,21 @@ impl<'a> Trainer<'a> {
         ))
     }
 
+    /// Appends a training clip with what is drawn for it in the epoch in progress.
+    fn push(&self, batch: &mut Batch, front_end: &FrontEnd, item: usize) {
+        let Job { config, data, .. } = *self.job;
+        let clip = &data.clips[item];
+        let draw = Draw { seed: config.seed, epoch: self.progress.epoch as u64, item: item as u64 };
+        match (config.augment, config.recipe) {
+            (false, _) => batch.push_plain(clip, 0, front_end),
+            (true, Recipe::Melody) => batch.push_melody(front_end, clip, draw, config.variations()),
+            (true, recipe) => batch.push_augmented(recipe, front_end, clip, draw),
+        }
+    }
+
     /// Trains for the rest of an epoch and validates. False where the run was asked to stop before the end.
     fn epoch(&mut self, watch: &mut dyn Watch) -> Result<bool> {
-        let Job { config, data, split, stop, .. } = *self.job;
+        let Job { config, split, stop, .. } = *self.job;
         let epoch = self.progress.epoch;
         let count = split.train.len();
         let order: Vec<usize> = match config.shuffle {
@@ -214,40 +226,37 @@ impl<'a> Trainer<'a> {
                 self.progress.seconds = before + started.elapsed().as_secs_f64();
                 return Ok(false);
             }
-            let end = count.min(self.progress.position + config.batch_size);
-            let mut batch = Batch::default();
-            for &item in &order[self.progress.position..end] {
-                let clip = &data.clips[item];
-                match config.augment {
-                    true => {
-                        let draw = Draw { seed: config.seed, epoch: epoch as u64, item: item as u64 };
-                        match config.recipe {
-                            Recipe::Melody => {
-                                batch.push_melody(&front_end, clip, draw, config.variations());
-                            }
-                            recipe => batch.push_augmented(recipe, &front_end, clip, draw),
-                        }
-                    }
-                    false => batch.push_plain(clip, 0, &front_end),
+            let position = self.progress.position;
+            let mut batches = Vec::new();
+            let mut end = position;
+            // As many as the device is given at once, all of one size.
+            for part in order[position..].chunks(config.batch_size).take(self.engine.at_once(mode, config.batch_size)) {
+                if !batches.is_empty() && part.len() < config.batch_size {
+                    break;
                 }
+                let mut batch = self.engine.batch();
+                part.iter().for_each(|&item| self.push(&mut batch, &front_end, item));
+                end += part.len();
+                batches.push(batch);
             }
-            let result = self.engine.train(mode, &batch)?;
-            self.progress.step += 1;
-            self.progress.position = end;
-            self.progress.loss_sum += f64::from(result.loss) * batch.count as f64;
-            self.progress.right += result.right;
-            rate = Some(result.learning_rate);
-            let row = StepRow {
-                step: self.progress.step,
-                epoch: epoch + 1,
-                loss: result.loss,
-                learning_rate: result.learning_rate,
-            };
-            self.steps.add(&row)?;
-            if !result.loss.is_finite() {
-                return Err(self.not_finite("the loss is not finite at"));
+            for (batch, result) in batches.iter().zip(self.engine.train(mode, &batches)?) {
+                self.progress.step += 1;
+                self.progress.position += batch.count;
+                self.progress.loss_sum += f64::from(result.loss) * batch.count as f64;
+                self.progress.right += result.right;
+                rate = Some(result.learning_rate);
+                let row = StepRow {
+                    step: self.progress.step,
+                    epoch: epoch + 1,
+                    loss: result.loss,
+                    learning_rate: result.learning_rate,
+                };
+                self.steps.add(&row)?;
+                if !result.loss.is_finite() {
+                    return Err(self.not_finite("the loss is not finite at"));
+                }
+                watch.step(epoch + 1, self.progress.position, count, result.loss);
             }
-            watch.step(epoch + 1, end, count, result.loss);
             if self.saved.elapsed().as_secs_f64() > CHECKPOINT_SECONDS && end < count {
                 self.progress.seconds = before + started.elapsed().as_secs_f64();
                 self.checkpoint()?;

@@ -1,0 +1,142 @@
+//! Excerpts out of recordings that lie one after the other in one array, so that a device that holds a data set is only told which
+//! clips a batch is made of: sample t of channel c of item n is sample `u = (start + t) mod length` of the item's part, with
+//! silence after the part, or the part again and again.
+
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
+};
+use crate::shader;
+use crate::tensor::{Real, Spec};
+
+use super::relu::PER_WORKGROUP;
+
+static EXCERPTS: Shader = shader!("excerpts");
+
+/// See the top of this file. Inputs recordings `[L]` and the indices [N, 5], for each item a [`Place`]; output
+/// [N, channels, length].
+#[derive(Debug)]
+pub struct Excerpts {
+    /// Channels of the output.
+    pub channels: usize,
+    /// Samples of a window.
+    pub length: usize,
+    /// Whether a part shorter than the window is heard again; otherwise silence follows.
+    pub repeat: bool,
+}
+
+/// Where an item's part lies among the recordings. What would lie beyond their end is silence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The part's first sample in its first channel.
+    pub first: u32,
+    /// From a channel to the next; 0 where there is one, which then is every channel.
+    pub stride: u32,
+    /// Channels whose mean is heard; 1 where channel c of the output is channel c of the recording.
+    pub mixed: u32,
+    /// Samples of the part.
+    pub samples: u32,
+    /// Where in the window, read in a circle, the output begins.
+    pub start: u32,
+}
+
+impl Place {
+    /// Numbers of a place.
+    pub const LEN: usize = 5;
+
+    /// As the operation reads it.
+    pub fn to_array(self) -> [u32; Self::LEN] {
+        [self.first, self.stride, self.mixed, self.samples, self.start]
+    }
+
+    fn of(row: &[u32; Self::LEN]) -> Self {
+        let [first, stride, mixed, samples, start] = *row;
+        Self { first, stride, mixed, samples, start }
+    }
+}
+
+impl Graph {
+    /// [`Excerpts`] [N, channels, length] out of recordings `[L]`, one for each of the `places` [N, 5]. Has no gradient.
+    ///
+    /// # Errors
+    /// Where the shapes are others, or there is no channel or no sample.
+    pub fn excerpts(&mut self, recordings: Value, places: Value, excerpts: Excerpts) -> Result<Value> {
+        self.apply_one(excerpts, &[recordings, places])
+    }
+}
+
+impl Op for Excerpts {
+    fn name(&self) -> &'static str {
+        "excerpts"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let (x, places) = (inputs[0], inputs[1].shape);
+        super::real(self.name(), &inputs[..1])?;
+        if x.shape.rank() != 1 || self.channels == 0 || self.length == 0 {
+            let (channels, length) = (self.channels, self.length);
+            let detail =
+                format!("{channels} channels of {length} samples out of {}; must be some, out of [L]", x.shape);
+            return Err(Error::op(self.name(), detail));
+        }
+        if places.rank() != 2 || inputs[1] != Spec::index([places[0], Place::LEN]) {
+            let detail = format!("places must be indices [N, 5], not {:?} {places}", inputs[1].dtype);
+            return Err(Error::op(self.name(), detail));
+        }
+        Ok(vec![Spec::real([places[0], self.channels, self.length])])
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient(self.name())
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        let len = outputs[0].shape.elements();
+        vec![Launch {
+            shader: &EXCERPTS,
+            constants: vec![
+                ("LEN", len as f64),
+                ("CHANNELS", self.channels as f64),
+                ("LENGTH", self.length as f64),
+                ("RECORDED", inputs[0].shape[0] as f64),
+                ("REPEAT", f64::from(u8::from(self.repeat))),
+            ],
+            operands: vec![Operand::Input(0), Operand::Input(1), Operand::Output(0)],
+            workgroups: grid(len.div_ceil(PER_WORKGROUP)),
+        }]
+    }
+
+    fn cost(&self, _: &[Spec], outputs: &[Spec]) -> Cost {
+        // However long the recordings are, a window's worth of them is read.
+        Cost::streaming(0.0, outputs, outputs)
+    }
+}
+
+impl Excerpts {
+    fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+        let (x, places, parallel) = (kernel.input(0), kernel.indices(1), kernel.parallel());
+        let places = places.as_chunks::<{ Place::LEN }>().0;
+        let at = |first: u32, offset: usize| x.get(first as usize + offset).copied().unwrap_or(T::ZERO);
+        for_each_piece(parallel, kernel.output(), self.length, |row, y| {
+            let place = Place::of(&places[row / self.channels]);
+            let (samples, stride) = (place.samples as usize, place.stride as usize);
+            let share = T::ONE / T::from_f64(f64::from(place.mixed.max(1)));
+            for (t, y) in y.iter_mut().enumerate() {
+                let u = (place.start as usize + t) % self.length;
+                let u = if self.repeat && samples > 0 { u % samples } else { u };
+                *y = if u >= samples {
+                    T::ZERO
+                } else if place.mixed > 1 {
+                    let mut sum = T::ZERO;
+                    (0..place.mixed as usize).for_each(|channel| sum += at(place.first, channel * stride + u));
+                    sum * share
+                } else {
+                    at(place.first, row % self.channels * stride + u)
+                };
+            }
+        });
+    }
+}
