@@ -5,6 +5,10 @@
 //! common divisor. `y[j + new]` uses the weights of `y[j]` on the input moved by `orig` samples, so there are only `new`
 //! distinct rows of weights ("phases"). torchaudio runs them as one strided convolution whose rows span `orig` samples more
 //! than they need; here each phase keeps only its support, about 10 times less arithmetic at 44 100 -> 11 000.
+//!
+//! Sixteen neighbouring phases are summed side by side. From one to the next their supports move by about `orig / new`
+//! samples; where that is rounded to a whole number s, and the input sorted by its place modulo s, what the sixteen read at
+//! one tap lies side by side, too. What rounding moves a support by is made up for with zeros among the weights.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,10 +22,12 @@ use crate::{Error, Result};
 const ZERO_CROSSINGS: f64 = 6.0;
 /// Cut-off as a fraction of the lower Nyquist frequency (torchaudio's `rolloff`).
 const ROLLOFF: f64 = 0.99;
-/// Rows of weights are padded with zeros to a multiple of this, so that no vector width leaves a tail.
+/// Phases that are summed side by side: whole vectors, however wide they are.
 const LANES: usize = 16;
-/// Frames (runs of `orig` input samples) that share a row of weights while it is in registers.
-const FRAMES: usize = 4;
+/// Frames have at least this many phases (those of several short ones), so that few lanes of the last block are idle.
+const LEAST_PHASES: usize = 128;
+/// Output samples of a task.
+const PER_TASK: usize = 16_384;
 /// Tables kept for reuse across files.
 const TABLES_KEPT: usize = 16;
 /// Sample rates outside this range are refused: below, a small file would swell without proportion.
@@ -30,13 +36,18 @@ pub const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 /// The weights for one pair of sample rates; computed once, used for any number of signals from any thread.
 #[derive(Debug)]
 pub struct Resampler {
+    /// The rates over their greatest common divisor.
     orig: usize,
     new: usize,
-    /// Input sample, relative to the frame's first, of each phase's first weight.
+    /// Input and output samples of a frame: `orig` and `new` times a whole number.
+    frame: [usize; 2],
+    /// Input samples from a lane to the next.
+    stride: usize,
+    /// For each block of lanes the input sample, relative to the frame's first, that tap 0 of lane 0 reads.
     first: Vec<isize>,
-    /// Weights per phase, a multiple of [`LANES`].
+    /// Taps, a multiple of the stride.
     taps: usize,
-    /// `[new][taps]`
+    /// `[block][tap mod stride][tap / stride][lane]`
     weights: Vec<f32>,
 }
 
@@ -80,32 +91,45 @@ impl Resampler {
         }
         let divisor = gcd(from, to);
         let (orig, new) = ((from / divisor) as usize, (to / divisor) as usize);
+        let times = LEAST_PHASES.div_ceil(new);
+        let frame = [orig * times, new * times];
         let cutoff = orig.min(new) as f64 * ROLLOFF;
         // Half the support of a phase, in input samples.
         let reach = ZERO_CROSSINGS * orig as f64 / cutoff;
-        let taps = ((2.0 * reach).ceil() as usize + 1).next_multiple_of(LANES);
-        let mut first = Vec::with_capacity(new);
-        let mut weights = vec![0.0; new * taps];
-        for (phase, row) in weights.chunks_exact_mut(taps).enumerate() {
-            // The output sample's place, in input samples from the frame's first.
-            let centre = phase as f64 * orig as f64 / new as f64;
-            let start = (centre - reach).ceil();
-            first.push(start as isize);
-            for (k, weight) in row.iter_mut().enumerate() {
-                let i = start + k as f64;
-                if i > centre + reach {
+        let support = (2.0 * reach).ceil() as usize + 1;
+        // The output sample's place, in input samples from the frame's first, and where its support starts.
+        let centre = |phase: usize| phase as f64 * orig as f64 / new as f64;
+        let start = |phase: usize| (centre(phase) - reach).ceil() as isize;
+        let stride = ((orig as f64 / new as f64).round() as usize).max(1);
+        let blocks = frame[1].div_ceil(LANES);
+        // Where tap 0 of lane 0 must be for a lane's support to start at tap 0 or later.
+        let origin = |phase: usize| start(phase) - (phase % LANES * stride) as isize;
+        let lanes = |block: usize| block * LANES..((block + 1) * LANES).min(frame[1]);
+        let first: Vec<isize> = (0..blocks).map(|block| lanes(block).map(origin).min().unwrap_or(0)).collect();
+        let late = (0..frame[1]).map(|phase| (origin(phase) - first[phase / LANES]) as usize).max().unwrap_or(0);
+        let taps = (support + late).next_multiple_of(stride);
+        let mut weights = vec![0.0; blocks * taps * LANES];
+        for phase in 0..frame[1] {
+            let (block, lane) = (phase / LANES, phase % LANES);
+            for k in 0..support {
+                let i = (start(phase) + k as isize) as f64;
+                if i > centre(phase) + reach {
                     break;
                 }
                 // torchaudio rounds the phase, and nothing else, to f32 here; without that its samples differ by 2e-6.
-                let t = (f64::from(-(phase as f32) / new as f32) + i / orig as f64) * cutoff;
+                let within = phase % new;
+                let i = i - (phase - within) as f64 * orig as f64 / new as f64;
+                let t = (f64::from(-(within as f32) / new as f32) + i / orig as f64) * cutoff;
                 let t = t.clamp(-ZERO_CROSSINGS, ZERO_CROSSINGS);
                 let window = (t * std::f64::consts::PI / ZERO_CROSSINGS / 2.0).cos().powi(2);
                 let angle = t * std::f64::consts::PI;
                 let sinc = if angle == 0.0 { 1.0 } else { angle.sin() / angle };
-                *weight = (sinc * window * cutoff / orig as f64) as f32;
+                let tap = (origin(phase) - first[block]) as usize + k;
+                let row = tap % stride * (taps / stride) + tap / stride;
+                weights[(block * taps + row) * LANES + lane] = (sinc * window * cutoff / orig as f64) as f32;
             }
         }
-        Ok(Self { orig, new, first, taps, weights })
+        Ok(Self { orig, new, frame, stride, first, taps, weights })
     }
 
     /// Samples that come out for `length` samples in: `ceil(new * length / orig)`, the quotient rounded to f32 first.
@@ -126,10 +150,9 @@ impl Resampler {
         }
         let mut output = vec![0.0; self.output_len(input.len())];
         let arch = Arch::new();
-        // A chunk is a whole number of frames and long enough to be worth a task of its own.
-        let frames = (16_384 / self.new).max(1).next_multiple_of(FRAMES);
-        output.par_chunks_mut(frames * self.new).enumerate().for_each(|(chunk, output)| {
-            arch.dispatch(Frames { table: self, input, first_frame: chunk * frames, output });
+        let frames = (PER_TASK / self.frame[1]).max(1);
+        output.par_chunks_mut(frames * self.frame[1]).enumerate().for_each_init(Vec::new, |room, (chunk, output)| {
+            arch.dispatch(Frames { table: self, input, first_frame: chunk * frames, output, room });
         });
         output
     }
@@ -141,6 +164,8 @@ struct Frames<'a> {
     input: &'a [f32],
     first_frame: usize,
     output: &'a mut [f32],
+    /// Memory that a thread keeps from chunk to chunk.
+    room: &'a mut Vec<f32>,
 }
 
 impl WithSimd for Frames<'_> {
@@ -148,28 +173,127 @@ impl WithSimd for Frames<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { table, input, first_frame, output } = self;
-        let &Resampler { orig, new, taps, .. } = table;
-        let mut edge = vec![0.0; taps];
-        for (group, output) in output.chunks_mut(FRAMES * new).enumerate() {
-            let frame = first_frame + group * FRAMES;
-            for phase in 0..new {
-                let row = &table.weights[phase * taps..(phase + 1) * taps];
-                let start = (frame * orig) as isize + table.first[phase];
-                let end = start + ((FRAMES - 1) * orig + taps) as isize;
-                if start >= 0 && end <= input.len() as isize && output.len() == FRAMES * new {
-                    let input = &input[start as usize..end as usize];
-                    let sums = dot_four(simd, row, input, orig);
-                    for (f, sum) in sums.into_iter().enumerate() {
-                        output[f * new + phase] = sum;
-                    }
-                    continue;
+        let Self { table, input, first_frame, output, room } = self;
+        let [orig, new] = table.frame;
+        let frames = output.len().div_ceil(new);
+        // What these frames read: the input from `begin` on, zeros where there is none.
+        let least = table.first.iter().copied().min().unwrap_or(0);
+        let begin = (first_frame * orig) as isize + least;
+        let last = table.first.iter().copied().max().unwrap_or(0) - least;
+        let end = (frames - 1) * orig + last as usize + table.taps + LANES * table.stride;
+        let plane = end.div_ceil(table.stride);
+        room.resize((plane + 1) * table.stride, 0.0);
+        let (planes, line) = room.split_at_mut(plane * table.stride);
+        sort(planes, input, begin, table.stride, line);
+        let sorted = Sorted { table, planes, plane, least };
+        let mut frame = 0;
+        while frame < frames {
+            let rest = &mut output[frame * new..];
+            // As many accumulators as there are registers for.
+            frame += match S::F32_LANES {
+                16 if rest.len() >= 8 * new => sorted.sum::<S, 1, 8>(simd, frame, rest),
+                8 if rest.len() >= 4 * new => sorted.sum::<S, 2, 4>(simd, frame, rest),
+                16 => sorted.sum::<S, 1, 1>(simd, frame, rest),
+                8 => sorted.sum::<S, 2, 1>(simd, frame, rest),
+                4 => sorted.sum::<S, 4, 1>(simd, frame, rest),
+                _ => sorted.sum::<S, LANES, 1>(simd, frame, rest),
+            };
+        }
+    }
+}
+
+/// The input sorted by place modulo the stride, a plane for each remainder.
+struct Sorted<'a> {
+    table: &'a Resampler,
+    planes: &'a [f32],
+    plane: usize,
+    /// What the first element is, relative to the first frame's first sample.
+    least: isize,
+}
+
+impl Sorted<'_> {
+    /// The output of `F` frames from `frame` on, or as much of it as there is room for. Returns `F`. A block is `V` vectors.
+    #[inline(always)]
+    fn sum<S: Simd, const V: usize, const F: usize>(&self, simd: S, frame: usize, output: &mut [f32]) -> usize {
+        let Resampler { frame: [orig, new], stride, taps, .. } = *self.table;
+        let each = taps / stride;
+        for (block, &first) in self.table.first.iter().enumerate() {
+            let lanes = block * LANES;
+            if lanes >= output.len() {
+                break;
+            }
+            let mut sums = [[simd.splat_f32s(0.0); V]; F];
+            for remainder in 0..stride {
+                let weights = &self.table.weights[(block * taps + remainder * each) * LANES..][..each * LANES];
+                let mut x: [&[f32]; F] = [&[]; F];
+                for (f, x) in x.iter_mut().enumerate() {
+                    let at = (first - self.least) as usize + (frame + f) * orig + remainder;
+                    *x = &self.planes[at % stride * self.plane + at / stride..][..each + LANES];
                 }
-                for (f, sum) in output.iter_mut().skip(phase).step_by(new).enumerate() {
-                    fill_edge(&mut edge, input, start + (f * orig) as isize);
-                    *sum = dot_four(simd, row, &edge, 0)[0];
+                for (k, weights) in weights.chunks_exact(LANES).enumerate() {
+                    let (weights, _) = S::as_simd_f32s(weights);
+                    for f in 0..F {
+                        let (x, _) = S::as_simd_f32s(&x[f][k..][..LANES]);
+                        for v in 0..V {
+                            sums[f][v] = simd.mul_add_e_f32s(weights[v], x[v], sums[f][v]);
+                        }
+                    }
                 }
             }
+            for (f, sums) in sums.iter().enumerate() {
+                let mut made = [0.0; LANES];
+                let (vectors, _) = S::as_mut_simd_f32s(&mut made);
+                vectors.copy_from_slice(sums);
+                let count = LANES.min(new - lanes).min(output.len() - (f * new + lanes));
+                output[f * new + lanes..][..count].copy_from_slice(&made[..count]);
+            }
+        }
+        F
+    }
+}
+
+/// Sorts `input[begin..]` by place modulo `stride` into as many planes, zeros where there is no input. `line` has room for one
+/// element of each plane.
+#[inline(always)]
+fn sort(planes: &mut [f32], input: &[f32], begin: isize, stride: usize, line: &mut [f32]) {
+    let plane = planes.len() / stride;
+    let inside = |row: usize| {
+        let first = begin + (row * stride) as isize;
+        (first >= 0).then(|| input.get(first as usize..)).flatten()
+    };
+    // Rows that lie wholly inside, if any, are the middle ones.
+    let head = ((-begin).max(0) as usize).div_ceil(stride).min(plane);
+    let whole = inside(head).map_or(0, |rest| (rest.len() / stride).min(plane - head));
+    if let Some(rows) = inside(head).filter(|_| whole > 0) {
+        match stride {
+            1 => planes[head..head + whole].copy_from_slice(&rows[..whole]),
+            2 => sort_rows::<2>(planes, plane, head, &rows[..whole * 2]),
+            3 => sort_rows::<3>(planes, plane, head, &rows[..whole * 3]),
+            4 => sort_rows::<4>(planes, plane, head, &rows[..whole * 4]),
+            _ => {
+                for (remainder, to) in planes.chunks_exact_mut(plane).enumerate() {
+                    let from = rows[remainder..].iter().step_by(stride);
+                    to[head..head + whole].iter_mut().zip(from).for_each(|(to, &x)| *to = x);
+                }
+            }
+        }
+    }
+    for row in (0..head).chain(head + whole..plane) {
+        fill_edge(line, input, begin + (row * stride) as isize);
+        line.iter().enumerate().for_each(|(remainder, &x)| planes[remainder * plane + row] = x);
+    }
+}
+
+/// A stride that the compiler knows it turns into vectors.
+#[inline(always)]
+fn sort_rows<const STRIDE: usize>(planes: &mut [f32], plane: usize, head: usize, rows: &[f32]) {
+    let mut to: [&mut [f32]; STRIDE] = std::array::from_fn(|_| Default::default());
+    for (to, plane) in to.iter_mut().zip(planes.chunks_exact_mut(plane)) {
+        *to = &mut plane[head..head + rows.len() / STRIDE];
+    }
+    for (i, row) in rows.as_chunks::<STRIDE>().0.iter().enumerate() {
+        for (to, &x) in to.iter_mut().zip(row) {
+            to[i] = x;
         }
     }
 }
@@ -183,28 +307,6 @@ fn fill_edge(edge: &mut [f32], input: &[f32], start: isize) {
         let at = (from - start) as usize;
         edge[at..at + (to - from) as usize].copy_from_slice(&input[from as usize..to as usize]);
     }
-}
-
-/// The sums of `row * input[f * stride..]` for f = 0..4. All four are the same sum when `stride` is 0.
-#[inline(always)]
-fn dot_four<S: Simd>(simd: S, row: &[f32], input: &[f32], stride: usize) -> [f32; FRAMES] {
-    let taps = row.len();
-    let (row, _) = S::as_simd_f32s(row);
-    let (a, _) = S::as_simd_f32s(&input[..taps]);
-    let (b, _) = S::as_simd_f32s(&input[stride..stride + taps]);
-    let (c, _) = S::as_simd_f32s(&input[2 * stride..2 * stride + taps]);
-    let (d, _) = S::as_simd_f32s(&input[3 * stride..3 * stride + taps]);
-    let zero = simd.splat_f32s(0.0);
-    let mut sums = [zero; FRAMES];
-    for ((((&w, &a), &b), &c), &d) in row.iter().zip(a).zip(b).zip(c).zip(d) {
-        sums[0] = simd.mul_add_e_f32s(w, a, sums[0]);
-        sums[1] = simd.mul_add_e_f32s(w, b, sums[1]);
-        sums[2] = simd.mul_add_e_f32s(w, c, sums[2]);
-        sums[3] = simd.mul_add_e_f32s(w, d, sums[3]);
-    }
-    // Not `sums.map(..)`: a closure that is not inlined first is compiled without the vectors, ten times slower.
-    let [a, b, c, d] = sums;
-    [simd.reduce_sum_f32s(a), simd.reduce_sum_f32s(b), simd.reduce_sum_f32s(c), simd.reduce_sum_f32s(d)]
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
