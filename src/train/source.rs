@@ -74,7 +74,8 @@ pub fn load(
 pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
     let parent = cache::default_folder().unwrap_or_else(|| std::env::temp_dir().join("humdinger"));
     let options = synth::Options { seed, ..synth::Options::default() };
-    let name = format!("{}-singers-{}-seed-{seed}", env!("CARGO_PKG_VERSION"), options.singers);
+    // Never those that another version of the synthesiser has made.
+    let name = format!("{}-singers-seed-{seed}-{:016x}", options.singers, synth::fingerprint(&options)?);
     let folder = parent.join("synthetic").join(name);
     let ready = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if ready(&folder) {

@@ -76,6 +76,41 @@ fn samples_are_pinned() {
 const PINNED: u64 = 0x54ca_6ec8_4f09_3125;
 
 #[test]
+fn fingerprints_tell_what_sounds_different() {
+    let options = small();
+    let all = |options: &Options| fingerprint(options).unwrap();
+    let known = all(&options);
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| all(&options)), known);
+    }
+    let others = [
+        Options { seed: 2, ..options.clone() },
+        Options { singers: 4, ..options.clone() },
+        Options { first_person: 2, ..options.clone() },
+        Options { tunes: vec!["Twinkle".into()], ..options.clone() },
+        Options { takes: 2, ..options.clone() },
+        Options { styles: Styles::Only(Style::Hum), ..options.clone() },
+        Options { seconds: 3.1, ..options.clone() },
+        Options { rate: 8_001, ..options.clone() },
+        Options { channels: Channels::Mono, ..options.clone() },
+        Options { anywhere: 0.2, ..options.clone() },
+    ];
+    for other in &others {
+        assert_ne!(all(other), known, "{other:?}");
+    }
+    assert!(fingerprint(&Options { rate: 1, ..options.clone() }).is_err());
+    // A tune in which any one note is another.
+    let tune = tunes::find("Twinkle").unwrap();
+    let before = fingerprint_of_sound(&[tune], &options);
+    for at in [0, tune.notes.len() - 1] {
+        let mut changed = tune.clone();
+        changed.notes[at].beats *= 1.01;
+        assert_ne!(fingerprint_of_sound(&[&changed], &options), before, "note {at}");
+    }
+}
+
+#[test]
 fn names_are_the_mlend_way() {
     let plans = plan(&Options { takes: 3, ..Options::default() }).unwrap();
     assert_eq!(plans.len(), 100 * 12 * 3);
