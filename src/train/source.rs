@@ -6,7 +6,6 @@ use crate::data::cache::{self, Cache};
 use crate::data::split::{self, Split, SplitBy};
 use crate::data::{Dataset, LoadOptions, synth};
 use crate::{Error, Result};
-use indicatif::ProgressBar;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -83,11 +82,7 @@ pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
     }
     say(&format!("making the built-in recordings in {}", folder.display()));
     remove_unfinished(&parent.join("synthetic"));
-    let turning = ProgressBar::new_spinner().with_message("inventing singers, and having them sing");
-    turning.enable_steady_tick(Duration::from_millis(100));
-    let written = synth::write(&folder, &options);
-    turning.finish_and_clear();
-    match written {
+    match synth::write(&folder, &options, true) {
         // Another run may have been faster.
         Err(_) if ready(&folder) => Ok(folder),
         Err(Error::File { path, detail }) => {

@@ -18,6 +18,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::dataset::progress_bar;
 use crate::{Error, Result};
 use dsp::Dice;
 pub use singer::{Singer, Style};
@@ -279,11 +280,12 @@ fn render(tune: &Tune, singer: &Singer, style: Style, take: usize, options: &Opt
     recording.into_iter().map(|channel| channel.into_iter().map(|x| x as f32).collect()).collect()
 }
 
-/// Writes a data set to the folder `out`: 16-bit WAV files. The folder appears only when all of it is written.
+/// Writes a data set to the folder `out`: 16-bit WAV files. The folder appears only when all of it is written. With `progress`, and
+/// where standard error is a terminal, a bar counts the recordings.
 ///
 /// # Errors
 /// [`Error::Usage`] for options out of range; [`Error::File`] when `out` exists and is not an empty folder, or cannot be written.
-pub fn write(out: &Path, options: &Options) -> Result<Summary> {
+pub fn write(out: &Path, options: &Options, progress: bool) -> Result<Summary> {
     let plans = plan(options)?;
     if out.exists() {
         let mut entries =
@@ -304,15 +306,19 @@ pub fn write(out: &Path, options: &Options) -> Result<Summary> {
         .map_err(|e| Error::file(parent, format!("cannot be written to: {e}")))?;
     let folder = guard.path().join("data");
     std::fs::create_dir(&folder).map_err(|e| Error::file(&folder, e))?;
-    let bytes: u64 = plans
+    let bar = progress_bar(plans.len(), "making recordings", progress);
+    let written: Result<Vec<u64>> = plans
         .par_iter()
         .map(|p| {
             let recording = render(p.tune, &Singer::new(options.seed, p.person), p.style, p.take, options);
-            write_wav(&folder.join(p.file_name()), &recording, options.rate)
+            let bytes = write_wav(&folder.join(p.file_name()), &recording, options.rate);
+            bar.inc(1);
+            bytes
         })
-        .collect::<Result<Vec<u64>>>()?
-        .iter()
-        .sum();
+        .collect();
+    // Before an error is said, too.
+    bar.finish_and_clear();
+    let bytes = written?.iter().sum();
     if out.exists() {
         // Empty, as was seen above; if somebody has put a file there since, this fails and nothing is lost.
         std::fs::remove_dir(out).map_err(|e| Error::file(out, format!("cannot be replaced: {e}")))?;

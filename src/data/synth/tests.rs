@@ -43,7 +43,7 @@ fn same_seed_same_bytes_on_any_number_of_threads() {
     let make = |name: &str, threads: usize, options: &Options| {
         let out = base.path().join(name);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let summary = pool.install(|| write(&out, options)).unwrap();
+        let summary = pool.install(|| write(&out, options, false)).unwrap();
         (summary, read(&out))
     };
     let (summary, one) = make("one", 1, &options);
@@ -223,13 +223,13 @@ fn what_cannot_be_made_is_refused() {
     refused(Options { tunes: vec!["Twinkle".into(), "twinkle".into()], ..small() }, "--tunes");
     let base = tempfile::tempdir().unwrap();
     std::fs::write(base.path().join("precious"), "data").unwrap();
-    let message = write(base.path(), &small()).unwrap_err().to_string();
+    let message = write(base.path(), &small(), false).unwrap_err().to_string();
     assert!(message.contains("not empty"), "{message}");
     assert_eq!(std::fs::read(base.path().join("precious")).unwrap(), b"data");
     let file = base.path().join("precious");
-    assert!(write(&file, &small()).unwrap_err().to_string().contains("no folder"));
+    assert!(write(&file, &small(), false).unwrap_err().to_string().contains("no folder"));
     // An empty folder is as good as none.
     let empty = base.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
-    assert_eq!(write(&empty, &small()).unwrap().clips, 6);
+    assert_eq!(write(&empty, &small(), false).unwrap().clips, 6);
 }
