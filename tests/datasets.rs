@@ -7,6 +7,7 @@ use humdinger::audio::Audio;
 use humdinger::data::cache::{Cache, Key};
 use humdinger::data::dataset::{Clip, Dataset, LoadOptions};
 use humdinger::data::labels::{Source, list};
+use humdinger::data::names::names;
 use humdinger::data::split::{SplitBy, folds, split};
 use proptest::prelude::*;
 
@@ -246,6 +247,68 @@ fn every_clip_validates_once_in_folds() {
             }
         }
     }
+}
+
+/// Clips without sound or people, in a folder for each song.
+fn named(files: &[&str]) -> Dataset {
+    let mut data = dataset(&vec![(0, 0); files.len()]);
+    let song = |file: &str| file.split('/').next().unwrap().to_string();
+    data.classes = files.iter().map(|file| song(file)).collect::<BTreeSet<_>>().into_iter().collect();
+    for (clip, file) in data.clips.iter_mut().zip(files) {
+        clip.id = file.to_string();
+        clip.label = data.classes.iter().position(|class| *class == song(file)).unwrap();
+        clip.person = None;
+    }
+    data
+}
+
+#[test]
+fn names_in_file_names_are_for_those_who_ask() {
+    let mut files = Vec::new();
+    for song in ["Potter", "Rain"] {
+        for name in ["anna", "Ben", "c3", "Dörte"] {
+            files.extend((1..4).map(|take| format!("{song}/{name}_{take:02}.wav")));
+        }
+    }
+    files[0] = "Potter/ANNA_1.mp3".into();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let data = named(&files);
+    let found = names(&data).unwrap();
+    assert_eq!(found.iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>(), ["anna", "ben", "c3", "dörte"]);
+    assert_eq!(SplitBy::default_for(&data), SplitBy::Random);
+    let by = "name".parse::<SplitBy>().unwrap();
+    assert_eq!((&by, by.to_string().as_str()), (&SplitBy::Name, "name"));
+    for seed in 0..10 {
+        let halves = split(&data, &by, 0.25, seed).unwrap();
+        let of = |clips: &[usize]| clips.iter().map(|&i| found[i].clone()).collect::<BTreeSet<_>>();
+        assert!(of(&halves.train).is_disjoint(&of(&halves.validation)));
+        assert_eq!(halves.validation.len(), 6, "one of four");
+    }
+    assert_eq!(folds(&data, &by, 4, 0).unwrap().len(), 4);
+    assert!(folds(&data, &by, 5, 0).unwrap_err().to_string().contains("4 names"));
+    let unknown = split(&data, &SplitBy::Person, 0.2, 0).unwrap_err().to_string();
+    assert!(unknown.contains("--split name"), "{unknown}");
+}
+
+#[test]
+fn doubtful_names_are_not_gone_by() {
+    let cases: [(&str, &[&str], &str); 5] = [
+        ("one name", &["Potter/take-1.wav", "Rain/take-1.wav"], "the same name"),
+        ("songs", &["Potter/potter-1.wav", "Potter/p-1.wav", "Rain/rain-1.wav"], "not people's"),
+        ("one in both", &["Potter/take-1.wav", "Potter/a-1.wav", "Rain/take-1.wav", "Rain/b-1.wav"], "not people's"),
+        ("no number", &["Potter/anna-1.wav", "Potter/ben-1.wav", "Rain/anna-1.wav", "Rain/ben.wav"], "Rain/ben.wav"),
+        ("two signs", &["Potter/anna-1.wav", "Potter/ben-1.wav", "Rain/anna_1.wav", "Rain/ben-1.wav"], "anna_1.wav"),
+    ];
+    for (name, files, part) in cases {
+        let data = named(files);
+        let why = names(&data).expect_err(name);
+        assert!(why.contains(part), "{name}: {why}");
+        let refused = split(&data, &SplitBy::Name, 0.4, 0).unwrap_err().to_string();
+        assert!(refused.contains("--split") && refused.contains(&why), "{name}: {refused}");
+        let unknown = split(&data, &SplitBy::Person, 0.4, 0).unwrap_err().to_string();
+        assert!(!unknown.contains("--split name"), "{name}: {unknown}");
+    }
+    assert!(names(&named(&[])).is_err());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::recipe::FrontEnd;
 use crate::data::cache::{self, Cache};
+use crate::data::names;
 use crate::data::split::{self, Split, SplitBy};
 use crate::data::{Dataset, LoadOptions, synth};
 use crate::{Error, Result};
@@ -109,6 +110,24 @@ fn remove_unfinished(parent: &Path) {
 /// How a data set is split when the configuration does not say.
 fn split_by(config: &Config, data: &Dataset) -> Result<SplitBy> {
     config.split.as_ref().map_or_else(|| Ok(SplitBy::default_for(data)), |text| text.parse())
+}
+
+/// What to tell somebody whose clips are split at random for want of people, though file names have names: see [`names::names`].
+pub fn note_on_names(config: &Config, data: &Dataset) -> Option<String> {
+    let splits = config.folds.is_some() || config.val_fraction > 0.0;
+    if config.split.is_some() || !splits || SplitBy::default_for(data) != SplitBy::Random {
+        return None;
+    }
+    let mut names = names::names(data).ok()?;
+    names.sort_unstable();
+    names.dedup();
+    let (count, more) = (names.len(), if names.len() > 3 { ", ..." } else { "" });
+    names.truncate(3);
+    Some(format!(
+        "note: who sings is not known, so clips are split at random, and voices are heard on both sides. The file names begin with \
+         {count} names ({}{more}): if these are people, --split name keeps each on one side",
+        names.join(", ")
+    ))
 }
 
 /// The configuration's split, or its folds.
