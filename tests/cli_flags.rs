@@ -92,6 +92,26 @@ fn splits() {
         assert_eq!(people(&train(recipe, &["--split", "person"])).len(), 1, "{recipe}: three clips, all of one person");
         assert!(people(&train(recipe, &["--split", "random"])).len() > 1, "{recipe}");
     }
+    // A folder for each song: names are gone by where they are asked for, and pointed out where they are not.
+    let folders = scratch().join("folders");
+    for file in &files {
+        let fields: Vec<&str> = file.file_stem().unwrap().to_str().unwrap().split('_').collect();
+        std::fs::create_dir_all(folders.join(fields[3])).unwrap();
+        std::fs::copy(file, folders.join(fields[3]).join(format!("{}-{}.wav", fields[0], fields[2]))).unwrap();
+    }
+    let run = train("notebook", &["--data", text(&folders), "--split", "name"]);
+    let names: BTreeSet<String> = rows(&run.join("predictions.csv"))
+        .iter()
+        .map(|row| row["file"].split(['/', '-']).nth(1).unwrap().to_string())
+        .collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    let noted = |more: &[&str]| {
+        let out = scratch().join(format!("noted {}", more.len()));
+        let fixed = ["train", "--device", "cpu", "--epochs", "1", "--data", text(&folders), "--out", text(&out)];
+        String::from_utf8(program::run(&[&fixed[..], more].concat()).stderr).unwrap()
+    };
+    assert!(noted(&[]).contains("4 names (s1, s2, s3, ...): if these are people, --split name"));
+    assert!(!noted(&["--split", "random"]).contains("--split name"));
     let wrong = |more: &[&str]| fail(2, &[&["train", "--data", data], more].concat());
     assert!(wrong(&["--split", "column:Benchmark_C"]).contains("Benchmark_A"));
     assert!(wrong(&["--split", "column:Benchmark_A", "--val-fraction", "0.3"]).contains("--val-fraction"));
@@ -349,7 +369,9 @@ fn invented_singers() {
         let fixed: Vec<&str> = fixed.into_iter().collect();
         let kept = |flag: &str| !more.contains(&flag);
         let pairs = fixed[1..].chunks(2).filter(|pair| kept(pair[0])).flatten().copied();
-        succeed(&std::iter::once("synth").chain(pairs).chain(more.iter().copied()).collect::<Vec<_>>());
+        let output = run(&std::iter::once("synth").chain(pairs).chain(more.iter().copied()).collect::<Vec<_>>());
+        // No bar where nobody looks at it.
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut files: Vec<PathBuf> = std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().path()).collect();
         files.sort();
         let open = |path: &PathBuf| {

@@ -1,4 +1,4 @@
-//! Labels, data sets, splits, the cache and the augmentation draws.
+//! Labels, data sets, splits and the cache.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use humdinger::audio::Audio;
 use humdinger::data::cache::{Cache, Key};
 use humdinger::data::dataset::{Clip, Dataset, LoadOptions};
-use humdinger::data::draws::{Mask, NotebookDraws, NotebookSizes, Purpose, Stream, order};
 use humdinger::data::labels::{Source, list};
+use humdinger::data::names::names;
 use humdinger::data::split::{SplitBy, folds, split};
 use proptest::prelude::*;
-use rayon::prelude::*;
 
 fn write_wav(path: &Path, samples: usize) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -250,6 +249,68 @@ fn every_clip_validates_once_in_folds() {
     }
 }
 
+/// Clips without sound or people, in a folder for each song.
+fn named(files: &[&str]) -> Dataset {
+    let mut data = dataset(&vec![(0, 0); files.len()]);
+    let song = |file: &str| file.split('/').next().unwrap().to_string();
+    data.classes = files.iter().map(|file| song(file)).collect::<BTreeSet<_>>().into_iter().collect();
+    for (clip, file) in data.clips.iter_mut().zip(files) {
+        clip.id = file.to_string();
+        clip.label = data.classes.iter().position(|class| *class == song(file)).unwrap();
+        clip.person = None;
+    }
+    data
+}
+
+#[test]
+fn names_in_file_names_are_for_those_who_ask() {
+    let mut files = Vec::new();
+    for song in ["Potter", "Rain"] {
+        for name in ["anna", "Ben", "c3", "Dörte"] {
+            files.extend((1..4).map(|take| format!("{song}/{name}_{take:02}.wav")));
+        }
+    }
+    files[0] = "Potter/ANNA_1.mp3".into();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let data = named(&files);
+    let found = names(&data).unwrap();
+    assert_eq!(found.iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>(), ["anna", "ben", "c3", "dörte"]);
+    assert_eq!(SplitBy::default_for(&data), SplitBy::Random);
+    let by = "name".parse::<SplitBy>().unwrap();
+    assert_eq!((&by, by.to_string().as_str()), (&SplitBy::Name, "name"));
+    for seed in 0..10 {
+        let halves = split(&data, &by, 0.25, seed).unwrap();
+        let of = |clips: &[usize]| clips.iter().map(|&i| found[i].clone()).collect::<BTreeSet<_>>();
+        assert!(of(&halves.train).is_disjoint(&of(&halves.validation)));
+        assert_eq!(halves.validation.len(), 6, "one of four");
+    }
+    assert_eq!(folds(&data, &by, 4, 0).unwrap().len(), 4);
+    assert!(folds(&data, &by, 5, 0).unwrap_err().to_string().contains("4 names"));
+    let unknown = split(&data, &SplitBy::Person, 0.2, 0).unwrap_err().to_string();
+    assert!(unknown.contains("--split name"), "{unknown}");
+}
+
+#[test]
+fn doubtful_names_are_not_gone_by() {
+    let cases: [(&str, &[&str], &str); 5] = [
+        ("one name", &["Potter/take-1.wav", "Rain/take-1.wav"], "the same name"),
+        ("songs", &["Potter/potter-1.wav", "Potter/p-1.wav", "Rain/rain-1.wav"], "not people's"),
+        ("one in both", &["Potter/take-1.wav", "Potter/a-1.wav", "Rain/take-1.wav", "Rain/b-1.wav"], "not people's"),
+        ("no number", &["Potter/anna-1.wav", "Potter/ben-1.wav", "Rain/anna-1.wav", "Rain/ben.wav"], "Rain/ben.wav"),
+        ("two signs", &["Potter/anna-1.wav", "Potter/ben-1.wav", "Rain/anna_1.wav", "Rain/ben-1.wav"], "anna_1.wav"),
+    ];
+    for (name, files, part) in cases {
+        let data = named(files);
+        let why = names(&data).expect_err(name);
+        assert!(why.contains(part), "{name}: {why}");
+        let refused = split(&data, &SplitBy::Name, 0.4, 0).unwrap_err().to_string();
+        assert!(refused.contains("--split") && refused.contains(&why), "{name}: {refused}");
+        let unknown = split(&data, &SplitBy::Person, 0.4, 0).unwrap_err().to_string();
+        assert!(!unknown.contains("--split name"), "{name}: {unknown}");
+    }
+    assert!(names(&named(&[])).is_err());
+}
+
 #[test]
 fn rare_songs_reach_both_sides_where_they_can() {
     // Song 1 is sung by two people only.
@@ -408,95 +469,6 @@ fn a_cached_data_set_is_the_same() {
     std::fs::remove_dir_all(store.path()).unwrap();
     let cached = Dataset::load(folder.path(), &LoadOptions { cache: Some(&cache), ..Default::default() }).unwrap();
     assert_eq!(cached.clips, plain.clips);
-}
-
-const SIZES: NotebookSizes = NotebookSizes { window: 44_000, bands: 64, frames: 86 };
-
-#[test]
-fn draws_depend_on_seed_epoch_and_item_alone() {
-    let draw = |item: u64| NotebookDraws::new(5, 3, item, 30_000, SIZES);
-    let forward: Vec<_> = (0..200).map(draw).collect();
-    let mut backward: Vec<_> = (0..200).rev().map(draw).collect();
-    backward.reverse();
-    assert_eq!(forward, backward);
-    for threads in [1, 2, 7] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let parallel: Vec<_> = pool.install(|| (0..200u64).into_par_iter().map(draw).collect());
-        assert_eq!(forward, parallel);
-    }
-    assert_ne!(draw(0), NotebookDraws::new(6, 3, 0, 30_000, SIZES));
-    assert_ne!(draw(0), NotebookDraws::new(5, 4, 0, 30_000, SIZES));
-    assert_ne!(draw(0), draw(1));
-    // The masks do not depend on how long the clip is.
-    assert_eq!(draw(0).time, NotebookDraws::new(5, 3, 0, 99_000, SIZES).time);
-    assert_eq!(order(1, 2, 100), order(1, 2, 100));
-    assert_ne!(order(1, 2, 100), order(1, 3, 100));
-}
-
-/// Written down once: a change would make every seeded run come out differently.
-#[test]
-fn draws_stay_what_they_are() {
-    let mut stream = Stream::new(Purpose::Augment, 1, 2, 3);
-    let bits: Vec<u64> = (0..3).map(|_| stream.bits()).collect();
-    assert_eq!(bits, PINNED, "{bits:#x?}");
-}
-const PINNED: [u64; 3] = [0x9174_d249_63ff_5496, 0xa262_8898_6641_c63b, 0x172a_9c7c_8a00_3333];
-
-#[test]
-fn draws_have_the_distributions_of_the_notebook() {
-    let n = 40_000;
-    let draws: Vec<_> = (0..n).map(|item| NotebookDraws::new(0, 0, item, 40_000, SIZES)).collect();
-    let mean = |f: &dyn Fn(&NotebookDraws) -> usize| draws.iter().map(f).sum::<usize>() as f64 / n as f64;
-    let close = |what: &str, got: f64, wanted: f64, within: f64| {
-        assert!((got - wanted).abs() < within, "{what}: {got} instead of {wanted}");
-    };
-    // Five standard errors of each mean.
-    close("pad", mean(&|d| d.pad_front), 2_000.0, 5.0 * 1_155.0 / 200.0);
-    close("shift", mean(&|d| d.shift), 8_800.0 - 0.5, 5.0 * 5_081.0 / 200.0);
-    // floor of uniform [0, 6.4): (0 + ... + 5 + 6 * 0.4) / 6.4.
-    close("width", mean(&|d| d.frequency[1].width), (15.0 + 6.0 * 0.4) / 6.4, 5.0 * 1.85 / 200.0);
-    close("start", mean(&|d| d.time[0].start), (86.0 - 4.3) / 2.0 - 0.5, 5.0 * 23.7 / 200.0);
-    assert!(draws.iter().all(|d| d.pad_front <= 4_000 && d.shift < 17_600));
-    let inside = |m: &Mask, axis: usize| m.start + m.width <= axis && m.width <= axis / 10;
-    assert!(draws.iter().all(|d| d.frequency.iter().all(|m| inside(m, 64)) && d.time.iter().all(|m| inside(m, 86))));
-    assert_eq!(draws.iter().map(|d| d.pad_front).min(), Some(0));
-    assert!(draws.iter().any(|d| d.pad_front == 4_000));
-}
-
-#[test]
-fn padding_and_shift_are_one_roll() {
-    let window = 50;
-    let sizes = NotebookSizes { window, ..SIZES };
-    for item in 0..200 {
-        let length = 30 + item as usize % 20;
-        let draws = NotebookDraws::new(0, 0, item, length, sizes);
-        let signal: Vec<usize> = (1..=length).collect();
-        let mut padded = vec![0; window];
-        padded[draws.pad_front..draws.pad_front + length].copy_from_slice(&signal);
-        padded.rotate_right(draws.shift);
-        let mut behind = signal.clone();
-        behind.resize(window, 0);
-        behind.rotate_right(draws.roll(window));
-        assert_eq!(padded, behind);
-    }
-}
-
-#[test]
-fn streams_are_uniform_and_normal() {
-    let mut stream = Stream::new(Purpose::Network, 9, 9, 9);
-    let n = 100_000;
-    let normal: Vec<f64> = (0..n).map(|_| stream.normal()).collect();
-    let moment = |k: i32| normal.iter().map(|x| x.powi(k)).sum::<f64>() / f64::from(n);
-    assert!(moment(1).abs() < 0.02 && (moment(2) - 1.0).abs() < 0.03 && (moment(4) - 3.0).abs() < 0.2);
-    let mut counts = [0; 7];
-    for _ in 0..70_000 {
-        counts[stream.below(7)] += 1;
-    }
-    assert!(counts.iter().all(|&c: &i32| (c - 10_000).abs() < 500), "{counts:?}");
-    assert_eq!((stream.below(0), stream.below(1)), (0, 0));
-    let factors: Vec<f64> = (0..n).map(|_| stream.log_uniform(0.5, 2.0)).collect();
-    assert!(factors.iter().all(|f| (0.5..2.0).contains(f)));
-    assert!((factors.iter().map(|f| f.ln()).sum::<f64>() / f64::from(n)).abs() < 0.01);
 }
 
 #[test]

@@ -361,7 +361,7 @@ fn notebook_run(device: &Device, batch: usize, clock: Clock) -> Result<Measured>
         channels: Channels::Stereo,
         ..Options::default()
     };
-    synth::write(&data, &options)?;
+    synth::write(&data, &options, false)?;
     let front_end = Recipe::Notebook.front_end();
     let started = Instant::now();
     let load = LoadOptions {

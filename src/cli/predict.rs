@@ -140,7 +140,7 @@ pub fn run(args: Args) -> Result<()> {
         ..LoadOptions::default()
     };
     let style = Style { format: args.format, several: files.len() > 1, names: &names, least, top: args.top };
-    let bar = progress_bar(files.len() as u64, files.len() > TOGETHER);
+    let bar = progress_bar(files.len(), "reading recordings", files.len() > TOGETHER);
     let (mut answers, mut unread, mut unread_by_name) = (Vec::new(), 0, 0);
     for (together, files_together) in files.chunks(TOGETHER).enumerate() {
         let decoded: Vec<_> = files_together.par_iter().map(|file| load_file(&file.path, &options)).collect();

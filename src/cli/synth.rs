@@ -86,7 +86,7 @@ pub fn run(args: Args) -> Result<()> {
         anywhere: args.anywhere,
     };
     let out = args.out.unwrap_or_default();
-    let made = synth::write(&out, &options)?;
+    let made = synth::write(&out, &options, true)?;
     say(format!(
         "{}: {} recordings ({} whistled) of {} tunes by {} people, {:.0} s, {:.1} MB",
         out.display(),

@@ -42,7 +42,8 @@ pub struct Args {
     /// Everything random is drawn from this [default: 1]
     #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
     seed: Option<u64>,
-    /// What keeps clips on one side: person, random, or column:NAME of the CSV file [default: person, where known]
+    /// What keeps clips on one side: person, name (as in anna-1.wav), random, or column:NAME of the CSV file [default: person,
+    /// where known, else random]
     #[arg(long, value_name = "HOW")]
     split: Option<String>,
     /// Share of the clips that validate [default: 0.2]
@@ -137,6 +138,9 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
         })?;
     }
     let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
+    if let (None, Some(note)) = (&resumed, source::note_on_names(&config, &data)) {
+        warn(&note);
+    }
     if !epochs_given {
         let clips = source::splits(&config, &data)?.iter().map(|split| split.train.len()).max();
         config.epochs = config.recipe.epochs(clips.unwrap_or(0));

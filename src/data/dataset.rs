@@ -96,7 +96,7 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load`].
     pub fn from_listing(listing: Listing, path: &Path, options: &LoadOptions) -> Result<Self> {
-        let bar = progress_bar(listing.files.len() as u64, options.progress);
+        let bar = progress_bar(listing.files.len(), "reading recordings", options.progress);
         let decoded: Vec<(Labelled, Result<Audio>)> = listing
             .files
             .into_par_iter()
@@ -196,8 +196,9 @@ pub fn load_file(path: &Path, options: &LoadOptions) -> Result<Audio> {
     Ok(audio)
 }
 
-/// A progress bar on stderr over `length` recordings; where that is no terminal, or it is not to be `shown`, nothing is seen.
-pub(crate) fn progress_bar(length: u64, shown: bool) -> ProgressBar {
+/// A progress bar on stderr over `length` recordings, after words that say what is done; where that is no terminal, or it is not to be `shown`, nothing is seen.
+pub(crate) fn progress_bar(length: usize, doing: &'static str, shown: bool) -> ProgressBar {
+    let length = length as u64;
     if !shown {
         return ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
     }
@@ -205,5 +206,5 @@ pub(crate) fn progress_bar(length: u64, shown: bool) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
         bar.set_style(style);
     }
-    bar.with_message("reading recordings")
+    bar.with_message(doing)
 }

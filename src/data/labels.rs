@@ -85,7 +85,8 @@ impl Excluded {
 ///
 /// - A CSV file, or a folder with exactly one CSV file that has a file and a song column: see [`list_csv`].
 /// - Else a folder most of whose sound files have MLEnd names ([`parse_name`]), at any depth: labels from the names.
-/// - Else a folder of folders: the first folder below `path` is the song; files directly in `path` are left out.
+/// - Else a folder of folders: the first folder below `path` is the song; files directly in `path` are left out. Who sings is not
+///   told, whatever files are called: see [`names`](mod@super::names).
 ///
 /// # Errors
 /// When `path` does not exist, holds no sound file, or no label can be found.

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod dataset;
 pub mod draws;
 pub mod labels;
+pub mod names;
 pub mod split;
 pub mod synth;
 

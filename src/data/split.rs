@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::dataset::Dataset;
 use super::draws::{Purpose, Stream};
+use super::names::names;
 use crate::{Error, Result};
 
 /// What decides the side of a clip.
@@ -11,6 +12,8 @@ use crate::{Error, Result};
 pub enum SplitBy {
     /// All clips of a person are on one side, so that validation is on voices never heard.
     Person,
+    /// The name in its file name, as in `anna-1.wav`: see [`names`]. The same as by person where the names are people's.
+    Name,
     /// At random within each song.
     Random,
     /// A column of the CSV, whose values begin with `train`, or with `test`, `val`, `dev` or `eval`.
@@ -20,13 +23,14 @@ pub enum SplitBy {
 impl std::str::FromStr for SplitBy {
     type Err = Error;
 
-    /// `person`, `random` or `column:NAME`.
+    /// `person`, `name`, `random` or `column:NAME`.
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once(':') {
             None if text == "person" => Ok(Self::Person),
+            None if text == "name" => Ok(Self::Name),
             None if text == "random" => Ok(Self::Random),
             Some(("column", name)) if !name.is_empty() => Ok(Self::Column(name.to_string())),
-            _ => Err(Error::usage("--split", format!("`{text}` is none of person, random and column:NAME"))),
+            _ => Err(Error::usage("--split", format!("`{text}` is none of person, name, random and column:NAME"))),
         }
     }
 }
@@ -35,6 +39,7 @@ impl std::fmt::Display for SplitBy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Person => f.write_str("person"),
+            Self::Name => f.write_str("name"),
             Self::Random => f.write_str("random"),
             Self::Column(name) => write!(f, "column:{name}"),
         }
@@ -64,8 +69,8 @@ pub struct Split {
 /// `fraction` is not used by [`SplitBy::Column`].
 ///
 /// # Errors
-/// When fewer than two songs are there, when `fraction` is not in 0..1, when persons or the column are not known, or when a song would
-/// have no clip on one of the two sides.
+/// When fewer than two songs are there, when `fraction` is not in 0..1, when persons, names or the column are not known, or when a song
+/// would have no clip on one of the two sides.
 pub fn split(data: &Dataset, by: &SplitBy, fraction: f64, seed: u64) -> Result<Split> {
     data.require_classes(2)?;
     if !(0.0..1.0).contains(&fraction) {
@@ -86,7 +91,7 @@ pub fn split(data: &Dataset, by: &SplitBy, fraction: f64, seed: u64) -> Result<S
 /// Splits a data set `count` times so that every clip validates exactly once; the same seed gives the same folds.
 ///
 /// # Errors
-/// As [`split`]; also when there are fewer than `count` persons or clips of a song, when `count` is below 2, and for
+/// As [`split`]; also when there are fewer than `count` persons, names or clips of a song, when `count` is below 2, and for
 /// [`SplitBy::Column`], which names only one split.
 pub fn folds(data: &Dataset, by: &SplitBy, count: usize, seed: u64) -> Result<Vec<Split>> {
     data.require_classes(2)?;
@@ -102,7 +107,8 @@ pub fn folds(data: &Dataset, by: &SplitBy, count: usize, seed: u64) -> Result<Ve
     }
     let groups = groups(data, by, seed)?;
     if groups.len() < count {
-        return Err(Error::usage("--folds", format!("{count} folds, but only {} persons", groups.len())));
+        let what = if *by == SplitBy::Name { "names" } else { "persons" };
+        return Err(Error::usage("--folds", format!("{count} folds, but only {} {what}", groups.len())));
     }
     let share = |&n: &usize| n as f64 / count as f64;
     let wanted: Vec<f64> = per_class(data, 0..data.clips.len()).iter().map(share).collect();
@@ -119,9 +125,10 @@ fn groups(data: &Dataset, by: &SplitBy, seed: u64) -> Result<Vec<Vec<usize>>> {
             let mut people = BTreeMap::<&str, Vec<usize>>::new();
             for (i, clip) in data.clips.iter().enumerate() {
                 let Some(person) = clip.person.as_deref() else {
+                    let name = if names(data).is_ok() { ", or --split name if its name tells" } else { "" };
                     return Err(Error::usage(
                         "--split",
-                        format!("`person`: who sings {} is not known; use --split random", clip.id),
+                        format!("`person`: who sings {} is not known; use --split random{name}", clip.id),
                     ));
                 };
                 people.entry(person).or_default().push(i);
@@ -133,6 +140,14 @@ fn groups(data: &Dataset, by: &SplitBy, seed: u64) -> Result<Vec<Vec<usize>>> {
                 ));
             }
             people.into_values().collect()
+        }
+        SplitBy::Name => {
+            let names = names(data).map_err(|why| {
+                Error::usage("--split", format!("`name`: {why}; use another --split, such as random"))
+            })?;
+            let mut groups = BTreeMap::<String, Vec<usize>>::new();
+            names.into_iter().enumerate().for_each(|(i, name)| groups.entry(name).or_default().push(i));
+            groups.into_values().collect()
         }
         _ => (0..data.clips.len()).map(|i| vec![i]).collect(),
     };
@@ -233,7 +248,7 @@ fn check(data: &Dataset, split: &Split, by: &SplitBy) -> Result<()> {
         let counts = per_class(data, clips.iter().copied());
         if let Some(song) = counts.iter().position(|&n| n == 0) {
             let hint = match by {
-                SplitBy::Person => "; record the song with more people, or use --split random",
+                SplitBy::Person | SplitBy::Name => "; record the song with more people, or use --split random",
                 SplitBy::Random => "; record it again, or leave it out",
                 SplitBy::Column(_) => "; mend the column, or use another --split",
             };

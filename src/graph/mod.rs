@@ -6,9 +6,11 @@
 //! (`graph.conv2d(..)`, `graph.relu(..)`); this module knows them only through the trait [`Op`].
 
 mod backward;
+mod check;
 mod kernel;
 mod op;
 mod plan;
+mod planner;
 mod session;
 mod state;
 
@@ -349,6 +351,17 @@ impl Graph {
     /// Where a value comes from.
     pub fn source(&self, value: Value) -> &Source {
         &self.values[value.index()].source
+    }
+
+    /// The value whose memory `value` is (a part of), and where in it it starts: views are followed to what they show.
+    pub fn base(&self, value: Value) -> (Value, usize) {
+        match self.source(value) {
+            Source::View { of, offset } => {
+                let (base, start) = self.base(*of);
+                (base, start + offset)
+            }
+            _ => (value, 0),
+        }
     }
 
     /// The nodes that are there, with their numbers, in an order in which they can be run.

@@ -30,7 +30,7 @@ pub struct Settings {
     pub label_smoothing: Option<f64>,
     /// Everything random is drawn from this.
     pub seed: Option<u64>,
-    /// `person`, `random` or `column:NAME`.
+    /// `person`, `name`, `random` or `column:NAME`.
     pub split: Option<String>,
     /// Share of the clips that validate.
     pub val_fraction: Option<f64>,

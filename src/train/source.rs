@@ -3,10 +3,10 @@
 use super::config::Config;
 use super::recipe::FrontEnd;
 use crate::data::cache::{self, Cache};
+use crate::data::names;
 use crate::data::split::{self, Split, SplitBy};
 use crate::data::{Dataset, LoadOptions, synth};
 use crate::{Error, Result};
-use indicatif::ProgressBar;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,7 +74,8 @@ pub fn load(
 pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
     let parent = cache::default_folder().unwrap_or_else(|| std::env::temp_dir().join("humdinger"));
     let options = synth::Options { seed, ..synth::Options::default() };
-    let name = format!("{}-singers-{}-seed-{seed}", env!("CARGO_PKG_VERSION"), options.singers);
+    // Never those that another version of the synthesiser has made.
+    let name = format!("{}-singers-seed-{seed}-{:016x}", options.singers, synth::fingerprint(&options)?);
     let folder = parent.join("synthetic").join(name);
     let ready = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if ready(&folder) {
@@ -82,11 +83,7 @@ pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
     }
     say(&format!("making the built-in recordings in {}", folder.display()));
     remove_unfinished(&parent.join("synthetic"));
-    let turning = ProgressBar::new_spinner().with_message("inventing singers, and having them sing");
-    turning.enable_steady_tick(Duration::from_millis(100));
-    let written = synth::write(&folder, &options);
-    turning.finish_and_clear();
-    match written {
+    match synth::write(&folder, &options, true) {
         // Another run may have been faster.
         Err(_) if ready(&folder) => Ok(folder),
         Err(Error::File { path, detail }) => {
@@ -113,6 +110,24 @@ fn remove_unfinished(parent: &Path) {
 /// How a data set is split when the configuration does not say.
 fn split_by(config: &Config, data: &Dataset) -> Result<SplitBy> {
     config.split.as_ref().map_or_else(|| Ok(SplitBy::default_for(data)), |text| text.parse())
+}
+
+/// What to tell somebody whose clips are split at random for want of people, though file names have names: see [`names::names`].
+pub fn note_on_names(config: &Config, data: &Dataset) -> Option<String> {
+    let splits = config.folds.is_some() || config.val_fraction > 0.0;
+    if config.split.is_some() || !splits || SplitBy::default_for(data) != SplitBy::Random {
+        return None;
+    }
+    let mut names = names::names(data).ok()?;
+    names.sort_unstable();
+    names.dedup();
+    let (count, more) = (names.len(), if names.len() > 3 { ", ..." } else { "" });
+    names.truncate(3);
+    Some(format!(
+        "note: who sings is not known, so clips are split at random, and voices are heard on both sides. The file names begin with \
+         {count} names ({}{more}): if these are people, --split name keeps each on one side",
+        names.join(", ")
+    ))
 }
 
 /// The configuration's split, or its folds.

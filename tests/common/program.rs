@@ -3,14 +3,32 @@
 // Each test file uses a part of this.
 #![allow(dead_code)]
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// A folder for the whole test binary, kept until the process ends; the system's cleaner takes it later.
+/// A folder for the whole test binary, below cargo's own for such things. It is kept, to be looked at, until the same tests
+/// run again; tests that run a second time meanwhile get another one.
 pub fn scratch() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| tempfile::Builder::new().prefix("humdinger-test-").tempdir().unwrap().keep())
+    static FOLDER: OnceLock<(PathBuf, File)> = OnceLock::new();
+    let (folder, _) = FOLDER.get_or_init(|| {
+        let program = std::env::current_exe().unwrap();
+        // Without the hash that cargo appends.
+        let name = program.file_stem().unwrap().to_str().unwrap().rsplit_once('-').unwrap().0.to_string();
+        let claim = |number: usize| {
+            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{number}"));
+            let lock = File::create(folder.with_extension("lock")).unwrap();
+            lock.try_lock().ok()?;
+            if folder.exists() {
+                std::fs::remove_dir_all(&folder).unwrap();
+            }
+            std::fs::create_dir_all(&folder).unwrap();
+            Some((folder, lock))
+        };
+        (1..100).find_map(claim).expect("a folder that nobody uses")
+    });
+    folder
 }
 
 /// The program, away from the user's cache.

@@ -18,6 +18,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::dataset::progress_bar;
 use crate::{Error, Result};
 use dsp::Dice;
 pub use singer::{Singer, Style};
@@ -218,10 +219,46 @@ pub fn clips(plans: &[Plan], options: &Options) -> Result<Vec<Vec<Vec<f32>>>> {
         .collect())
 }
 
+/// The FNV-1a hash of nothing, with which others begin.
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// The FNV-1a hash of what `hash` is the hash of, and these bytes after it.
+fn fnv1a(hash: u64, bytes: impl IntoIterator<Item = u8>) -> u64 {
+    bytes.into_iter().fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// A number that differs for data sets that sound different, be it for other options or because this module makes sound in
+/// another way: folders of recordings that are kept can be told by it. The same on every machine; as long in the making as two
+/// recordings of each tune.
+///
+/// # Errors
+/// [`Error::Usage`] for options out of range.
+pub fn fingerprint(options: &Options) -> Result<u64> {
+    let names = plan(options)?.iter().fold(FNV_START, |hash, plan| fnv1a(hash, plan.file_name().into_bytes()));
+    let of_options = fnv1a(names, format!("{options:?}").into_bytes());
+    Ok(fnv1a(of_options, fingerprint_of_sound(&options.chosen_tunes()?, options).to_le_bytes()))
+}
+
+/// What the code does to the sound is heard, not listed: a constant is easily forgotten. Each tune in both styles, by a person
+/// of its own each time, meets every kind of voice, whistle, room and recorder; notes that come too late to be heard are
+/// taken from the page.
+fn fingerprint_of_sound(tunes: &[&Tune], options: &Options) -> u64 {
+    let of_tune = |(i, &tune): (usize, &&Tune)| {
+        let of_notes = fnv1a(FNV_START, format!("{tune:?}").into_bytes());
+        [Style::Hum, Style::Whistle].into_iter().enumerate().fold(of_notes, |hash, (j, style)| {
+            let singer = Singer::new(options.seed, options.first_person + 2 * i + j);
+            let channels = render(tune, &singer, style, 1, options);
+            let samples = channels.iter().flatten().flat_map(|&x| sample(x).to_le_bytes());
+            fnv1a(fnv1a(hash, [channels.len() as u8]), samples)
+        })
+    };
+    let of_tunes: Vec<u64> = tunes.par_iter().enumerate().map(of_tune).collect();
+    fnv1a(FNV_START, of_tunes.into_iter().flat_map(u64::to_le_bytes))
+}
+
 fn render(tune: &Tune, singer: &Singer, style: Style, take: usize, options: &Options) -> Vec<Vec<f32>> {
-    // FNV-1a: the tune's part of the key is its name, so that the list of tunes can grow without changing any clip.
-    let name =
-        tune.name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    // The tune's part of the key is its name, so that the list of tunes can grow without changing any clip.
+    let name = fnv1a(FNV_START, tune.name.bytes());
     let domain = if style == Style::Hum { 2 } else { 3 };
     let mut dice = Dice::new(domain, [options.seed, singer.person as u64 | (take as u64) << 32, name]);
     let rate = f64::from(options.rate);
@@ -243,11 +280,12 @@ fn render(tune: &Tune, singer: &Singer, style: Style, take: usize, options: &Opt
     recording.into_iter().map(|channel| channel.into_iter().map(|x| x as f32).collect()).collect()
 }
 
-/// Writes a data set to the folder `out`: 16-bit WAV files. The folder appears only when all of it is written.
+/// Writes a data set to the folder `out`: 16-bit WAV files. The folder appears only when all of it is written. With `progress`, and
+/// where standard error is a terminal, a bar counts the recordings.
 ///
 /// # Errors
 /// [`Error::Usage`] for options out of range; [`Error::File`] when `out` exists and is not an empty folder, or cannot be written.
-pub fn write(out: &Path, options: &Options) -> Result<Summary> {
+pub fn write(out: &Path, options: &Options, progress: bool) -> Result<Summary> {
     let plans = plan(options)?;
     if out.exists() {
         let mut entries =
@@ -268,15 +306,19 @@ pub fn write(out: &Path, options: &Options) -> Result<Summary> {
         .map_err(|e| Error::file(parent, format!("cannot be written to: {e}")))?;
     let folder = guard.path().join("data");
     std::fs::create_dir(&folder).map_err(|e| Error::file(&folder, e))?;
-    let bytes: u64 = plans
+    let bar = progress_bar(plans.len(), "making recordings", progress);
+    let written: Result<Vec<u64>> = plans
         .par_iter()
         .map(|p| {
             let recording = render(p.tune, &Singer::new(options.seed, p.person), p.style, p.take, options);
-            write_wav(&folder.join(p.file_name()), &recording, options.rate)
+            let bytes = write_wav(&folder.join(p.file_name()), &recording, options.rate);
+            bar.inc(1);
+            bytes
         })
-        .collect::<Result<Vec<u64>>>()?
-        .iter()
-        .sum();
+        .collect();
+    // Before an error is said, too.
+    bar.finish_and_clear();
+    let bytes = written?.iter().sum();
     if out.exists() {
         // Empty, as was seen above; if somebody has put a file there since, this fails and nothing is lost.
         std::fs::remove_dir(out).map_err(|e| Error::file(out, format!("cannot be replaced: {e}")))?;
@@ -292,6 +334,11 @@ pub fn write(out: &Path, options: &Options) -> Result<Summary> {
     })
 }
 
+/// A sample as files hold it.
+fn sample(x: f32) -> i16 {
+    (f64::from(x) * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16
+}
+
 fn write_wav(path: &Path, channels: &[Vec<f32>], rate: u32) -> Result<u64> {
     let spec = hound::WavSpec {
         channels: channels.len() as u16,
@@ -303,8 +350,7 @@ fn write_wav(path: &Path, channels: &[Vec<f32>], rate: u32) -> Result<u64> {
     let mut file = hound::WavWriter::create(path, spec).map_err(failed)?;
     for i in 0..channels[0].len() {
         for channel in channels {
-            file.write_sample((f64::from(channel[i]) * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16)
-                .map_err(failed)?;
+            file.write_sample(sample(channel[i])).map_err(failed)?;
         }
     }
     file.finalize().map_err(failed)?;

@@ -43,7 +43,7 @@ fn same_seed_same_bytes_on_any_number_of_threads() {
     let make = |name: &str, threads: usize, options: &Options| {
         let out = base.path().join(name);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let summary = pool.install(|| write(&out, options)).unwrap();
+        let summary = pool.install(|| write(&out, options, false)).unwrap();
         (summary, read(&out))
     };
     let (summary, one) = make("one", 1, &options);
@@ -74,6 +74,41 @@ fn samples_are_pinned() {
 }
 
 const PINNED: u64 = 0x54ca_6ec8_4f09_3125;
+
+#[test]
+fn fingerprints_tell_what_sounds_different() {
+    let options = small();
+    let all = |options: &Options| fingerprint(options).unwrap();
+    let known = all(&options);
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| all(&options)), known);
+    }
+    let others = [
+        Options { seed: 2, ..options.clone() },
+        Options { singers: 4, ..options.clone() },
+        Options { first_person: 2, ..options.clone() },
+        Options { tunes: vec!["Twinkle".into()], ..options.clone() },
+        Options { takes: 2, ..options.clone() },
+        Options { styles: Styles::Only(Style::Hum), ..options.clone() },
+        Options { seconds: 3.1, ..options.clone() },
+        Options { rate: 8_001, ..options.clone() },
+        Options { channels: Channels::Mono, ..options.clone() },
+        Options { anywhere: 0.2, ..options.clone() },
+    ];
+    for other in &others {
+        assert_ne!(all(other), known, "{other:?}");
+    }
+    assert!(fingerprint(&Options { rate: 1, ..options.clone() }).is_err());
+    // A tune in which any one note is another.
+    let tune = tunes::find("Twinkle").unwrap();
+    let before = fingerprint_of_sound(&[tune], &options);
+    for at in [0, tune.notes.len() - 1] {
+        let mut changed = tune.clone();
+        changed.notes[at].beats *= 1.01;
+        assert_ne!(fingerprint_of_sound(&[&changed], &options), before, "note {at}");
+    }
+}
 
 #[test]
 fn names_are_the_mlend_way() {
@@ -188,13 +223,13 @@ fn what_cannot_be_made_is_refused() {
     refused(Options { tunes: vec!["Twinkle".into(), "twinkle".into()], ..small() }, "--tunes");
     let base = tempfile::tempdir().unwrap();
     std::fs::write(base.path().join("precious"), "data").unwrap();
-    let message = write(base.path(), &small()).unwrap_err().to_string();
+    let message = write(base.path(), &small(), false).unwrap_err().to_string();
     assert!(message.contains("not empty"), "{message}");
     assert_eq!(std::fs::read(base.path().join("precious")).unwrap(), b"data");
     let file = base.path().join("precious");
-    assert!(write(&file, &small()).unwrap_err().to_string().contains("no folder"));
+    assert!(write(&file, &small(), false).unwrap_err().to_string().contains("no folder"));
     // An empty folder is as good as none.
     let empty = base.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
-    assert_eq!(write(&empty, &small()).unwrap().clips, 6);
+    assert_eq!(write(&empty, &small(), false).unwrap().clips, 6);
 }

@@ -12,9 +12,9 @@ use crate::graph::{Kernel, SharedMut};
 use crate::ops::conv2d::ConvSizes;
 use crate::ops::conv2d::cpu::map::{Cut, Map};
 use crate::ops::conv2d::cpu::outer::{Outer, Sums};
-use crate::ops::conv2d::cpu::product::{Lanes, Packing, Product};
-use crate::ops::conv2d::cpu::taps::{Classes, class_start, class_taps, dx_rows, dy_map, packed_classes, x_map};
-use crate::ops::conv2d::cpu::{buffer_len, gradient_lanes, gradient_weights, rows_at_once, units_at_once};
+use crate::ops::conv2d::cpu::product::{Lanes, Product};
+use crate::ops::conv2d::cpu::taps::{Classes, dx_rows, dy_map, packed_classes, x_map};
+use crate::ops::conv2d::cpu::{buffer_len, rows_at_once, units_at_once};
 use crate::ops::lanes;
 use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
 use crate::tensor::Real;
@@ -127,22 +127,9 @@ impl ConvBlockGradient {
         let found = measured.unwrap_or(&unit_sums[..cut.units * SUMS * channels]);
         self.norm_gradient(found, saved, gamma, [dgamma, dbeta], patterns);
 
-        let gradient_lanes = gradient_lanes::<T>(&self.sizes);
-        let classes = Classes::new(self.sizes, gradient_lanes);
+        let classes = Classes::new::<T>(self.sizes);
         if self.dx() {
-            for class in 0..classes.count {
-                let to = &mut packed[class_start(&self.sizes, class)..class_start(&self.sizes, class + 1)];
-                let (taps, weights) = (class_taps(&self.sizes, class), gradient_weights(&self.sizes, w));
-                let packing = Packing {
-                    lanes: gradient_lanes,
-                    channels: [in_channels, channels],
-                    taps,
-                    kernel_width: self.sizes.kernel[1],
-                    weights,
-                    bias: None,
-                };
-                packing.run(parallel, to);
-            }
+            classes.pack(parallel, w, packed);
         }
         let packed = &*packed;
         let len = pattern_len(channels);
@@ -173,16 +160,13 @@ impl ConvBlockGradient {
             let (db_pattern, private) = private.split_at_mut(len);
             db_pattern.fill(T::ZERO);
             to.fill(T::ZERO);
-            let mut units = cut.chunk(chunk);
-            while !units.is_empty() {
-                // Units that go together have the same rows.
-                let rows = cut.unit(units.start).1;
-                let count = units.clone().take(at_once).take_while(|&unit| cut.unit(unit).1 == rows).count();
+            for (units, rows) in cut.together(chunk, at_once) {
+                let count = units.len();
                 let (x_map, g_map) = (x_map(&self.sizes, &rows), dy_map(&self.sizes, &rows, self.dx()));
                 let doubled = Map { channels: g_map.channels * if sum_lanes.pairs { 2 } else { 1 }, ..g_map };
                 let (x_source, rest) = private.split_at_mut(count * x_map.len());
                 let (g_source, buffer) = rest.split_at_mut(count * doubled.len() + MAX_LANES);
-                for (i, unit) in units.clone().take(count).enumerate() {
+                for (i, unit) in units.enumerate() {
                     let item = cut.unit(unit).0;
                     let g = &mut g_source[i * doubled.len()..][..doubled.len()];
                     let of_item = item * output[0] * row..(item + 1) * output[0] * row;
@@ -208,7 +192,7 @@ impl ConvBlockGradient {
                                 all_unit_sums.slice(start..start + SUMS * in_channels),
                             )
                         };
-                        self.input_gradient(dx, g, &g_map, &rows, packed, (&gradient_lanes, &classes), buffer);
+                        self.input_gradient(dx, g, &g_map, &rows, packed, &classes, buffer);
                         // While both are in the cache.
                         measure(sums, buffer, dx, &x[of_unit], &means[..in_channels]);
                     }
@@ -226,7 +210,6 @@ impl ConvBlockGradient {
                     x_unit: x_map.len(),
                     dy_unit: doubled.len(),
                 });
-                units.start += count;
             }
             fold(db_pattern, channels);
             db.copy_from_slice(&db_pattern[..channels]);
@@ -236,22 +219,10 @@ impl ConvBlockGradient {
             let units = unit_sums[..cut.units * SUMS * in_channels].iter().skip(i).step_by(SUMS * in_channels);
             *sum = T::from_f64(units.map(|x| x.to_f64()).sum());
         }
-        let (sums, chunk_db) = (&*sums, &*chunk_db);
         for (c, db) in db.iter_mut().enumerate() {
             *db = (0..cut.chunks).map(|chunk| chunk_db[chunk * channels + c]).sum();
         }
-        let dw = SharedMut::new(dw);
-        let per_task = shape.channels_per_task(cut.chunks);
-        parallel.run(in_channels.div_ceil(per_task), &|task, _| {
-            let of_x = task * per_task..((task + 1) * per_task).min(in_channels);
-            lanes::dispatch(
-                #[inline(always)]
-                || {
-                    // SAFETY: no other task has these channels of x.
-                    unsafe { shape.collect(&sum_lanes, sums, [cut.chunks, elements], of_x.clone(), dw.pointer()) }
-                },
-            );
-        });
+        shape.collect(parallel, &sum_lanes, sums, cut.chunks, dw);
     }
 
     /// The gradients of gamma and beta, and the patterns of [`Slope`].
@@ -338,12 +309,13 @@ impl ConvBlockGradient {
         g_map: &Map,
         rows: &Range<usize>,
         packed: &[T],
-        (lanes, classes): (&Lanes, &Classes),
+        classes: &Classes,
         buffer: &mut [T],
     ) {
         let ConvSizes { in_channels, input, options, .. } = self.sizes;
         let [stride_h, stride_w] = options.stride;
         let pitch = input[1] * in_channels;
+        let lanes = &classes.lanes;
         for number in 0..classes.count {
             let class = classes.get(number, rows, g_map);
             let [class_rows, columns] = class.grid;

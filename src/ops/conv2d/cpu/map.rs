@@ -193,8 +193,21 @@ impl Cut {
     }
 
     /// The units of a chunk.
-    pub fn chunk(&self, chunk: usize) -> Range<usize> {
+    fn chunk(&self, chunk: usize) -> Range<usize> {
         chunk * self.per_chunk..((chunk + 1) * self.per_chunk).min(self.units)
+    }
+
+    /// The units of a chunk that go into the sums together, at most so many (at least 1) at a time, and their rows. They have
+    /// the same rows, and so maps of the same size: the last of an item, which may have fewer, goes alone.
+    pub fn together(&self, chunk: usize, most: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + use<> {
+        let (cut, mut left) = (*self, self.chunk(chunk));
+        std::iter::from_fn(move || {
+            let rows = cut.unit(left.clone().next()?).1;
+            let count = left.clone().take(most).take_while(|&unit| cut.unit(unit).1 == rows).count();
+            let units = left.start..left.start + count;
+            left.start = units.end;
+            Some((units, rows))
+        })
     }
 
     /// The most units in a chunk.

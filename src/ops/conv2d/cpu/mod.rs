@@ -18,7 +18,7 @@ use crate::tensor::{Real, Spec};
 use map::{Cut, Map, separate};
 use outer::{Outer, Sums};
 use product::{Lanes, Packing, Product, Weights, packed_len};
-use taps::{Classes, Taps, class_start, class_taps, classes, dx_rows, dy_map, packed_classes, x_map};
+use taps::{Classes, Taps, dx_rows, dy_map, packed_classes, x_map};
 
 /// Elements of results that are made before they are written: they stay in the first-level cache.
 const BUFFER: usize = 4096;
@@ -51,19 +51,9 @@ pub(in crate::ops) fn forward_lanes<T: SimdReal>(sizes: &ConvSizes) -> Lanes {
     Lanes::new::<T>(sizes.out_channels, sizes.in_channels * columns)
 }
 
-/// How the results of its gradient with respect to the input do.
-pub(in crate::ops) fn gradient_lanes<T: SimdReal>(sizes: &ConvSizes) -> Lanes {
-    Lanes::new::<T>(sizes.in_channels, sizes.out_channels)
-}
-
 /// The weights of one group, for the convolution.
 pub(in crate::ops) fn forward_weights<'a, T>(sizes: &ConvSizes, data: &'a [T]) -> Weights<'a, T> {
     Weights { data, channel: sizes.in_channels * sizes.taps(), source_channel: sizes.taps() }
-}
-
-/// The weights of one group, for its gradient with respect to the input.
-pub(in crate::ops) fn gradient_weights<'a, T>(sizes: &ConvSizes, data: &'a [T]) -> Weights<'a, T> {
-    Weights { data, channel: sizes.taps(), source_channel: sizes.in_channels * sizes.taps() }
 }
 
 fn cut(sizes: &ConvSizes) -> Cut {
@@ -199,21 +189,14 @@ impl Conv2dInputGradient {
         let (parallel, private) = (kernel.parallel(), kernel.private());
         let ([dx], [packed]) = kernel.outputs_and_scratch::<1, 1>();
         let ConvSizes { in_channels, out_channels, groups, input, output, options, .. } = *sizes;
-        let lanes = gradient_lanes::<T>(sizes);
+        let classes = Classes::new::<T>(*sizes);
+        let lanes = classes.lanes;
         let each = packed.len() / groups;
-        for (group, packed) in packed.chunks_exact_mut(each).enumerate() {
-            let part = out_channels * in_channels * sizes.taps();
-            let weights = gradient_weights(sizes, &w[group * part..][..part]);
-            for class in 0..classes(sizes) {
-                let to = &mut packed[class_start(sizes, class)..class_start(sizes, class + 1)];
-                let taps = class_taps(sizes, class);
-                let channels = [in_channels, out_channels];
-                Packing { lanes, channels, taps, kernel_width: sizes.kernel[1], weights, bias: None }.run(parallel, to);
-            }
+        for (packed, w) in packed.chunks_exact_mut(each).zip(w.chunks_exact(w.len() / groups)) {
+            classes.pack(parallel, w, packed);
         }
         let packed = &*packed;
         let (cut, dx) = (cut(sizes), SharedMut::new(dx));
-        let classes = Classes::new(*sizes, lanes);
         parallel.run(cut.units, &|unit, worker| {
             let (item, rows) = cut.unit(unit);
             let map = dy_map(sizes, &rows, true);
@@ -323,18 +306,15 @@ impl Conv2dWeightGradient {
             // SAFETY: every chunk of every group has its own sums, and this is the task of this worker.
             let (to, private) = unsafe { (shared.slice(task * elements..(task + 1) * elements), private.of(worker)) };
             to.fill(T::ZERO);
-            let mut units = cut.chunk(chunk);
-            while !units.is_empty() {
-                // Units that go together have the same rows; the last of an item may have fewer, and goes alone.
-                let rows = cut.unit(units.start).1;
-                let count = units.clone().take(at_once).take_while(|&unit| cut.unit(unit).1 == rows).count();
+            for (units, rows) in cut.together(chunk, at_once) {
+                let count = units.len();
                 let (x_map, dy_map) = (x_map(&self.sizes, &rows), dy_map(&self.sizes, &rows, false));
                 let (x_source, rest) = private.split_at_mut(count * x_map.len());
                 let dy_source = &mut rest[..count * dy_map.len() + MAX_LANES];
                 lanes::dispatch(
                     #[inline(always)]
                     || {
-                        for (i, unit) in units.clone().take(count).enumerate() {
+                        for (i, unit) in units.clone().enumerate() {
                             let part = cut.unit(unit).0 * groups + group;
                             let planes = &x[part * in_channels * input[0] * input[1]..];
                             x_map.fill_from_planes(&mut x_source[i * x_map.len()..], planes, input);
@@ -356,28 +336,8 @@ impl Conv2dWeightGradient {
                     x_unit: x_map.len(),
                     dy_unit: dy_map.len(),
                 });
-                units.start += count;
             }
         });
-        let sums = &*sums;
-        let len = dw.len() / groups;
-        let dw = SharedMut::new(dw);
-        let per_task = shape.channels_per_task(cut.chunks);
-        let tasks = in_channels.div_ceil(per_task);
-        parallel.run(groups * tasks, &|task, _| {
-            let (group, task) = (task / tasks, task % tasks);
-            let channels = task * per_task..((task + 1) * per_task).min(in_channels);
-            let from = &sums[group * elements..];
-            lanes::dispatch(
-                #[inline(always)]
-                || {
-                    // SAFETY: the group's weights, of which no other task has these channels.
-                    unsafe {
-                        let dw = dw.pointer().add(group * len);
-                        shape.collect(&lanes, from, [cut.chunks, groups * elements], channels.clone(), dw);
-                    }
-                },
-            );
-        });
+        shape.collect(parallel, &lanes, sums, cut.chunks, dw);
     }
 }

@@ -6,6 +6,8 @@
 use super::super::ConvSizes;
 use super::map::Map;
 use super::product::Lanes;
+use crate::graph::{Parallel, SharedMut};
+use crate::ops::lanes;
 use crate::ops::simd::{MAX_LANES, SimdReal};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
@@ -57,8 +59,39 @@ impl Sums {
     }
 
     /// How many channels of x make a task of [`Sums::collect`], with so many chunks.
-    pub fn channels_per_task(&self, chunks: usize) -> usize {
+    fn channels_per_task(&self, chunks: usize) -> usize {
         16_384_usize.div_ceil(chunks * self.sizes.out_channels * self.sizes.taps()).min(self.sizes.in_channels)
+    }
+
+    /// Makes dw of the sums of all chunks: of each chunk those of all groups, one after another.
+    pub fn collect<T: SimdReal>(
+        &self,
+        parallel: &dyn Parallel,
+        lanes: &Lanes,
+        sums: &[T],
+        chunks: usize,
+        dw: &mut [T],
+    ) {
+        let ConvSizes { in_channels, groups, .. } = self.sizes;
+        let (elements, len) = (self.elements(lanes), dw.len() / groups);
+        let dw = SharedMut::new(dw);
+        let per_task = self.channels_per_task(chunks);
+        let tasks = in_channels.div_ceil(per_task);
+        parallel.run(groups * tasks, &|task, _| {
+            let (group, task) = (task / tasks, task % tasks);
+            let channels = task * per_task..((task + 1) * per_task).min(in_channels);
+            let from = &sums[group * elements..];
+            lanes::dispatch(
+                #[inline(always)]
+                || {
+                    // SAFETY: the group's weights, of which no other task has these channels.
+                    unsafe {
+                        let dw = dw.pointer().add(group * len);
+                        self.collect_channels(lanes, from, [chunks, groups * elements], channels.clone(), dw);
+                    }
+                },
+            );
+        });
     }
 
     /// Adds up the sums of all chunks, `each` elements apart, for some channels of x, and puts them where they belong in dw.
@@ -66,7 +99,7 @@ impl Sums {
     /// # Safety
     /// Nobody else may use the weights of these channels meanwhile.
     #[inline(always)]
-    pub unsafe fn collect<T: SimdReal>(
+    unsafe fn collect_channels<T: SimdReal>(
         &self,
         lanes: &Lanes,
         sums: &[T],

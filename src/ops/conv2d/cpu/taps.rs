@@ -5,7 +5,9 @@
 
 use super::super::ConvSizes;
 use super::map::Map;
-use super::product::{Lanes, Tiling, packed_len};
+use super::product::{Lanes, Packing, Tiling, Weights, packed_len};
+use crate::graph::Parallel;
+use crate::ops::simd::SimdReal;
 use std::ops::Range;
 
 /// The taps along one axis, in the order of the source: result i reads, for tap t, the source's element
@@ -124,14 +126,15 @@ const KNOWN: usize = 9;
 /// All classes of input pixels.
 pub(in crate::ops) struct Classes {
     sizes: ConvSizes,
-    lanes: Lanes,
+    /// How the input's channels lie in vectors.
+    pub lanes: Lanes,
     pub count: usize,
     known: [Class; KNOWN],
 }
 
 impl Classes {
-    /// With how the input's channels lie in vectors.
-    pub fn new(sizes: ConvSizes, lanes: Lanes) -> Self {
+    pub fn new<T: SimdReal>(sizes: ConvSizes) -> Self {
+        let lanes = Lanes::new::<T>(sizes.in_channels, sizes.out_channels);
         let count = classes(&sizes);
         let mut known = [Self::class(&sizes, &lanes, 0); KNOWN];
         for (number, class) in known.iter_mut().enumerate().take(count) {
@@ -154,6 +157,24 @@ impl Classes {
         }
     }
 
+    /// Packs the weights of one group, each class's where [`Class::weights`] says.
+    pub fn pack<T: SimdReal>(&self, parallel: &dyn Parallel, w: &[T], packed: &mut [T]) {
+        let ConvSizes { in_channels, out_channels, kernel, .. } = self.sizes;
+        let taps = self.sizes.taps();
+        let packing = |class| Packing {
+            lanes: self.lanes,
+            channels: [in_channels, out_channels],
+            taps: class_taps(&self.sizes, class),
+            kernel_width: kernel[1],
+            weights: Weights { data: w, channel: taps, source_channel: in_channels * taps },
+            bias: None,
+        };
+        for class in 0..self.count {
+            let to = class_start(&self.sizes, class)..class_start(&self.sizes, class + 1);
+            packing(class).run(parallel, &mut packed[to]);
+        }
+    }
+
     /// A class of the rows of dx that belong to these output rows, read from `dy`.
     pub fn get(&self, number: usize, rows: &Range<usize>, dy: &Map) -> Class {
         let known = self.known.get(number).copied();
@@ -169,13 +190,13 @@ impl Classes {
 }
 
 /// The number of classes.
-pub(in crate::ops) fn classes(sizes: &ConvSizes) -> usize {
+fn classes(sizes: &ConvSizes) -> usize {
     sizes.options.stride[0] * sizes.options.stride[1]
 }
 
 /// The taps of each class alone, for rows and columns from 0 on and dy from its first element on (where starts may lie below
 /// zero, and wrap).
-pub(in crate::ops) fn class_taps(sizes: &ConvSizes, class: usize) -> [Taps; 2] {
+fn class_taps(sizes: &ConvSizes, class: usize) -> [Taps; 2] {
     let stride = sizes.options.stride[1];
     [Taps::reaching(sizes, 0, class / stride), Taps::reaching(sizes, 1, class % stride)]
 }
@@ -186,7 +207,7 @@ pub(in crate::ops) fn packed_classes(sizes: &ConvSizes) -> usize {
 }
 
 /// Where the packed weights of a class start.
-pub(in crate::ops) fn class_start(sizes: &ConvSizes, class: usize) -> usize {
+fn class_start(sizes: &ConvSizes, class: usize) -> usize {
     let terms = |class| class_taps(sizes, class).iter().map(|taps| taps.count).product::<usize>() * sizes.out_channels;
     (0..class).map(|class| packed_len(sizes.in_channels, terms(class))).sum()
 }
