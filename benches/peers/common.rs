@@ -43,13 +43,50 @@ pub fn batch(n: usize) -> (Vec<f32>, Vec<u32>) {
     (hashed_uniform(7, n * 2 * 64 * 86), (0..n as u32).map(|i| i % 8).collect())
 }
 
-/// A training step that can be repeated; it returns the loss before the step.
+/// A convolution of the work `conv2d`: sizes, inputs and the gradient that arrives.
+pub struct Convolution {
+    /// N, channels in, channels out, height and width, stride.
+    pub sizes: [usize; 5],
+    /// Height and width of the output.
+    pub out: usize,
+    pub x: Vec<f32>,
+    pub w: Vec<f32>,
+    pub b: Vec<f32>,
+    pub dy: Vec<f32>,
+}
+
+/// The convolution of a variant, `56x56` or `28x28`.
+pub fn convolution(variant: &str) -> Option<Convolution> {
+    let sizes @ [n, from, to, size, stride] = match variant {
+        "56x56" => [32, 64, 64, 56, 1],
+        "28x28" => [16, 128, 256, 28, 2],
+        _ => return None,
+    };
+    let out = (size - 1) / stride + 1;
+    Some(Convolution {
+        sizes,
+        out,
+        x: hashed_uniform(1, n * from * size * size),
+        w: scaled(2, to * from * 9, 1.0 / ((9 * from) as f64).sqrt()),
+        b: hashed_uniform(3, to),
+        dy: hashed_uniform(4, n * to * out * out),
+    })
+}
+
+/// The mean of the squares.
+#[allow(dead_code)]
+pub fn mean_square(values: &[f32]) -> f64 {
+    values.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / values.len() as f64
+}
+
+/// A piece of work that can be repeated.
 pub trait Step {
-    /// One step. The loss is on the host when this returns, if `read` is set; the work is done in any case.
+    /// Does it once. The work's check (the loss before a training step, say) is on the host when this returns, if `read` is
+    /// set; the work is done in any case.
     fn step(&mut self, read: bool) -> f64;
 }
 
-fn measure(name: &str, batch: usize, seconds: f64, step: &mut dyn Step) -> String {
+fn measure(work: &str, name: &str, batch: usize, seconds: f64, step: &mut dyn Step) -> String {
     let mut check = 0.0;
     for _ in 0..10 {
         check = step.step(true);
@@ -68,33 +105,37 @@ fn measure(name: &str, batch: usize, seconds: f64, step: &mut dyn Step) -> Strin
     times.sort_by(f64::total_cmp);
     let (median, best) = (times[times.len() / 2], times[0]);
     format!(
-        r#"{{"name": "step", "variant": "{name}", "batch": {batch}, "median_ms": {median}, "best_ms": {best}, "check": {check}}}"#
+        r#"{{"name": "{work}", "variant": "{name}", "batch": {batch}, "median_ms": {median}, "best_ms": {best}, "check": {check}}}"#
     )
 }
 
-fn answer<S: Step>(line: &str, variant: &str, make: &impl Fn(usize) -> S) -> String {
+/// Makes a piece of work from its name, its variant and a batch size; none where it is not offered.
+pub type Make = fn(&str, &str, usize) -> Option<Box<dyn Step>>;
+
+fn answer(line: &str, variant: &str, make: Make) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
     let value = |flag: &str| words.iter().position(|w| *w == flag).and_then(|i| words.get(i + 1)).copied();
     let (Ok(batch), Ok(seconds)) = (value("--batch").unwrap_or("4").parse(), value("--seconds").unwrap_or("2").parse())
     else {
         return r#"{"error": "--batch and --seconds want numbers"}"#.into();
     };
-    match words.first() {
-        Some(&"step") => measure(variant, batch, seconds, &mut make(batch)),
-        _ => r#"{"error": "only `step` is offered here"}"#.into(),
+    let work = words.first().copied().unwrap_or_default();
+    match make(work, value("--variant").unwrap_or_default(), batch) {
+        Some(mut step) => measure(work, variant, batch, seconds, &mut *step),
+        None => format!(r#"{{"error": "`{work}` is not offered here in this variant"}}"#),
     }
 }
 
 /// The protocol: one measurement from the arguments, or with `--serve` one per line of standard input.
-pub fn serve<S: Step>(library: &str, version: &str, variant: &str, make: impl Fn(usize) -> S) {
+pub fn serve(library: &str, version: &str, variant: &str, make: Make) {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if !arguments.iter().any(|a| a == "--serve") {
-        println!("{}", answer(&arguments.join(" "), variant, &make));
+        println!("{}", answer(&arguments.join(" "), variant, make));
         return;
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     println!(r#"{{"ready": true, "threads": {threads}, "versions": {{"{library}": "{version} {variant}"}}}}"#);
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        println!("{}", answer(&line, variant, &make));
+        println!("{}", answer(&line, variant, make));
     }
 }

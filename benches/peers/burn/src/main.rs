@@ -12,6 +12,8 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
 use common::CONVOLUTIONS;
 
 #[derive(Module, Debug)]
@@ -91,6 +93,44 @@ impl common::Step for Classifier {
     }
 }
 
+/// A convolution forward and backward.
+struct Convolution {
+    x: Tensor<4>,
+    w: Tensor<4>,
+    b: Tensor<1>,
+    dy: Tensor<4>,
+    stride: usize,
+    device: Device,
+}
+
+impl Convolution {
+    fn new(given: common::Convolution) -> Self {
+        let ([n, from, to, size, stride], device) = (given.sizes, device().autodiff());
+        Self {
+            x: Tensor::from_data(TensorData::new(given.x, [n, from, size, size]), &device).require_grad(),
+            w: Tensor::from_data(TensorData::new(given.w, [to, from, 3, 3]), &device).require_grad(),
+            b: Tensor::from_data(TensorData::new(given.b, [to]), &device).require_grad(),
+            dy: Tensor::from_data(TensorData::new(given.dy, [n, to, given.out, given.out]), &device),
+            stride,
+            device,
+        }
+    }
+}
+
+impl common::Step for Convolution {
+    fn step(&mut self, read: bool) -> f64 {
+        let options = ConvOptions::new([self.stride; 2], [1, 1], [1, 1], 1);
+        let y = conv2d(self.x.clone(), self.w.clone(), Some(self.b.clone()), options);
+        let gradients = (y * self.dy.clone()).sum().backward();
+        let dw = self.w.grad(&gradients);
+        let value = match dw.filter(|_| read).map(|dw| dw.into_data().try_to_vec::<f32>()) {
+            Some(Ok(dw)) => common::mean_square(&dw),
+            _ => 0.0,
+        };
+        if self.device.sync().is_err() { f64::NAN } else { value }
+    }
+}
+
 #[cfg(not(feature = "wgpu"))]
 fn device() -> Device {
     Device::flex()
@@ -103,5 +143,9 @@ fn device() -> Device {
 
 fn main() {
     let variant = if cfg!(feature = "wgpu") { "wgpu" } else { "flex" };
-    common::serve("burn", "0.22.1", variant, Classifier::new);
+    common::serve("burn", "0.22.1", variant, |work, variant, batch| match work {
+        "step" => Some(Box::new(Classifier::new(batch))),
+        "conv2d" => Some(Box::new(Convolution::new(common::convolution(variant)?))),
+        _ => None,
+    });
 }
