@@ -48,6 +48,9 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
+/// Samples that a session on the CPU may hold: 64 MiB of them.
+const CPU_ROOM: usize = 1 << 24;
+
 /// A device that sessions can be made on.
 pub struct Device {
     kind: Kind,
@@ -120,9 +123,10 @@ impl Device {
         }
     }
 
-    /// How many samples of recordings it can hold; 0 for the CPU, which has them in memory anyway.
+    /// How many samples of recordings a session may hold: as many as fit a GPU's largest buffer. On the CPU, where it is a second
+    /// copy of what is in memory anyway and saves two copies in every step, no more than are soon made good.
     pub fn room(&self) -> usize {
-        self.gpu().map_or(0, |gpu| (gpu.largest_buffer() / 4) as usize)
+        self.gpu().map_or(CPU_ROOM, |gpu| (gpu.largest_buffer() / 4) as usize)
     }
 
     /// A session, computing in f32, with the initial values of these states.

@@ -119,24 +119,40 @@ impl Excerpts {
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let (x, places, parallel) = (kernel.input(0), kernel.indices(1), kernel.parallel());
         let places = places.as_chunks::<{ Place::LEN }>().0;
-        let at = |first: u32, offset: usize| x.get(first as usize + offset).copied().unwrap_or(T::ZERO);
         for_each_piece(parallel, kernel.output(), self.length, |row, y| {
             let place = Place::of(&places[row / self.channels]);
-            let (samples, stride) = (place.samples as usize, place.stride as usize);
-            let share = T::ONE / T::from_f64(f64::from(place.mixed.max(1)));
-            for (t, y) in y.iter_mut().enumerate() {
-                let u = (place.start as usize + t) % self.length;
-                let u = if self.repeat && samples > 0 { u % samples } else { u };
-                *y = if u >= samples {
-                    T::ZERO
-                } else if place.mixed > 1 {
-                    let mut sum = T::ZERO;
-                    (0..place.mixed as usize).for_each(|channel| sum += at(place.first, channel * stride + u));
-                    sum * share
-                } else {
-                    at(place.first, row % self.channels * stride + u)
-                };
+            let channel = if place.mixed > 1 { 0 } else { row % self.channels };
+            self.row(y, x, place, channel, false);
+            if place.mixed > 1 {
+                (1..place.mixed as usize).for_each(|channel| self.row(y, x, place, channel, true));
+                let share = T::ONE / T::from_f64(f64::from(place.mixed));
+                y.iter_mut().for_each(|y| *y *= share);
             }
         });
+    }
+
+    /// A window of one channel of a recording, stretch by stretch, in the place of what y holds or added to it.
+    fn row<T: Real>(&self, y: &mut [T], x: &[T], place: Place, channel: usize, add: bool) {
+        let samples = place.samples as usize;
+        let channel = x.get(place.first as usize + channel * place.stride as usize..).unwrap_or(&[]);
+        let mut done = 0;
+        while done < y.len() {
+            let u = (place.start as usize + done) % self.length;
+            let in_part = if self.repeat && samples > 0 { u % samples } else { u };
+            let silent = in_part >= samples;
+            // To the end of the part or of the circle, whichever comes first.
+            let circle = self.length - u;
+            let stretch = if silent { circle } else { circle.min(samples - in_part) }.min(y.len() - done);
+            let to = &mut y[done..done + stretch];
+            let from = if silent { &[] } else { channel.get(in_part..).unwrap_or(&[]) };
+            let there = from.len().min(stretch);
+            if add {
+                to.iter_mut().zip(from).for_each(|(to, &x)| *to += x);
+            } else {
+                to[..there].copy_from_slice(&from[..there]);
+                to[there..].fill(T::ZERO);
+            }
+            done += stretch;
+        }
     }
 }

@@ -25,6 +25,7 @@ mod simd;
 mod softmax;
 mod strided;
 mod tile;
+mod turn;
 
 pub use adam::{Adam, AdamStep, ClipFactor};
 pub use adaptive_avg_pool2d::{AdaptiveAvgPool2d, AdaptiveAvgPool2dGradient};

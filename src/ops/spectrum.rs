@@ -8,6 +8,7 @@ use super::conv2d::cpu::map::interleave;
 use super::filter_bank::BankRows;
 use super::items::{expect_rank, greatest};
 use super::lanes;
+use super::turn::reverse;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -211,7 +212,6 @@ struct Frame<'a, T> {
     scratch: &'a mut [Complex<T>],
     /// Real and imaginary parts by themselves, forwards and backwards.
     parts: &'a mut [T],
-    power: &'a mut [T],
 }
 
 /// Elements of a [`Frame`].
@@ -219,7 +219,7 @@ fn room_len(framing: Framing, transforms: &Transforms) -> usize {
     let m = framing.n_fft / 2;
     let single = f32::of(transforms, m).get_inplace_scratch_len();
     let double = f64::of(transforms, m).get_inplace_scratch_len();
-    2 * m + 2 * single.max(double) + 4 * m + m + 1
+    2 * m + 2 * single.max(double) + 4 * m
 }
 
 /// Computes spectra of frames of one signal.
@@ -237,12 +237,11 @@ impl<T: Transform> Spectra<'_, T> {
         let (packed, rest) = memory.split_at_mut(2 * m);
         let (scratch, rest) = rest.split_at_mut(2 * self.transform.get_inplace_scratch_len());
         let (parts, rest) = rest.split_at_mut(4 * m);
-        let (power, rest) = rest.split_at_mut(m + 1);
-        (Frame { packed: complex(packed), scratch: complex(scratch), parts, power }, rest)
+        (Frame { packed: complex(packed), scratch: complex(scratch), parts }, rest)
     }
 
-    /// The powers of frame `frame` of `signal` into `room.power`.
-    fn frame(&self, signal: &[T], frame: usize, room: &mut Frame<'_, T>) {
+    /// The powers of frame `frame` of `signal`.
+    fn frame(&self, signal: &[T], frame: usize, room: &mut Frame<'_, T>, power: &mut [T]) {
         let Framing { n_fft, hop, .. } = self.framing;
         let start = (frame * hop) as isize - self.framing.pad() as isize;
         let inside = usize::try_from(start).ok().and_then(|start| signal.get(start..start + n_fft));
@@ -262,12 +261,7 @@ impl<T: Transform> Spectra<'_, T> {
             }
         }
         self.transform.process_with_scratch(room.packed, room.scratch);
-        arch.dispatch(Untangle {
-            z: &*room.packed,
-            parts: &mut *room.parts,
-            twiddles: self.twiddles,
-            power: &mut *room.power,
-        });
+        arch.dispatch(Untangle { z: &*room.packed, parts: &mut *room.parts, twiddles: self.twiddles, power });
     }
 }
 
@@ -334,8 +328,8 @@ fn untangle<T: Real>(z: &[Complex<T>], parts: &mut [T], twiddles: &[T], power: &
         *im = z.im;
     }
     let (back_re, back_im) = (&mut back_re[..count], &mut back_im[..count]);
-    back_re.iter_mut().zip(re[m / 2 + 1..].iter().rev()).for_each(|(to, &x)| *to = x);
-    back_im.iter_mut().zip(im[m / 2 + 1..].iter().rev()).for_each(|(to, &x)| *to = x);
+    reverse(back_re, &re[m / 2 + 1..]);
+    reverse(back_im, &im[m / 2 + 1..]);
     let (re, im, twiddles) = (&re[1..][..count], &im[1..][..count], &twiddles.as_chunks::<2>().0[1..][..count]);
     let (high, low) = (&mut high[..count], &mut low[..count]);
     for i in 0..count {
@@ -349,7 +343,7 @@ fn untangle<T: Real>(z: &[Complex<T>], parts: &mut [T], twiddles: &[T], power: &
         high[i] = difference_re * difference_re + difference_im * difference_im;
     }
     power[1..][..count].copy_from_slice(low);
-    power[m / 2 + 1..m].iter_mut().zip(high.iter().rev()).for_each(|(to, &x)| *to = x);
+    reverse(&mut power[m / 2 + 1..m], high);
 }
 
 impl Op for PowerSpectrum {
@@ -407,10 +401,10 @@ impl PowerSpectrum {
             // SAFETY: this is the task of this worker.
             let (mut room, _) = spectra.room(unsafe { private.of(worker) });
             for frame in first..(first + FRAMES_PER_TASK).min(frames) {
-                spectra.frame(&x[row * samples..][..samples], frame, &mut room);
                 let at = (row * frames + frame) * bins;
                 // SAFETY: each frame belongs to one task.
-                unsafe { y.slice(at..at + bins) }.copy_from_slice(room.power);
+                let power = unsafe { y.slice(at..at + bins) };
+                spectra.frame(&x[row * samples..][..samples], frame, &mut room, power);
             }
         });
     }
@@ -490,14 +484,13 @@ impl BandSpectrum {
             let count = FRAMES_PER_TASK.min(frames - first);
             // SAFETY: this is the task of this worker.
             let (mut room, rest) = spectra.room(unsafe { private.of(worker) });
-            let bins = room.power.len();
+            let bins = self.framing.bins();
             let (powers, rest) = rest.split_at_mut(bins * FRAMES_PER_TASK);
             let (turned, rest) = rest.split_at_mut(bins * FRAMES_PER_TASK);
             let summed = &mut rest[..bands * FRAMES_PER_TASK];
             for (frame, powers) in powers.chunks_exact_mut(bins).enumerate() {
                 if frame < count {
-                    spectra.frame(&x[row * samples..][..samples], first + frame, &mut room);
-                    powers.copy_from_slice(room.power);
+                    spectra.frame(&x[row * samples..][..samples], first + frame, &mut room, powers);
                 } else {
                     powers.fill(T::ZERO);
                 }

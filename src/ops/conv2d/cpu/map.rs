@@ -4,6 +4,7 @@
 //! together. Both follow from sizes alone, never from the number of threads.
 
 use super::super::ConvSizes;
+use crate::ops::turn::{TURN, turn};
 use crate::tensor::Real;
 use std::ops::Range;
 
@@ -71,10 +72,6 @@ impl Map {
     }
 }
 
-/// Elements that are turned at a time: eight numbers of each of eight lines. (Plain loops: what `std::array::from_fn` calls
-/// is not always inlined, and then compiled for the oldest machine there is.)
-const TURN: usize = 8;
-
 /// `to[j * channels + c] = from[c * plane + j]` for `count` numbers of each channel.
 #[inline(always)]
 pub(in crate::ops) fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize, channels: usize, count: usize) {
@@ -93,7 +90,7 @@ pub(in crate::ops) fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize
     let mut first = 0;
     while first + TURN <= channels {
         let lines: [&[T]; TURN] = std::array::from_fn(|c| &from[(first + c) * plane..][..count]);
-        let mut j = 0;
+        let mut j = turn(&mut to[first..], channels, lines, count);
         while j + TURN <= count {
             let mut block = [[T::ZERO; TURN]; TURN];
             for (c, block) in block.iter_mut().enumerate() {

@@ -1,0 +1,158 @@
+//! Numbers in another order: eight lines side by side, and a line from its end to its start. Plain loops over these are compiled to
+//! single moves, several times slower than what a machine with AVX2 has instructions for.
+
+use crate::tensor::Real;
+
+/// Numbers that are turned at a time.
+pub(super) const TURN: usize = 8;
+
+/// `to[j * pitch + c] = lines[c][j]` for the first `count / 8 * 8` numbers of eight lines, which is what it returns; f32 on machines
+/// with AVX2, and nothing anywhere else.
+#[inline]
+pub(super) fn turn<T: Real>(to: &mut [T], pitch: usize, lines: [&[T]; TURN], count: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if let (Ok(to), Some(simd)) = (bytemuck::try_cast_slice_mut::<T, f32>(to), avx2::available::<T>()) {
+        let lines = lines.map(|line| bytemuck::cast_slice::<T, f32>(&line[..count]));
+        return simd.vectorize(avx2::Turn { to, pitch, lines, simd });
+    }
+    let _ = (to, pitch, lines, count);
+    0
+}
+
+/// `to[i] = from[len - 1 - i]`, both of one length.
+#[inline]
+pub(super) fn reverse<T: Real>(to: &mut [T], from: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    if let (Ok(to), Some(simd)) = (bytemuck::try_cast_slice_mut::<T, f32>(to), avx2::available::<T>()) {
+        return simd.vectorize(avx2::Reverse { to, from: bytemuck::cast_slice(from), simd });
+    }
+    to.iter_mut().zip(from.iter().rev()).for_each(|(to, &x)| *to = x);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::{Real, TURN};
+    use pulp::NullaryFnOnce;
+    use pulp::x86::V3;
+    use std::arch::x86_64::{__m256, __m256i};
+
+    /// AVX2, where the machine has it and `T` is f32.
+    #[inline(always)]
+    pub fn available<T: Real>() -> Option<V3> {
+        if std::any::TypeId::of::<T>() == std::any::TypeId::of::<f32>() { V3::try_new() } else { None }
+    }
+
+    pub struct Turn<'a> {
+        pub to: &'a mut [f32],
+        pub pitch: usize,
+        pub lines: [&'a [f32]; TURN],
+        pub simd: V3,
+    }
+
+    impl NullaryFnOnce for Turn<'_> {
+        type Output = usize;
+
+        #[inline(always)]
+        fn call(self) -> usize {
+            let Self { to, pitch, lines, simd } = self;
+            let [a, b, c, d, e, f, g, h] = lines.map(|line| line.as_chunks::<TURN>().0);
+            let count = h.len();
+            let (a, b, c, d, e, f, g) =
+                (&a[..count], &b[..count], &c[..count], &d[..count], &e[..count], &f[..count], &g[..count]);
+            for (j, pixels) in to.chunks_mut(TURN * pitch).take(count).enumerate() {
+                let block = [a[j], b[j], c[j], d[j], e[j], f[j], g[j], h[j]];
+                let turned = block_turned(simd, block);
+                let (last, pixels) = match pixels.len().checked_sub((TURN - 1) * pitch) {
+                    Some(_) => pixels.split_at_mut((TURN - 1) * pitch),
+                    None => return j * TURN,
+                };
+                for (i, pixel) in last.chunks_exact_mut(pitch).enumerate() {
+                    pixel[..TURN].copy_from_slice(&turned[i]);
+                }
+                pixels[..TURN].copy_from_slice(&turned[TURN - 1]);
+            }
+            count * TURN
+        }
+    }
+
+    /// Rows and columns of a block exchanged: pairs of rows are interleaved, then pairs of pairs, then the halves.
+    #[inline(always)]
+    fn block_turned(simd: V3, rows: [[f32; TURN]; TURN]) -> [[f32; TURN]; TURN] {
+        let [a, b, c, d, e, f, g, h]: [__m256; TURN] = bytemuck::cast(rows);
+        let avx = simd.avx;
+        let (ab, ab_high) = (avx._mm256_unpacklo_ps(a, b), avx._mm256_unpackhi_ps(a, b));
+        let (cd, cd_high) = (avx._mm256_unpacklo_ps(c, d), avx._mm256_unpackhi_ps(c, d));
+        let (ef, ef_high) = (avx._mm256_unpacklo_ps(e, f), avx._mm256_unpackhi_ps(e, f));
+        let (gh, gh_high) = (avx._mm256_unpacklo_ps(g, h), avx._mm256_unpackhi_ps(g, h));
+        let pairs = |x: __m256, y: __m256| (avx._mm256_shuffle_ps::<0x44>(x, y), avx._mm256_shuffle_ps::<0xee>(x, y));
+        let ((a0, a1), (a2, a3)) = (pairs(ab, cd), pairs(ab_high, cd_high));
+        let ((e0, e1), (e2, e3)) = (pairs(ef, gh), pairs(ef_high, gh_high));
+        let low = |x: __m256, y: __m256| avx._mm256_permute2f128_ps::<0x20>(x, y);
+        let high = |x: __m256, y: __m256| avx._mm256_permute2f128_ps::<0x31>(x, y);
+        bytemuck::cast([
+            low(a0, e0),
+            low(a1, e1),
+            low(a2, e2),
+            low(a3, e3),
+            high(a0, e0),
+            high(a1, e1),
+            high(a2, e2),
+            high(a3, e3),
+        ])
+    }
+
+    pub struct Reverse<'a> {
+        pub to: &'a mut [f32],
+        pub from: &'a [f32],
+        pub simd: V3,
+    }
+
+    impl NullaryFnOnce for Reverse<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            let Self { to, from, simd } = self;
+            let order: __m256i = bytemuck::cast([7u32, 6, 5, 4, 3, 2, 1, 0]);
+            let (to, to_rest) = to.as_chunks_mut::<TURN>();
+            let (from_rest, from) = from.as_rchunks::<TURN>();
+            for (to, &from) in to.iter_mut().zip(from.iter().rev()) {
+                *to = bytemuck::cast(simd.avx2._mm256_permutevar8x32_ps(bytemuck::cast(from), order));
+            }
+            to_rest.iter_mut().zip(from_rest.iter().rev()).for_each(|(to, &x)| *to = x);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds<T: Real>() {
+        let at = |i: usize| T::from_f64(i as f64 + 1.0);
+        for (count, pitch) in [(0, 8), (7, 8), (8, 8), (21, 9), (40, 24)] {
+            let lines: Vec<Vec<T>> = (0..TURN).map(|c| (0..count).map(|j| at(c * 100 + j)).collect()).collect();
+            let lines: [&[T]; TURN] = std::array::from_fn(|c| &lines[c][..]);
+            // As short as it may be.
+            let mut to = vec![T::ZERO; (count * pitch).saturating_sub(pitch - TURN)];
+            let done = turn(&mut to, pitch, lines, count);
+            assert!(done == count / TURN * TURN || done == 0);
+            for (i, &x) in to.iter().enumerate() {
+                let (j, c) = (i / pitch, i % pitch);
+                assert_eq!(x, if j < done && c < TURN { lines[c][j] } else { T::ZERO }, "{j} {c} of {count}");
+            }
+        }
+        for len in 0..50 {
+            let from: Vec<T> = (0..len).map(at).collect();
+            let mut to = vec![T::ZERO; len];
+            reverse(&mut to, &from);
+            assert!(to.iter().rev().eq(&from), "{to:?}");
+        }
+    }
+
+    #[test]
+    fn turned_and_reversed() {
+        holds::<f32>();
+        holds::<f64>();
+    }
+}
