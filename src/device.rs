@@ -92,6 +92,18 @@ impl Device {
         }
     }
 
+    /// The same for work that is over before a GPU is opened, such as a few predictions: `auto` is the CPU, without a look at
+    /// what else there is.
+    ///
+    /// # Errors
+    /// As [`Device::choose`].
+    pub fn choose_for_little(choice: DeviceChoice) -> Result<Self> {
+        match choice {
+            DeviceChoice::Auto => Ok(Self::cpu("done before a GPU is opened")),
+            choice => Self::choose(choice),
+        }
+    }
+
     /// The CPU with all its cores.
     fn cpu(reason: &str) -> Self {
         Self { kind: Kind::Cpu(Arc::new(Pool::of_machine())), reason: reason.into() }

@@ -133,6 +133,9 @@ fn auto_takes_a_real_gpu_or_the_cpu() {
     let cpu = Device::choose(DeviceChoice::Cpu).unwrap();
     assert_eq!(cpu.target(), Target::Cpu);
     assert!(cpu.to_string().contains("(asked for)"), "{cpu}");
+    let little = Device::choose_for_little(DeviceChoice::Auto).unwrap();
+    assert!(little.target() == Target::Cpu && little.to_string().contains("before a GPU"), "{little}");
+    assert!(Device::choose_for_little(DeviceChoice::Gpu(Some(99))).is_err());
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub struct Args {
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// auto, cpu, gpu or gpu:N
+    /// auto, cpu, gpu or gpu:N; auto is the CPU here, which is done before a GPU is opened
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
     /// Look at all of a long recording, for a model that hears only its beginning unless asked
@@ -125,7 +125,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     let choice = args.device.parse()?;
     let files = sound_files(&args.paths)?;
-    let device = Device::choose(choice)?;
+    let device = Device::choose_for_little(choice)?;
     let mut predictor = Predictor::new(Model::read(&args.model)?, &args.model, &device)?;
     let header = predictor.model.header.clone();
     let names = header.names();
