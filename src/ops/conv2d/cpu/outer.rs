@@ -300,6 +300,11 @@ unsafe fn heights<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd:
     }
 }
 
+/// Rows of a tile that slide over x, as in the product: a kernel row of five taps and one number each, with stride two; and how many
+/// pixels are done together then.
+const SLIDING: usize = 5;
+const PIXELS: usize = 4;
+
 /// Sums of `U` stretches of `R` rows and `V` vectors.
 ///
 /// # Safety
@@ -318,7 +323,29 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
             for row in 0..tile.rows {
                 let mut x = tile.x.add(unit * tile.x_unit + row * tile.x_row);
                 let mut dy = tile.dy.add(unit * tile.dy_unit + row * tile.dy_row);
-                for _ in 0..tile.columns {
+                let mut columns = tile.columns;
+                let number = if PAIRS { 2 } else { 1 };
+                if V == 1 && R == SLIDING && tile.x_step == 2 * number {
+                    // Neighbouring pixels share numbers of x: written out, so that the compiler sees that each is to be loaded
+                    // once.
+                    while columns >= PIXELS {
+                        for (u, sums) in sums.iter_mut().enumerate() {
+                            let x = x.add(u * tile.x_second);
+                            for p in 0..PIXELS {
+                                let column = load(dy.wrapping_add(p * tile.dy_step));
+                                for (r, sums) in sums.iter_mut().enumerate() {
+                                    let at = x.add((2 * p + r) * number);
+                                    let factor = if PAIRS { T::splat_pair(simd, at) } else { T::splat(simd, *at) };
+                                    sums[0] = T::mul_add_v(simd, factor, column, sums[0]);
+                                }
+                            }
+                        }
+                        x = x.wrapping_add(PIXELS * tile.x_step);
+                        dy = dy.wrapping_add(PIXELS * tile.dy_step);
+                        columns -= PIXELS;
+                    }
+                }
+                for _ in 0..columns {
                     let columns: [T::Vector<S>; V] = std::array::from_fn(|v| load(dy.add(v * lanes)));
                     for (u, sums) in sums.iter_mut().enumerate() {
                         let x = x.add(u * tile.x_second);

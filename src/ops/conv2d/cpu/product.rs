@@ -279,6 +279,27 @@ unsafe fn fixed<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
         let bias: [T::Vector<S>; V] = std::array::from_fn(|v| load(w.add(v * lanes)));
         let mut sums = [bias; P];
         w = w.add(V * lanes);
+        let number = if PAIRS { 2 } else { 1 };
+        if V == 1 && stretches == 1 && len == SLIDING && x_step == 2 * number {
+            // Neighbouring pixels share numbers of x, and a row's weights fit into the registers: written out, so that the
+            // compiler sees that each number is to be loaded once.
+            for i in 0..rows {
+                let x = x.add(i * row_step);
+                let mut weights = [bias[0]; SLIDING];
+                for (k, weights) in weights.iter_mut().enumerate() {
+                    *weights = load(w.add(k * lanes));
+                }
+                for (p, sums) in sums.iter_mut().enumerate() {
+                    for (k, &weights) in weights.iter().enumerate() {
+                        let at = x.add((2 * p + k) * number);
+                        let factor = if PAIRS { T::splat_pair(simd, at) } else { T::splat(simd, *at) };
+                        sums[0] = T::mul_add_v(simd, factor, weights, sums[0]);
+                    }
+                }
+                w = w.add(SLIDING * lanes);
+            }
+            return write(out, out_step, &sums);
+        }
         for i in 0..rows {
             for j in 0..stretches {
                 let mut x = x.add(i * row_step + j * stretch_step);
@@ -296,10 +317,22 @@ unsafe fn fixed<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
                 }
             }
         }
-        for (p, sums) in sums.iter().enumerate() {
-            for (v, sum) in sums.iter().enumerate() {
-                out.add(p * out_step + v * lanes).cast::<T::Vector<S>>().write_unaligned(*sum);
-            }
+        write(out, out_step, &sums);
+    }
+}
+
+/// Numbers of a stretch with which [`fixed`] slides over x, two numbers from pixel to pixel: a kernel row of five taps and one
+/// number each (or one pair), with stride two, such as the first layer of either recipe.
+const SLIDING: usize = 5;
+
+/// # Safety
+/// There must be room for `P` pixels.
+#[inline(always)]
+unsafe fn write<T, X: Copy, const P: usize, const V: usize>(out: *mut T, out_step: usize, sums: &[[X; V]; P]) {
+    for (p, sums) in sums.iter().enumerate() {
+        for (v, sum) in sums.iter().enumerate() {
+            // SAFETY: the caller's promise; stores are unaligned.
+            unsafe { out.add(p * out_step).cast::<X>().add(v).write_unaligned(*sum) };
         }
     }
 }
