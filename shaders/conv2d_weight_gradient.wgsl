@@ -27,23 +27,11 @@ override COLUMNS: u32; // CHANNELS * KERNEL_H * KERNEL_W, and one more for the b
 override CHUNK: u32;
 override DIRECT: bool;
 
-override THREAD_ROWS: u32; // 64 invocations stand in THREAD_ROWS rows
-override WIDE_ROWS: bool; // each owns 8 rows of results, else 4
-override WIDE_COLUMNS: bool; // and 8 columns, else 4
-override DEPTH: u32; // terms of the sum that are staged at a time
-override BLOCK: u32; // terms that are summed before their sum is added to the total; 0: all
-override ROW_TILES: u32;
-override COLUMN_TILES: u32;
-override WORKGROUPS: u32;
-
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>; // DIRECT: dw
 @group(0) @binding(3) var<storage, read_write> db: array<f32>;
 
-// The staged factors: for each term, the tile's rows (or columns) four by four.
-var<workgroup> left: array<vec4<f32>, 256>;
-var<workgroup> right: array<vec4<f32>, 512>;
 // Where each of the tile's columns reads x: offset of the channel, row and column of the tap, and what the column is
 // (0 nothing, 1 a weight, 2 the bias).
 var<workgroup> taps: array<vec4<i32>, 128>;
@@ -53,16 +41,6 @@ fn divide(a: u32, b: u32, reciprocal: f32) -> u32 {
     let q = u32(f32(a) * reciprocal);
     let rest = i32(a - q * b);
     return u32(i32(q) + select(0, 1, rest >= i32(b)) - select(0, 1, rest < 0));
-}
-
-// acc + a b^T, with a down the rows of the result.
-fn accumulate(acc: mat4x4<f32>, a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        fma(vec4(a.x), b, acc[0]),
-        fma(vec4(a.y), b, acc[1]),
-        fma(vec4(a.z), b, acc[2]),
-        fma(vec4(a.w), b, acc[3]),
-    );
 }
 
 fn value_at(tap: vec4<i32>, base: u32, row: i32, column: i32, valid: bool) -> f32 {
@@ -100,9 +78,8 @@ fn main(
     let tile_row = number / COLUMN_TILES % ROW_TILES;
     let group = number / COLUMN_TILES / ROW_TILES % GROUPS;
     let split = number / COLUMN_TILES / ROW_TILES / GROUPS;
-    let thread_columns = 64u / THREAD_ROWS;
-    let row_quads = THREAD_ROWS * select(1u, 2u, WIDE_ROWS);
-    let column_quads = thread_columns * select(1u, 2u, WIDE_COLUMNS);
+    let row_quads = row_quads();
+    let column_quads = column_quads();
     let first_row = tile_row * row_quads * 4u;
     let first_column = (number % COLUMN_TILES) * column_quads * 4u;
 
@@ -125,17 +102,7 @@ fn main(
     let width_reciprocal = 1.0 / f32(OUTPUT_W);
     let end = min((split + 1u) * CHUNK, ITEMS * area);
     let depth_lane = lane % DEPTH;
-    let my_row = lane / thread_columns;
-    let my_column = lane % thread_columns;
-    var sum00 = mat4x4<f32>();
-    var sum01 = mat4x4<f32>();
-    var sum10 = mat4x4<f32>();
-    var sum11 = mat4x4<f32>();
-    var total00 = mat4x4<f32>();
-    var total01 = mat4x4<f32>();
-    var total10 = mat4x4<f32>();
-    var total11 = mat4x4<f32>();
-    var in_block = 0u;
+    var tile = Tile();
 
     for (var first = split * CHUNK; first < end; first += DEPTH) {
         let r = first + depth_lane;
@@ -163,50 +130,20 @@ fn main(
                 value_at(taps[quad * 4u + 3u], x_base, x_row, x_column, valid),
             );
         }
-        workgroupBarrier();
-        for (var d = 0u; d < DEPTH; d++) {
-            let a0 = left[d * row_quads + my_row];
-            let b0 = right[d * column_quads + my_column];
-            sum00 = accumulate(sum00, a0, b0);
-            if (WIDE_COLUMNS) {
-                let b1 = right[d * column_quads + thread_columns + my_column];
-                sum01 = accumulate(sum01, a0, b1);
-                if (WIDE_ROWS) {
-                    sum11 = accumulate(sum11, left[d * row_quads + THREAD_ROWS + my_row], b1);
-                }
-            }
-            if (WIDE_ROWS) {
-                sum10 = accumulate(sum10, left[d * row_quads + THREAD_ROWS + my_row], b0);
-            }
-        }
-        workgroupBarrier();
-        if (BLOCK > 0u) {
-            in_block += DEPTH;
-            if (in_block >= BLOCK) {
-                in_block = 0u;
-                total00 += sum00;
-                total01 += sum01;
-                total10 += sum10;
-                total11 += sum11;
-                sum00 = mat4x4<f32>();
-                sum01 = mat4x4<f32>();
-                sum10 = mat4x4<f32>();
-                sum11 = mat4x4<f32>();
-            }
-        }
+        add_staged(&tile, lane);
     }
 
     let partial = split * GROUPS + group;
-    let row = first_row + my_row * 4u;
-    let column = first_column + my_column * 4u;
-    store(partial, total00 + sum00, row, column);
+    let row = first_row + lane / thread_columns() * 4u;
+    let column = first_column + lane % thread_columns() * 4u;
+    store(partial, tile.total00 + tile.sum00, row, column);
     if (WIDE_COLUMNS) {
-        store(partial, total01 + sum01, row, column + thread_columns * 4u);
+        store(partial, tile.total01 + tile.sum01, row, column + thread_columns() * 4u);
     }
     if (WIDE_ROWS) {
-        store(partial, total10 + sum10, row + THREAD_ROWS * 4u, column);
+        store(partial, tile.total10 + tile.sum10, row + THREAD_ROWS * 4u, column);
         if (WIDE_COLUMNS) {
-            store(partial, total11 + sum11, row + THREAD_ROWS * 4u, column + thread_columns * 4u);
+            store(partial, tile.total11 + tile.sum11, row + THREAD_ROWS * 4u, column + thread_columns() * 4u);
         }
     }
 }

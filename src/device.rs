@@ -50,6 +50,8 @@ impl fmt::Display for DeviceChoice {
 
 /// Samples that a session on the CPU may hold: 64 MiB of them.
 const CPU_ROOM: usize = 1 << 24;
+/// Samples that a GPU may hold: 1 GiB of them, nine hours at 8 kHz.
+const GPU_ROOM: usize = 1 << 28;
 
 /// A device that sessions can be made on.
 pub struct Device {
@@ -135,10 +137,10 @@ impl Device {
         }
     }
 
-    /// How many samples of recordings a session may hold: as many as fit a GPU's largest buffer. On the CPU, where it is a second
-    /// copy of what is in memory anyway and saves two copies in every step, no more than are soon made good.
+    /// How many samples of recordings a session may hold: as many as fit a GPU's largest buffer, but no more than leave room for
+    /// the rest. On the CPU, where it is a second copy of what is in memory anyway and saves two copies in every step, few.
     pub fn room(&self) -> usize {
-        self.gpu().map_or(CPU_ROOM, |gpu| (gpu.largest_buffer() / 4) as usize)
+        self.gpu().map_or(CPU_ROOM, |gpu| GPU_ROOM.min((gpu.largest_buffer() / 4) as usize))
     }
 
     /// A session, computing in f32, with the initial values of these states.

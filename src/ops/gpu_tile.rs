@@ -3,7 +3,7 @@
 use crate::graph::{Launch, Operand, Shader, grid};
 use crate::shader;
 
-static MATMUL: Shader = shader!("matmul");
+static MATMUL: Shader = shader!("matmul", "tile");
 
 /// Terms of a sum beyond which a kernel sums in blocks of [`BLOCK`], so that the rounding error stops growing.
 const LONG_SUM: usize = 4096;

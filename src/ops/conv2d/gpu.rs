@@ -15,8 +15,8 @@ use crate::ops::gpu_tile::Tile;
 use crate::shader;
 use crate::tensor::Spec;
 
-static CONV2D: Shader = shader!("conv2d");
-static WEIGHT_GRADIENT: Shader = shader!("conv2d_weight_gradient");
+static CONV2D: Shader = shader!("conv2d", "tile");
+static WEIGHT_GRADIENT: Shader = shader!("conv2d_weight_gradient", "tile");
 static WEIGHT_GRADIENT_SUM: Shader = shader!("conv2d_weight_gradient_sum");
 
 /// Workgroups that the weight gradient is cut into at least, where its sums are long enough.

@@ -1,0 +1,88 @@
+// A tile of a matrix product, made by 64 invocations in registers out of factors staged in workgroup memory; put in front of the
+// kernels that are such products. They stage DEPTH terms in `left` and `right`, call `add_staged`, and store what `block` gives.
+
+override THREAD_ROWS: u32; // 64 invocations stand in THREAD_ROWS rows
+override WIDE_ROWS: bool; // each owns 8 rows of results, else 4
+override WIDE_COLUMNS: bool; // and 8 columns, else 4
+override DEPTH: u32; // terms of the sum that are staged at a time
+override BLOCK: u32; // terms that are summed before their sum is added to the total; 0: all
+override ROW_TILES: u32;
+override COLUMN_TILES: u32;
+override WORKGROUPS: u32;
+
+// The staged factors: for each term, the tile's rows (or columns) four by four.
+var<workgroup> left: array<vec4<f32>, 256>;
+var<workgroup> right: array<vec4<f32>, 512>;
+
+// Four blocks of 4 x 4 results, the second pair in the wide rows; those that the overrides leave out stay zero.
+struct Tile {
+    sum00: mat4x4<f32>,
+    sum01: mat4x4<f32>,
+    sum10: mat4x4<f32>,
+    sum11: mat4x4<f32>,
+    total00: mat4x4<f32>,
+    total01: mat4x4<f32>,
+    total10: mat4x4<f32>,
+    total11: mat4x4<f32>,
+    in_block: u32,
+}
+
+fn thread_columns() -> u32 {
+    return 64u / THREAD_ROWS;
+}
+
+fn row_quads() -> u32 {
+    return THREAD_ROWS * select(1u, 2u, WIDE_ROWS);
+}
+
+fn column_quads() -> u32 {
+    return thread_columns() * select(1u, 2u, WIDE_COLUMNS);
+}
+
+// acc + a b^T, with a down the rows of the result.
+fn accumulate(acc: mat4x4<f32>, a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        fma(vec4(a.x), b, acc[0]),
+        fma(vec4(a.y), b, acc[1]),
+        fma(vec4(a.z), b, acc[2]),
+        fma(vec4(a.w), b, acc[3]),
+    );
+}
+
+// Adds the products of what all invocations have staged, and waits until all have read it.
+fn add_staged(tile: ptr<function, Tile>, lane: u32) {
+    let my_row = lane / thread_columns();
+    let my_column = lane % thread_columns();
+    workgroupBarrier();
+    for (var d = 0u; d < DEPTH; d++) {
+        let a0 = left[d * row_quads() + my_row];
+        let b0 = right[d * column_quads() + my_column];
+        (*tile).sum00 = accumulate((*tile).sum00, a0, b0);
+        if (WIDE_COLUMNS) {
+            let b1 = right[d * column_quads() + thread_columns() + my_column];
+            (*tile).sum01 = accumulate((*tile).sum01, a0, b1);
+            if (WIDE_ROWS) {
+                (*tile).sum11 = accumulate((*tile).sum11, left[d * row_quads() + THREAD_ROWS + my_row], b1);
+            }
+        }
+        if (WIDE_ROWS) {
+            (*tile).sum10 = accumulate((*tile).sum10, left[d * row_quads() + THREAD_ROWS + my_row], b0);
+        }
+    }
+    workgroupBarrier();
+    if (BLOCK > 0u) {
+        (*tile).in_block += DEPTH;
+        if ((*tile).in_block >= BLOCK) {
+            (*tile).in_block = 0u;
+            (*tile).total00 += (*tile).sum00;
+            (*tile).total01 += (*tile).sum01;
+            (*tile).total10 += (*tile).sum10;
+            (*tile).total11 += (*tile).sum11;
+            (*tile).sum00 = mat4x4<f32>();
+            (*tile).sum01 = mat4x4<f32>();
+            (*tile).sum10 = mat4x4<f32>();
+            (*tile).sum11 = mat4x4<f32>();
+        }
+    }
+}
+
