@@ -225,6 +225,11 @@ def cut(source, target, seconds, begin):
 
 def anywhere(lab):
     """The fold models on their own validation clips, whole and cut to 4 s from a random point."""
+    for seed in lab.args.seeds:
+        whole_and_cut(lab, seed)
+
+
+def whole_and_cut(lab, seed, tag="", *more):
     everything = clips(lab.args.data)
     folder = self_made(lab, "cut-4s")
     dice = random.Random(4)
@@ -232,21 +237,19 @@ def anywhere(lab):
         begin, target = dice.random(), os.path.join(folder, os.path.basename(clip.path))
         if not os.path.exists(target):
             cut(clip.path, target, 4, begin)
-    for tag, more in [("", ()), ("-without-parts", ("--without", "parts"))]:
-        for seed in lab.args.seeds[:1]:
-            run, _ = fold_runs(lab, seed, "melody", *more, tag=tag)
-            right = {"whole": [], "cut": []}
-            for fold in range(1, 6):
-                part = os.path.join(run, f"fold-{fold}")
-                rows = predictions(part)
-                right["whole"] += [row["truth"] == row["prediction"] for row in rows]
-                chosen = [clip._replace(path=os.path.abspath(os.path.join(folder, row["file"])))
-                          for row in rows for clip in everything if os.path.basename(clip.path) == row["file"]]
-                data = lab.listing(f"cut{tag}-{seed}-{fold}", chosen)
-                metrics = lab.evaluate(os.path.join(part, "model.safetensors"), data)
-                right["cut"] += [True] * round(metrics["accuracy"] * metrics["clips"])
-                right["cut"] += [False] * (metrics["clips"] - round(metrics["accuracy"] * metrics["clips"]))
-            lab.result(what="anywhere" + tag, seed=seed, **{k: round(100 * statistics.mean(v), 1) for k, v in right.items()})
+    run, _ = fold_runs(lab, seed, "melody", *more, tag=tag)
+    right = {"whole": [], "cut": []}
+    for fold in range(1, 6):
+        part = os.path.join(run, f"fold-{fold}")
+        rows = predictions(part)
+        right["whole"] += [row["truth"] == row["prediction"] for row in rows]
+        chosen = [clip._replace(path=os.path.abspath(os.path.join(folder, row["file"])))
+                  for row in rows for clip in everything if os.path.basename(clip.path) == row["file"]]
+        data = lab.listing(f"cut{tag}-{seed}-{fold}", chosen)
+        metrics = lab.evaluate(os.path.join(part, "model.safetensors"), data)
+        right["cut"] += [True] * round(metrics["accuracy"] * metrics["clips"])
+        right["cut"] += [False] * (metrics["clips"] - round(metrics["accuracy"] * metrics["clips"]))
+    lab.result(what="anywhere" + tag, seed=seed, **{k: round(100 * statistics.mean(v), 1) for k, v in right.items()})
 
 
 def self_made(lab, name):
@@ -343,9 +346,12 @@ def unknown(lab):
 
 
 def ablation(lab):
+    """Five folds without one way of varying the clips after the other; then the models on clips cut to 4 s."""
     for kind in ["", "key", "tempo", "masks", "parts", "key,tempo", "key,tempo,masks,parts"]:
         tag = "-without-" + kind.replace(",", "-") if kind else ""
-        folds(lab, "melody", ("--without", kind) if kind else (), tag, lab.args.seeds[:1])
+        more = ("--without", kind) if kind else ()
+        folds(lab, "melody", more, tag, lab.args.seeds[:1])
+        whole_and_cut(lab, lab.args.seeds[0], tag, *more)
 
 
 def timing(lab):
