@@ -124,8 +124,14 @@ impl<T: CpuReal> CpuSession<T> {
     /// # Errors
     /// As [`Session::read_state`].
     pub fn state_mut(&mut self, name: &str, len: usize) -> Result<&mut [T]> {
-        let (group, offset) = locate_state(&self.states, name, len)?;
-        // SAFETY: inside the group's memory by `locate_state`; `&mut self` keeps others away.
+        locate_state(&self.states, name, len)?;
+        self.state_part_mut(name, 0, len)
+    }
+
+    /// A part of a state, or of a whole group by its name, where it lies.
+    fn state_part_mut(&mut self, name: &str, first: usize, len: usize) -> Result<&mut [T]> {
+        let (group, offset) = locate_part(&self.states, name, first, len)?;
+        // SAFETY: inside the group's memory by `locate_part`; `&mut self` keeps others away.
         Ok(unsafe { std::slice::from_raw_parts_mut(self.groups[group].pointer().cast::<T>().add(offset), len) })
     }
 
@@ -334,10 +340,7 @@ impl<T: CpuReal> Session for CpuSession<T> {
     }
 
     fn write_state_part(&mut self, name: &str, first: usize, data: &[f32]) -> Result<()> {
-        let (group, offset) = locate_part(&self.states, name, first, data.len())?;
-        // SAFETY: inside the group's memory by `locate_part`; `&mut self` keeps others away.
-        let to =
-            unsafe { std::slice::from_raw_parts_mut(self.groups[group].pointer().cast::<T>().add(offset), data.len()) };
+        let to = self.state_part_mut(name, first, data.len())?;
         to.iter_mut().zip(data).for_each(|(to, &from)| *to = T::from_f64(f64::from(from)));
         Ok(())
     }

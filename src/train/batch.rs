@@ -8,6 +8,7 @@ use crate::data::draws::{Mask, NotebookDraws, NotebookSizes, Purpose, Stream};
 use crate::graph::{PlanId, Series, Session};
 use crate::ops::Place;
 use crate::{Error, Result};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -168,28 +169,27 @@ pub fn run(
         let missing = batch.count - batch.places.len() / Place::LEN;
         return Err(Error::value(inputs::PLACES, format!("{missing} of the clips are not in the device's memory")));
     }
+    if batches.is_empty() {
+        return Ok(());
+    }
     let names: Vec<String> = session.plan(plan).inputs.iter().map(|port| port.name.clone()).collect();
-    // One batch is read where it is.
-    let [first, rest @ ..] = batches else { return Ok(()) };
-    let (mut real, mut index) = (Vec::new(), Vec::new());
-    if !rest.is_empty() {
-        for name in &names {
-            let values: Option<Vec<&[f32]>> = batches.iter().map(|batch| batch.real(name)).collect();
-            real.extend(values.map(|values| (name, values.concat())));
-            let values: Option<Vec<&[u32]>> = batches.iter().map(|batch| batch.index(name)).collect();
-            index.extend(values.map(|values| (name, values.concat())));
-        }
-    }
-    let mut series = Series { runs: batches.len(), ..Series::default() };
-    series.real.extend_from_slice(more);
-    if rest.is_empty() {
-        series.real.extend(names.iter().filter_map(|name| Some((name.as_str(), first.real(name)?))));
-        series.index.extend(names.iter().filter_map(|name| Some((name.as_str(), first.index(name)?))));
-    } else {
-        series.real.extend(real.iter().map(|(name, values)| (name.as_str(), &values[..])));
-        series.index.extend(index.iter().map(|(name, values)| (name.as_str(), &values[..])));
-    }
+    let real = names.iter().filter_map(|name| Some((name.as_str(), joined(batches, |batch| batch.real(name))?)));
+    let index = names.iter().filter_map(|name| Some((name.as_str(), joined(batches, |batch| batch.index(name))?)));
+    let (real, index): (Vec<_>, Vec<_>) = (real.collect(), index.collect());
+    let series = Series {
+        runs: batches.len(),
+        real: more.iter().copied().chain(real.iter().map(|(name, values)| (*name, &**values))).collect(),
+        index: index.iter().map(|(name, values)| (*name, &**values)).collect(),
+    };
     session.run_series(plan, &series, outputs)
+}
+
+/// What all batches hold of one input, one after the other. A single batch is read where it is.
+fn joined<'a, T: Clone>(batches: &'a [Batch], of: impl Fn(&'a Batch) -> Option<&'a [T]>) -> Option<Cow<'a, [T]>> {
+    match batches {
+        [only] => of(only).map(Cow::Borrowed),
+        _ => batches.iter().map(of).collect::<Option<Vec<_>>>().map(|parts| Cow::Owned(parts.concat())),
+    }
 }
 
 fn pairs(masks: [Mask; MASKS]) -> impl Iterator<Item = u32> {
