@@ -1,5 +1,6 @@
 //! Runs plans on the threads of this machine, in f32 or f64.
 
+mod core;
 mod pool;
 mod session;
 

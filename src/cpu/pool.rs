@@ -6,7 +6,11 @@
 //!
 //! Each thread begins with a share of its own, the same stretch of the tasks in every job, and takes over others' tasks only
 //! when it is through: what one job leaves in a core's cache is then what that core's share of the next job reads.
+//!
+//! The system may put two of the threads on one core and leave them there for seconds while another core is idle, since one of
+//! them does all the work and the other sleeps. A thread that finds itself on the core of the caller moves to another.
 
+use super::core;
 use crate::graph::Parallel;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +19,9 @@ use std::thread::JoinHandle;
 
 /// How often a thread looks for work before it sleeps: some fifty microseconds.
 const SPINS: u32 = 4_000;
+
+/// Jobs after which a thread looks whether it has a core of its own, a power of two.
+const LOOK_AFTER: u64 = 16;
 
 type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
@@ -29,6 +36,8 @@ struct Shared {
     shares: Vec<Share>,
     task: [AtomicUsize; 2],
     tasks: AtomicUsize,
+    /// The core that the caller was on when it last looked; `usize::MAX` where the system does not tell.
+    core_of_caller: AtomicUsize,
     done: AtomicUsize,
     panicked: AtomicBool,
     stop: AtomicBool,
@@ -52,6 +61,7 @@ impl Pool {
             shares: (0..threads).map(|_| Share(AtomicU64::new(0))).collect(),
             tasks: AtomicUsize::new(0),
             task: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            core_of_caller: AtomicUsize::new(usize::MAX),
             done: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -124,7 +134,7 @@ impl Shared {
     }
 
     fn look_for_work(&self, worker: usize) {
-        let mut seen = 0;
+        let (mut seen, mut looked) = (0, 0);
         while !self.stop.load(Ordering::Relaxed) {
             let mut spins = 0;
             while self.shares[worker].0.load(Ordering::Acquire) >> 32 == seen && !self.stop.load(Ordering::Relaxed) {
@@ -136,6 +146,14 @@ impl Shared {
                 }
             }
             seen = self.job(worker);
+            // Not only at every so many jobs: a thread without a core of its own misses most of them.
+            if seen / LOOK_AFTER != looked {
+                looked = seen / LOOK_AFTER;
+                let caller = self.core_of_caller.load(Ordering::Relaxed);
+                if core::current() == Some(caller) {
+                    core::leave(caller);
+                }
+            }
             self.work(worker);
         }
     }
@@ -173,6 +191,9 @@ impl Parallel for Pool {
         shared.task[1].store(address[1], Ordering::Relaxed);
         shared.tasks.store(tasks, Ordering::Relaxed);
         shared.done.store(0, Ordering::Relaxed);
+        if job.is_multiple_of(LOOK_AFTER) {
+            shared.core_of_caller.store(core::current().unwrap_or(usize::MAX), Ordering::Relaxed);
+        }
         for (worker, share) in shared.shares.iter().enumerate() {
             let count = shared.start_of(worker + 1, tasks) - shared.start_of(worker, tasks);
             share.0.store(job << 32 | count as u64, Ordering::SeqCst);
