@@ -25,7 +25,7 @@ import wave
 from array import array
 
 NAME = re.compile(r"S(\d+)_(hum|whistle)_(\d+)_(\w+)\.wav$")
-# The tunes of `none` that the synthesiser knows by the names of the recordings' songs.
+# Tunes of the synthesiser that are not among the recordings' songs.
 OTHERS = "OdeToJoy,JingleBells,MaryLamb,AuldLangSyne,Greensleeves,OhSusanna,RowBoat,SilentNight,Saints,Clementine,DeckTheHalls,MyBonnie"
 Clip = collections.namedtuple("Clip", "path person style song")
 
@@ -137,9 +137,9 @@ def few(lab):
     """The first `count` clips of each song from people in a random order; tested on everybody else. Nothing validates, so that
     nothing of the test is seen."""
     everything = clips(lab.args.data)
-    singers = pretrained(lab)
+    starts = {"plain": [], "tuned": from_model(pretrained(lab)), "other-tunes": from_model(pretrained_on_others(lab))}
     for count in lab.args.counts:
-        plain, tuned = [], []
+        accuracies = {start: [] for start in starts}
         for seed in lab.args.seeds:
             people = sorted({clip.person for clip in everything})
             random.Random(seed).shuffle(people)
@@ -157,17 +157,19 @@ def few(lab):
             data = lab.listing(f"few-{count}-seed{seed}-train", chosen)
             test = lab.listing(f"few-{count}-seed{seed}-test", rest)
             common = ["--data", data, "--val-fraction", 0, "--seed", seed]
-            for accuracies, name, more in [
-                (plain, "plain", []),
-                (tuned, "tuned", ["--init", os.path.join(singers, "model.safetensors"), "--learning-rate", 0.001]),
-            ]:
-                run, seconds = lab.train(f"few-{count}-seed{seed}-{name}", *common, *more)
+            for start, more in starts.items():
+                run, seconds = lab.train(f"few-{count}-seed{seed}-{start}", *common, *more)
                 accuracy = lab.evaluate(os.path.join(run, "model.safetensors"), test)["accuracy"]
-                accuracies.append(accuracy)
-                lab.result(what="few", clips=count, seed=seed, start=name, people=len(used), train=len(chosen),
+                accuracies[start].append(accuracy)
+                lab.result(what="few", clips=count, seed=seed, start=start, people=len(used), train=len(chosen),
                            test=len(rest), accuracy=round(100 * accuracy, 1), seconds=round(seconds))
-        if plain:
-            lab.result(what="few", clips=count, seeds=len(plain), plain=percent(plain), tuned=percent(tuned))
+        if accuracies["plain"]:
+            lab.result(what="few", clips=count, seeds=len(accuracies["plain"]),
+                       **{start: percent(values) for start, values in accuracies.items()})
+
+
+def from_model(run):
+    return ["--init", os.path.join(run, "model.safetensors"), "--learning-rate", 0.001]
 
 
 def pretrained(lab, seed=1):
@@ -175,6 +177,13 @@ def pretrained(lab, seed=1):
     songs = ",".join(sorted({clip.song for clip in clips(lab.args.data)}))
     data = lab.synth("singers", "--singers", 300, "--styles", "hum", "--channels", "mono", "--tunes", songs)
     run, _ = lab.train(f"singers-seed{seed}", "--data", data, "--epochs", lab.args.epochs, "--val-fraction", 0.05, "--seed", seed)
+    return run
+
+
+def pretrained_on_others(lab, seed=1):
+    """A model that knows other tunes than the recordings' songs, from synthetic singers."""
+    data = lab.synth("other-singers", "--singers", 300, "--styles", "hum", "--channels", "mono", "--tunes", OTHERS)
+    run, _ = lab.train(f"other-singers-seed{seed}", "--data", data, "--epochs", lab.args.epochs, "--val-fraction", 0.05, "--seed", seed)
     return run
 
 

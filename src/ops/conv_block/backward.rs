@@ -6,7 +6,7 @@
 //! part of the weight gradient and their gradient with respect to the input.
 
 use super::forward::{fill_input, take_out};
-use super::statistics::{fill_pattern, fold, norm_patterns, pattern_len};
+use super::statistics::{SIDE, fill_pattern, fold, norm_patterns, pattern_len, total};
 use super::{ConvBlockGradient, Entry, SUMS};
 use crate::graph::{Kernel, SharedMut};
 use crate::ops::conv2d::ConvSizes;
@@ -215,9 +215,10 @@ impl ConvBlockGradient {
             db.copy_from_slice(&db_pattern[..channels]);
         });
 
-        for (i, sum) in dx_sums.iter_mut().enumerate() {
-            let units = unit_sums[..cut.units * SUMS * in_channels].iter().skip(i).step_by(SUMS * in_channels);
-            *sum = T::from_f64(units.map(|x| x.to_f64()).sum());
+        for (first, sums) in (0..).step_by(SIDE).zip(dx_sums.chunks_mut(SIDE)) {
+            let units = unit_sums[..cut.units * SUMS * in_channels].chunks_exact(SUMS * in_channels);
+            let totals = total(units.map(|unit| &unit[first..first + sums.len()]));
+            sums.iter_mut().zip(totals).for_each(|(sum, total)| *sum = T::from_f64(total));
         }
         for (c, db) in db.iter_mut().enumerate() {
             *db = (0..cut.chunks).map(|chunk| chunk_db[chunk * channels + c]).sum();
@@ -241,25 +242,37 @@ impl ConvBlockGradient {
         let (scale, rest) = rest.split_at_mut(len);
         let (shift, rest) = rest.split_at_mut(len);
         let slope = &mut rest[..len];
-        for c in 0..channels {
-            let total = |which: usize| -> f64 {
-                unit_sums[which * channels + c..].iter().step_by(SUMS * channels).map(|x| x.to_f64()).sum()
-            };
-            let inverse = saved[channels + c].to_f64();
-            let (sum, mut product) = (total(0), total(1));
-            if self.training {
-                // The differences from the mean add up to zero, but for its rounding: take that out again.
-                product -= sum * (total(2) / count);
-            }
-            product *= inverse;
-            dgamma[c] = T::from_f64(product);
-            dbeta[c] = T::from_f64(sum);
-            let part = if self.training { 1.0 / count } else { 0.0 };
-            mean[c] = saved[c];
-            scale[c] = T::from_f64(gamma[c].to_f64() * inverse);
-            shift[c] = T::from_f64(sum * part);
-            slope[c] = T::from_f64(product * inverse * part);
-        }
+        lanes::dispatch(
+            #[inline(always)]
+            || {
+                for first in (0..channels).step_by(SIDE) {
+                    let end = (first + SIDE).min(channels);
+                    let [sums, products, rests] = [0, 1, 2].map(
+                        #[inline(always)]
+                        |which| {
+                            let units = unit_sums.chunks_exact(SUMS * channels);
+                            total(units.map(|unit| &unit[which * channels + first..which * channels + end]))
+                        },
+                    );
+                    for (i, c) in (first..end).enumerate() {
+                        let inverse = saved[channels + c].to_f64();
+                        let (sum, mut product) = (sums[i], products[i]);
+                        if self.training {
+                            // The differences from the mean add up to zero, but for its rounding: take that out again.
+                            product -= sum * (rests[i] / count);
+                        }
+                        product *= inverse;
+                        dgamma[c] = T::from_f64(product);
+                        dbeta[c] = T::from_f64(sum);
+                        let part = if self.training { 1.0 / count } else { 0.0 };
+                        mean[c] = saved[c];
+                        scale[c] = T::from_f64(gamma[c].to_f64() * inverse);
+                        shift[c] = T::from_f64(sum * part);
+                        slope[c] = T::from_f64(product * inverse * part);
+                    }
+                }
+            },
+        );
         for pattern in [mean, scale, shift, slope] {
             let (first, rest) = pattern.split_at_mut(channels);
             rest.chunks_exact_mut(channels).for_each(|to| to.copy_from_slice(first));

@@ -1,6 +1,6 @@
 //! The CPU kernels of [`ConvBlock`] and [`BlockOutput`].
 
-use super::statistics::{MOMENT_PATTERNS, MOMENTS, Moments, merge, norm_patterns, normalise, pattern_len};
+use super::statistics::{MOMENT_PATTERNS, MOMENTS, Moments, SIDE, merge, norm_patterns, normalise, pattern_len};
 use super::{BlockOutput, ConvBlock, Entry};
 use crate::graph::{Kernel, SharedMut};
 use crate::ops::conv2d::ConvSizes;
@@ -179,19 +179,31 @@ impl ConvBlock {
         let channels = sizes.out_channels;
         let ([_, saved, running_mean, running_variance], [_, moments]) = kernel.outputs_and_scratch::<4, 2>();
         let all = (sizes.items * sizes.pixels()) as f64;
-        for c in 0..channels {
-            let units = (0..cut.units).map(|unit| {
-                let count = (cut.unit(unit).1.len() * sizes.output[1]) as f64;
-                (count, std::array::from_fn(|m| moments[(unit * MOMENTS + m) * channels + c]))
-            });
-            let (mean, variance) = merge(units);
-            saved[c] = T::from_f64(mean);
-            saved[channels + c] = T::from_f64(1.0 / (variance + self.epsilon).sqrt());
-            let unbiased = variance * (all / (all - 1.0));
-            let moved = |old: T, new: f64| T::from_f64(old.to_f64() * (1.0 - momentum) + new * momentum);
-            running_mean[c] = moved(running_mean[c], mean);
-            running_variance[c] = moved(running_variance[c], unbiased);
-        }
+        lanes::dispatch(
+            #[inline(always)]
+            || {
+                for first in (0..channels).step_by(SIDE) {
+                    let end = (first + SIDE).min(channels);
+                    let (means, variances) = merge((0..cut.units).map(
+                        #[inline(always)]
+                        |unit| {
+                            let of_unit = &moments[unit * MOMENTS * channels..][..MOMENTS * channels];
+                            let count = (cut.unit(unit).1.len() * sizes.output[1]) as f64;
+                            (count, [0, 1, 2].map(|m| &of_unit[m * channels + first..m * channels + end]))
+                        },
+                    ));
+                    for (i, c) in (first..end).enumerate() {
+                        let (mean, variance) = (means[i], variances[i]);
+                        saved[c] = T::from_f64(mean);
+                        saved[channels + c] = T::from_f64(1.0 / (variance + self.epsilon).sqrt());
+                        let unbiased = variance * (all / (all - 1.0));
+                        let moved = |old: T, new: f64| T::from_f64(old.to_f64() * (1.0 - momentum) + new * momentum);
+                        running_mean[c] = moved(running_mean[c], mean);
+                        running_variance[c] = moved(running_variance[c], unbiased);
+                    }
+                }
+            },
+        );
     }
 }
 

@@ -95,23 +95,60 @@ impl<T: Real> Moments<'_, T> {
     }
 }
 
-/// Mean and biased variance of a channel of all units, from their [`Moments`] and numbers of elements (Chan, Golub and
-/// LeVeque, 1979), in f64.
-pub(super) fn merge<T: Real>(units: impl Iterator<Item = (f64, [T; MOMENTS])> + Clone) -> (f64, f64) {
-    let mean_of = |count: f64, moments: &[T; MOMENTS]| moments[0].to_f64() + moments[1].to_f64() / count;
-    let (mut count, mut sum) = (0.0, 0.0);
-    for (n, moments) in units.clone() {
+/// Channels whose statistics are merged side by side.
+pub(super) const SIDE: usize = 8;
+
+/// Mean and biased variance of some neighbouring channels, at most [`SIDE`], of all units, from the units' numbers of elements and
+/// [`Moments`] (Chan, Golub and LeVeque, 1979), in f64.
+#[inline(always)]
+pub(super) fn merge<'a, T: Real>(
+    units: impl Iterator<Item = (f64, [&'a [T]; MOMENTS])> + Clone,
+) -> ([f64; SIDE], [f64; SIDE]) {
+    let (mut count, mut mean) = (0.0, [0.0; SIDE]);
+    for (n, [means, rests, _]) in units.clone() {
         count += n;
-        sum += n * mean_of(n, &moments);
+        let (means, rests) = (widen(means), widen(rests));
+        for i in 0..SIDE {
+            mean[i] += n * (means[i] + rests[i] / n);
+        }
     }
-    let mean = sum / count;
-    let mut squares = 0.0;
-    for (n, moments) in units {
-        // The squares were taken from the rounded mean of the unit; the rest is what lies between that and the true one.
-        let (off, away) = (moments[1].to_f64() / n, mean_of(n, &moments) - mean);
-        squares += moments[2].to_f64() - n * off * off + n * away * away;
+    mean.iter_mut().for_each(|mean| *mean /= count);
+    let mut variance = [0.0; SIDE];
+    for (n, [means, rests, squares]) in units {
+        let (means, rests, squares) = (widen(means), widen(rests), widen(squares));
+        for i in 0..SIDE {
+            // The squares were taken from the rounded mean of the unit; the rest is what lies between that and the true one.
+            let off = rests[i] / n;
+            let away = means[i] + off - mean[i];
+            variance[i] += squares[i] - n * off * off + n * away * away;
+        }
     }
-    (mean, (squares / count).max(0.0))
+    variance.iter_mut().for_each(|squares| *squares = (*squares / count).max(0.0));
+    (mean, variance)
+}
+
+/// Sums of some neighbouring channels, at most [`SIDE`], of all units, in f64.
+#[inline(always)]
+pub(super) fn total<'a, T: Real>(units: impl Iterator<Item = &'a [T]>) -> [f64; SIDE] {
+    let mut sums = [0.0; SIDE];
+    for unit in units {
+        let unit = widen(unit);
+        for i in 0..SIDE {
+            sums[i] += unit[i];
+        }
+    }
+    sums
+}
+
+/// The numbers in f64, and zeros behind them.
+#[inline(always)]
+fn widen<T: Real>(from: &[T]) -> [f64; SIDE] {
+    let mut to = [0.0; SIDE];
+    match from.first_chunk::<SIDE>() {
+        Some(from) => to.iter_mut().zip(from).for_each(|(to, x)| *to = x.to_f64()),
+        None => to.iter_mut().zip(from).for_each(|(to, x)| *to = x.to_f64()),
+    }
+    to
 }
 
 /// `(x - mean) * scale + beta` along a row, with the patterns of [`norm_patterns`] one after the other.
@@ -153,8 +190,9 @@ mod tests {
             let all: Vec<f64> = data.iter().skip(c).step_by(channels).copied().collect();
             let mean = all.iter().sum::<f64>() / 1000.0;
             let variance = all.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 1000.0;
-            let merged = merge(parts.iter().map(|(n, m)| (*n, [m[c], m[channels + c], m[2 * channels + c]])));
-            assert!((merged.0 - mean).abs() < 1e-12 && (merged.1 - variance).abs() < 1e-12, "{merged:?}");
+            let side = |m: usize| m * channels + c..(m + 1) * channels;
+            let merged = merge(parts.iter().map(|(n, m)| (*n, [0, 1, 2].map(|i| &m[side(i)]))));
+            assert!((merged.0[0] - mean).abs() < 1e-12 && (merged.1[0] - variance).abs() < 1e-12, "{merged:?}");
             assert!(all.iter().all(|&x| x >= 0.0) && all.contains(&0.0));
         }
     }

@@ -13,6 +13,10 @@ const WANTED_UNITS: usize = 8;
 /// The most chunks, and what their sums may take up together, in elements.
 const MAX_CHUNKS: usize = 16;
 const MAX_SUMS: usize = 1 << 20;
+/// The fewest pixels of a chunk, where that leaves [`MIN_CHUNKS`]: for fewer, writing the sums and adding them up again takes longer
+/// than the products.
+const MIN_PIXELS: usize = 48;
+const MIN_CHUNKS: usize = 4;
 
 /// A stretch of one item's rows, `[rows, columns, channels]`, border included.
 #[derive(Clone, Copy, Debug)]
@@ -178,7 +182,8 @@ impl Cut {
         let blocks = rows.div_ceil(block_rows);
         let units = items * blocks;
         let weights = sizes.w_spec().shape.elements() / sizes.groups;
-        let most = (MAX_SUMS / weights).clamp(4, MAX_CHUNKS);
+        let pixels = items * sizes.pixels();
+        let most = (MAX_SUMS / weights).min(pixels / MIN_PIXELS).clamp(MIN_CHUNKS, MAX_CHUNKS);
         let per_chunk = units.div_ceil(most);
         Self { rows, block_rows, blocks, units, per_chunk, chunks: units.div_ceil(per_chunk) }
     }

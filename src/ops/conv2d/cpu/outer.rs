@@ -12,6 +12,8 @@ use crate::ops::simd::{MAX_LANES, SimdReal};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
+/// Sums that a task of [`Sums::collect`] adds up at least: about half a microsecond's work.
+const PER_TASK: usize = 4096;
 /// Rows of a tile.
 const HEIGHTS: [usize; 9] = [12, 10, 8, 6, 5, 4, 3, 2, 1];
 
@@ -60,7 +62,7 @@ impl Sums {
 
     /// How many channels of x make a task of [`Sums::collect`], with so many chunks.
     fn channels_per_task(&self, chunks: usize) -> usize {
-        16_384_usize.div_ceil(chunks * self.sizes.out_channels * self.sizes.taps()).min(self.sizes.in_channels)
+        PER_TASK.div_ceil(chunks * self.sizes.out_channels * self.sizes.taps()).min(self.sizes.in_channels)
     }
 
     /// Makes dw of the sums of all chunks: of each chunk those of all groups, one after another.

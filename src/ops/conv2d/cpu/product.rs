@@ -108,45 +108,65 @@ pub(in crate::ops) struct Packing<'a, T> {
 
 impl<T: SimdReal> Packing<'_, T> {
     pub fn run(&self, parallel: &dyn Parallel, to: &mut [T]) {
-        let Self { lanes, channels, taps, kernel_width, weights, bias } = self;
-        let terms = channels[1] * taps[0].count * taps[1].count;
-        let tiles = lanes.vectors.div_ceil(VECTORS);
         let to = SharedMut::new(to);
-        parallel.run(tiles, &|tile, _| {
-            let first = tile * VECTORS;
-            let width = lanes.at_once(first) * lanes.lanes;
-            let per = if lanes.pairs { 2 } else { 1 };
-            let start = first * lanes.lanes * (terms / per + 1);
-            // SAFETY: every tile has its own range.
-            let to = unsafe { to.slice(start..start + width * (terms / per + 1)) };
-            let first = first * lanes.lanes;
-            let count = (channels[0] - first).min(width / per);
-            let (head, rest) = to.split_at_mut(width);
+        // SAFETY: every task is run once, and nobody else uses `to`.
+        parallel.run(self.tasks(), &|task, _| unsafe { self.task(task, &to, 0) });
+    }
+
+    /// How many tasks it makes: a kernel row of a tile each.
+    pub fn tasks(&self) -> usize {
+        self.lanes.vectors.div_ceil(VECTORS) * self.taps[0].count.max(1)
+    }
+
+    /// Does one of them, where the packed weights start at element `at`.
+    ///
+    /// # Safety
+    /// The same task is not done twice at a time, and nobody else uses what is written.
+    pub unsafe fn task(&self, task: usize, to: &SharedMut<'_, T>, at: usize) {
+        let Self { lanes, channels, taps, kernel_width, weights, bias } = self;
+        let kernel_rows = taps[0].count.max(1);
+        let (tile, u) = (task / kernel_rows, task % kernel_rows);
+        let per = if lanes.pairs { 2 } else { 1 };
+        // Pairs never reach from one kernel row into the next: a stretch has an even number of terms.
+        let row_terms = channels[1] * taps[1].count;
+        let first = tile * VECTORS;
+        let width = lanes.at_once(first) * lanes.lanes;
+        let first = first * lanes.lanes;
+        let start = at + first * (row_terms * taps[0].count / per + 1);
+        let count = (channels[0] - first).min(width / per);
+        if u == 0 {
+            // SAFETY: the biases of a tile belong to its first kernel row.
+            let head = unsafe { to.slice(start..start + width) };
             head.fill(T::ZERO);
             if let Some(bias) = bias {
                 head.iter_mut().step_by(per).zip(&bias[first..first + count]).for_each(|(to, &b)| *to = b);
             }
-            if count * per < width {
-                rest.fill(T::ZERO);
-            }
-            let mut term = 0;
-            for u in 0..taps[0].count {
-                for v in 0..taps[1].count {
-                    let tap = taps[0].kernel(u) * kernel_width + taps[1].kernel(v);
-                    let from = &weights.data[first * weights.channel + tap..];
-                    let stride = weights.channel;
-                    for c in 0..channels[1] {
-                        let line = &mut rest[term / per * width + term % per..][..(count - 1) * per + 1];
-                        let from = &from[c * weights.source_channel..][..(count - 1) * stride + 1];
-                        for o in 0..count {
-                            // SAFETY: both slices reach to the last channel. (Checked, this takes twice as long.)
-                            unsafe { *line.get_unchecked_mut(o * per) = *from.get_unchecked(o * stride) };
-                        }
-                        term += 1;
-                    }
+        }
+        if taps[0].count == 0 {
+            return;
+        }
+        let len = row_terms / per * width;
+        let start = start + width + u * len;
+        // SAFETY: every kernel row of every tile has its own range.
+        let to = unsafe { to.slice(start..start + len) };
+        if count * per < width {
+            to.fill(T::ZERO);
+        }
+        let mut term = 0;
+        for v in 0..taps[1].count {
+            let tap = taps[0].kernel(u) * kernel_width + taps[1].kernel(v);
+            let from = &weights.data[first * weights.channel + tap..];
+            let stride = weights.channel;
+            for c in 0..channels[1] {
+                let line = &mut to[term / per * width + term % per..][..(count - 1) * per + 1];
+                let from = &from[c * weights.source_channel..][..(count - 1) * stride + 1];
+                for o in 0..count {
+                    // SAFETY: both slices reach to the last channel. (Checked, this takes twice as long.)
+                    unsafe { *line.get_unchecked_mut(o * per) = *from.get_unchecked(o * stride) };
                 }
+                term += 1;
             }
-        });
+        }
     }
 }
 

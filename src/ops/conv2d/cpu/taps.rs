@@ -6,7 +6,7 @@
 use super::super::ConvSizes;
 use super::map::Map;
 use super::product::{Lanes, Packing, Tiling, Weights, packed_len};
-use crate::graph::Parallel;
+use crate::graph::{Parallel, SharedMut};
 use crate::ops::simd::SimdReal;
 use std::ops::Range;
 
@@ -161,7 +161,7 @@ impl Classes {
     pub fn pack<T: SimdReal>(&self, parallel: &dyn Parallel, w: &[T], packed: &mut [T]) {
         let ConvSizes { in_channels, out_channels, kernel, .. } = self.sizes;
         let taps = self.sizes.taps();
-        let packing = |class| Packing {
+        let packing = |class: usize| Packing {
             lanes: self.lanes,
             channels: [in_channels, out_channels],
             taps: class_taps(&self.sizes, class),
@@ -169,10 +169,19 @@ impl Classes {
             weights: Weights { data: w, channel: taps, source_channel: in_channels * taps },
             bias: None,
         };
-        for class in 0..self.count {
-            let to = class_start(&self.sizes, class)..class_start(&self.sizes, class + 1);
-            packing(class).run(parallel, &mut packed[to]);
-        }
+        let packed = SharedMut::new(packed);
+        let tasks = (0..self.count).map(|class| packing(class).tasks()).sum();
+        parallel.run(tasks, &|mut task, _| {
+            for class in 0..self.count {
+                let packing = packing(class);
+                if task < packing.tasks() {
+                    // SAFETY: every task is run once, every class has its own range, and nobody else uses `packed`.
+                    unsafe { packing.task(task, &packed, class_start(&self.sizes, class)) };
+                    return;
+                }
+                task -= packing.tasks();
+            }
+        });
     }
 
     /// A class of the rows of dx that belong to these output rows, read from `dy`.
