@@ -32,7 +32,7 @@ pub struct Args {
     /// auto, cpu, gpu or gpu:N [default: auto]
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// Passes over the recordings [default: 200 for notebook; 120 for melody with 400 clips to train on, more for fewer]
+    /// Passes over the recordings [default: 200 for notebook; 120 for melody with 400 clips to train on, more for fewer, at least 90]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     epochs: Option<usize>,
     #[arg(long, help = by_recipe("Clips in each step", |d| d.batch_size as f64), value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]

@@ -90,11 +90,11 @@ impl Recipe {
     }
 
     /// Passes over so many training clips where the user does not say how many. `melody` makes about as many steps whatever the
-    /// number of clips, within reason: 120 passes over 400 clips, 240 over 200.
+    /// number of clips, within reason: 120 passes over 400 clips, 240 over 200, and never fewer than 90.
     pub fn epochs(self, clips: usize) -> usize {
         let usual = self.defaults().epochs;
         match self {
-            Self::Melody => ((usual as f64 * 400.0 / clips.max(1) as f64).round() as usize).clamp(30, 300),
+            Self::Melody => ((usual as f64 * 400.0 / clips.max(1) as f64).round() as usize).clamp(90, 300),
             Self::Notebook => usual,
         }
     }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn fewer_clips_are_gone_over_more_often() {
         let epochs = [1, 40, 100, 384, 400, 480, 1600, 100_000].map(|clips| Recipe::Melody.epochs(clips));
-        assert_eq!(epochs, [300, 300, 300, 125, 120, 100, 30, 30]);
+        assert_eq!(epochs, [300, 300, 300, 125, 120, 100, 90, 90]);
         assert_eq!([1, 400, 100_000].map(|clips| Recipe::Notebook.epochs(clips)), [200; 3]);
     }
 
