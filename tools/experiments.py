@@ -174,16 +174,17 @@ def from_model(run):
 
 def pretrained(lab, seed=1):
     """A model that knows the recordings' songs from synthetic singers alone."""
-    songs = ",".join(sorted({clip.song for clip in clips(lab.args.data)}))
-    data = lab.synth("singers", "--singers", 300, "--styles", "hum", "--channels", "mono", "--tunes", songs)
-    run, _ = lab.train(f"singers-seed{seed}", "--data", data, "--epochs", lab.args.epochs, "--val-fraction", 0.05, "--seed", seed)
-    return run
+    return of_singers(lab, "singers", ",".join(sorted({clip.song for clip in clips(lab.args.data)})), seed)
 
 
 def pretrained_on_others(lab, seed=1):
     """A model that knows other tunes than the recordings' songs, from synthetic singers."""
-    data = lab.synth("other-singers", "--singers", 300, "--styles", "hum", "--channels", "mono", "--tunes", OTHERS)
-    run, _ = lab.train(f"other-singers-seed{seed}", "--data", data, "--epochs", lab.args.epochs, "--val-fraction", 0.05, "--seed", seed)
+    return of_singers(lab, "other-singers", OTHERS, seed)
+
+
+def of_singers(lab, name, tunes, seed):
+    data = lab.synth(name, "--singers", 300, "--styles", "hum", "--channels", "mono", "--tunes", tunes)
+    run, _ = lab.train(f"{name}-seed{seed}", "--data", data, "--epochs", lab.args.epochs, "--val-fraction", 0.05, "--seed", seed)
     return run
 
 
