@@ -107,10 +107,10 @@ fn every_fusion_computes_the_same() -> Result<()> {
     Ok(())
 }
 
-/// Networks whose blocks meet every corner: kernels of one and two, strides of one, three and beyond the kernel, channels
+/// Networks whose blocks meet every corner: kernels of one and two, taps apart, strides of one, three and beyond the kernel, channels
 /// that fill no vector, exactly one, or several and a bit; one item, which is cut into rows, and more than there are chunks.
 fn networks() -> Vec<(Classifier, usize, [usize; 2])> {
-    let block = |channels, kernel, stride| Block { channels, kernel, stride };
+    let block = Block::square;
     let network = |channels, blocks| Classifier { channels, blocks, ..Classifier::notebook(CLASSES) };
     vec![
         (Classifier::notebook(CLASSES), 1, [64, 86]),
@@ -120,6 +120,15 @@ fn networks() -> Vec<(Classifier, usize, [usize; 2])> {
         (network(3, vec![block(8, 5, 3), block(16, 3, 1)]), 5, [23, 31]),
         (network(2, vec![block(20, 3, 4), block(130, 2, 1), block(33, 3, 2)]), 2, [17, 40]),
         (network(1, vec![block(7, 4, 2)]), 33, [12, 8]),
+        (network(2, vec![block(5, 3, 2), Block { time_dilation: 3, ..block(17, 3, 1) }, block(8, 3, 2)]), 3, [11, 19]),
+        (
+            network(
+                1,
+                vec![Block { time_dilation: 2, ..block(9, 5, 2) }, Block { time_dilation: 2, ..block(4, 3, 3) }],
+            ),
+            4,
+            [21, 33],
+        ),
     ]
 }
 

@@ -36,6 +36,26 @@ pub struct Block {
     pub kernel: usize,
     /// Stride, both ways.
     pub stride: usize,
+    /// Distance between neighbouring taps of the kernel along the time axis; along the frequency axis it is 1.
+    pub time_dilation: usize,
+}
+
+impl Block {
+    /// A block with a square kernel whose taps are neighbours.
+    pub fn square(channels: usize, kernel: usize, stride: usize) -> Self {
+        Self { channels, kernel, stride, time_dilation: 1 }
+    }
+
+    /// Its convolution's options. Zeros around the map keep its size, but for the stride.
+    fn options(&self) -> ConvOptions {
+        let reach = self.kernel / 2;
+        ConvOptions {
+            stride: [self.stride; 2],
+            padding: [reach, reach * self.time_dilation],
+            dilation: [1, self.time_dilation],
+            groups: 1,
+        }
+    }
 }
 
 /// How the last map `[N, C, H, W]` becomes one vector `[N, C]` an item.
@@ -65,15 +85,25 @@ pub struct Classifier {
 impl Classifier {
     /// The network of the reference notebook: four blocks, 2 to 64 channels, 26 170 parameters with ten outputs.
     pub fn notebook(outputs: usize) -> Self {
-        let block = |channels, kernel| Block { channels, kernel, stride: 2 };
+        let block = |channels, kernel| Block::square(channels, kernel, 2);
         let blocks = vec![block(8, 5), block(16, 3), block(32, 3), block(64, 3)];
         Self { channels: 2, blocks, pooling: Pooling::Mean, outputs, init_slope: 0.1 }
     }
 
-    /// The network of the recipe `melody`: five blocks, 1 to 128 channels; keeps the frequency axis apart until the end,
-    /// so that a tune can be found at any pitch.
+    /// The network of the recipe `melody`: six blocks, 1 to 128 channels; keeps the frequency axis apart until the end,
+    /// so that a tune can be found at any pitch. What the last block makes of one place depends on 129 frames, about four
+    /// seconds: a phrase, where the three notes that 65 frames hold are common to many tunes.
     pub fn melody(outputs: usize) -> Self {
-        let block = |channels, kernel, stride| Block { channels, kernel, stride };
+        let mut network = Self::first_melody(outputs);
+        network.blocks.pop();
+        network.blocks.push(Block::square(96, 3, 1));
+        network.blocks.push(Block { time_dilation: 2, ..Block::square(128, 3, 1) });
+        network
+    }
+
+    /// The network of `melody` in model files before format version 3: five blocks, 65 frames.
+    pub fn first_melody(outputs: usize) -> Self {
+        let block = Block::square;
         let blocks = vec![block(16, 5, 2), block(32, 3, 2), block(64, 3, 2), block(96, 3, 2), block(128, 3, 1)];
         Self { channels: 1, blocks, pooling: Pooling::MaxFrequencyMeanTime, outputs, init_slope: 0.0 }
     }
@@ -121,7 +151,7 @@ impl Classifier {
             let (w, b) = (state(format!("{conv}.weight"))?, state(format!("{conv}.bias"))?);
             let [gamma, beta] = [state(format!("{bn}.weight"))?, state(format!("{bn}.bias"))?];
             let [mean, var] = [state(format!("{bn}.running_mean"))?, state(format!("{bn}.running_var"))?];
-            x = graph.conv2d(x, w, Some(b), ConvOptions::square(block.stride, block.kernel / 2))?;
+            x = graph.conv2d(x, w, Some(b), block.options())?;
             x = graph.relu(x)?;
             x = match mode {
                 Mode::Train => {

@@ -92,7 +92,7 @@ pub(in crate::ops) fn blocks(graph: &mut Graph) -> Result<()> {
 }
 
 fn find(graph: &Graph, number: usize, conv: Conv2d, node: Node) -> Option<Found> {
-    let plain = conv.options.groups == 1 && conv.options.dilation == [1, 1];
+    let plain = conv.options.groups == 1;
     if !(plain && conv.bias && conv.relu) {
         return None;
     }

@@ -37,7 +37,7 @@ pub enum Entry {
 /// `1 / sqrt(variance + epsilon)` as `[2, O]`, and in training the new running mean and variance in place of the old.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvBlock {
-    /// Stride and padding; no dilation, one group.
+    /// Stride, padding and dilation; one group.
     pub options: ConvOptions,
     /// How far the running statistics move at each step; `None` in evaluation, which uses them.
     pub momentum: Option<f64>,
@@ -118,8 +118,8 @@ impl Op for ConvBlock {
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let name = self.name();
         let sizes = self.sizes(inputs)?;
-        if sizes.groups != 1 || sizes.options.dilation != [1, 1] {
-            return Err(Error::op(name, "has no groups and no dilation"));
+        if sizes.groups != 1 {
+            return Err(Error::op(name, "has no groups"));
         }
         let channels = sizes.out_channels;
         for (what, spec) in ["b", "the running mean", "the running variance"].into_iter().zip(&inputs[2..5]) {
