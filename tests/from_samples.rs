@@ -37,7 +37,8 @@ fn a_step_from_samples_takes_few_launches() -> Result<()> {
     assert_eq!(launches(Fusions { hand_on: false, ..all })?, 32);
     // Clips in the device's memory: excerpts in the place of crops.
     let front_end = Recipe::Notebook.front_end();
-    let (resident, adam) = Network::with_recordings(Recipe::Notebook, &front_end, 8, 3, true, 1_000_000)?;
+    let (resident, adam) =
+        Network::of(Recipe::Notebook, &front_end, Recipe::Notebook.classifier(8), 3, true, 1_000_000)?;
     let adam = adam.expect("an optimiser was asked for");
     assert_eq!(plan(&resident, &adam, 4, all, Target::Gpu)?.launch_count(), 29);
     Ok(())

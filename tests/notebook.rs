@@ -155,7 +155,8 @@ fn pytorchs_weights_give_its_logits_here() {
     let path = golden().join("trained.safetensors");
     let front_end = Recipe::Notebook.front_end();
     let device = Device::choose(DeviceChoice::Cpu).unwrap();
-    let mut engine = Engine::for_evaluation(&device, Recipe::Notebook, &front_end, 10).unwrap();
+    let mut engine =
+        Engine::for_evaluation(&device, Recipe::Notebook, &front_end, Recipe::Notebook.classifier(10)).unwrap();
     load_weights(&mut *engine.session, &Weights::read(&path).unwrap(), &path, false).unwrap();
     let data = Dataset::load(&golden().join("clips"), &LoadOptions::default()).unwrap();
     let heard = engine.hear(&data.clips.iter().collect::<Vec<_>>(), true).unwrap();

@@ -59,8 +59,19 @@ fn evaluation_does_not_depend_on_the_batch() {
         let data = Dataset::load(&runs::clips(), &options).unwrap();
         // Enough for a whole batch, and some that are left over.
         let clips: Vec<&Clip> = data.clips.iter().cycle().take(EVALUATION_BATCH + 5).collect();
-        let mut engine = Engine::for_evaluation(device, recipe, &front_end, 5).unwrap();
+        let mut engine = Engine::for_evaluation(device, recipe, &front_end, recipe.classifier(5)).unwrap();
         let together = engine.hear(&clips, false).unwrap();
+        let views = front_end.views.len();
+        for (views_of, plain) in together.iter().zip(engine.hear_plainly(&clips, false).unwrap()) {
+            // The first view is the window as it is; nothing else is heard alike.
+            assert_eq!(views_of.len(), plain.len() * views);
+            for (views_of, plain) in views_of.chunks(views).zip(&plain) {
+                let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 2e-5 * (1.0 + b.abs());
+                let alike = |heard: &&Heard| heard.logits.iter().zip(&plain.logits).all(close);
+                assert_eq!(views_of.iter().filter(alike).count(), 1, "{recipe}");
+                assert!(alike(&&views_of[0]), "{recipe}: the first view is not plain");
+            }
+        }
         for (clip, beside_others) in clips.iter().zip(&together).take(data.clips.len()) {
             let alone = engine.hear(&[*clip], false).unwrap().remove(0);
             let numbers = |heard: &Heard| [heard.logits.as_slice(), &heard.embedding].concat();

@@ -150,7 +150,7 @@ fn held_recordings_are_heard_as_those_from_the_host() -> Result<()> {
         let mut results = Vec::new();
         for recordings in [None, Some(&held)] {
             let samples = recordings.map_or(0, |recordings| recordings.samples());
-            let (network, _) = Network::with_recordings(recipe, &front_end, 5, 1, false, samples)?;
+            let (network, _) = Network::of(recipe, &front_end, recipe.classifier(5), 1, false, samples)?;
             let mut session = CpuSession::<f32>::new(network.states.clone(), Arc::new(Pool::new(2)))?;
             if let Some(recordings) = recordings {
                 recordings.upload(&mut session, &clips)?;
@@ -184,7 +184,7 @@ fn recordings_that_do_not_fit_or_are_not_there() -> Result<()> {
     assert_eq!(Recordings::of(&[], usize::MAX), None);
     let (recipe, front_end) = (Recipe::Melody, Recipe::Melody.front_end());
     let held = Arc::new(Recordings::of(&clips[1..], usize::MAX).expect("clips"));
-    let (network, _) = Network::with_recordings(recipe, &front_end, 5, 1, false, held.samples())?;
+    let (network, _) = Network::of(recipe, &front_end, recipe.classifier(5), 1, false, held.samples())?;
     let mut session = CpuSession::<f32>::new(network.states.clone(), Arc::new(Pool::new(2)))?;
     let plan = session.add(Plan::new(network.graph(Mode::Evaluate, 2, None)?, Target::Cpu)?)?;
     let mut batch = Batch::new(Some(&held));

@@ -65,7 +65,7 @@ pub fn run(args: Args) -> Result<()> {
         }
     }
     say(format!(
-        "front end: {} Hz, {} channel(s), {} samples; n_fft {}, frame {}, hop {}, {} bands, {} dB: image {} x {}\n",
+        "front end: {} Hz, {} channel(s), {} samples; n_fft {}, frame {}, hop {}, {} bands, {} dB: image {} x {}",
         front_end.sample_rate,
         front_end.channels,
         front_end.window,
@@ -77,7 +77,10 @@ pub fn run(args: Args) -> Result<()> {
         front_end.bands,
         front_end.frames()
     ))?;
-    let (network, adam) = Network::new(recipe, &front_end, outputs, 0, true)?;
+    let views = front_end.views.iter().map(|view| format!("{:+} bands x {}", view.shift, view.stretch));
+    say(format!("looked at in {} view(s): {}\n", front_end.views.len(), views.collect::<Vec<_>>().join(", ")))?;
+    let classifier = model.map_or_else(|| recipe.classifier(outputs), |model| model.header.classifier());
+    let (network, adam) = Network::of(recipe, &front_end, classifier, 0, true, 0)?;
     for state in model_states(&network.states) {
         say(format!("  {:<24} {:<20} {:>8}", state.name, state.shape.to_string(), state.shape.elements()))?;
     }
@@ -86,8 +89,9 @@ pub fn run(args: Args) -> Result<()> {
         TargetArg::Cpu => Target::Cpu,
         TargetArg::Gpu => Target::Gpu,
     };
+    let (evaluate, items) = network.evaluation();
     for (title, mode, count) in
-        [("training step", Mode::Train { augment: true }, batch), ("evaluation", Mode::Evaluate, 1)]
+        [("training step", Mode::Train { augment: true }, batch), ("evaluation of a window", evaluate, items)]
     {
         let mut graph = network.graph(mode, count, adam.as_ref())?;
         fuse(&mut graph, Fusions::for_target(target))?;

@@ -5,20 +5,21 @@ use super::config::Config;
 use super::familiar::Heard;
 use super::metrics::argmax;
 use super::network::{Mode, Network};
-use super::recipe::{FrontEnd, Recipe};
+use super::recipe::{FrontEnd, Recipe, View};
 use super::recordings::Recordings;
 use super::report::Spectrogram;
 use crate::data::Clip;
 use crate::device::Device;
 use crate::graph::{Plan, PlanId, Session, Target};
-use crate::nn::{self, Adam, Schedule};
+use crate::nn::{self, Adam, Classifier, Schedule};
 use crate::ops::{Fusions, fuse};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Windows that are looked at together in evaluation. What is left over goes one by one, so that two plans are enough.
+/// Windows that are looked at together in evaluation, where they are looked at in one view. What is left over goes one by one,
+/// so that two plans are enough. In several views, each window's go together.
 pub const EVALUATION_BATCH: usize = 16;
 
 /// How long a GPU may work through steps or windows before the host hears from it, in seconds: an epoch on a fast one, a single
@@ -38,8 +39,18 @@ pub struct StepResult {
     pub learning_rate: f64,
 }
 
-/// What is heard in each window of a clip.
+/// What is heard in each window of a clip: one view after the other, then the next window.
 pub type ClipHeard = Vec<Heard>;
+
+/// One look at a clip.
+#[derive(Clone, Copy)]
+struct Looked {
+    /// Which of the clips.
+    clip: usize,
+    /// The window's first sample.
+    from: usize,
+    view: View,
+}
 
 /// See the top of this file.
 pub struct Engine {
@@ -59,8 +70,13 @@ impl Engine {
     ///
     /// # Errors
     /// Where the network cannot be built or the device has too little memory.
-    pub fn for_evaluation(device: &Device, recipe: Recipe, front_end: &FrontEnd, outputs: usize) -> Result<Self> {
-        let (network, _) = Network::new(recipe, front_end, outputs, 0, false)?;
+    pub fn for_evaluation(
+        device: &Device,
+        recipe: Recipe,
+        front_end: &FrontEnd,
+        classifier: Classifier,
+    ) -> Result<Self> {
+        let (network, _) = Network::of(recipe, front_end, classifier, 0, false, 0)?;
         let session = device.session(network.states.clone())?;
         Ok(Self::new(session, device.target(), network, None))
     }
@@ -94,8 +110,8 @@ impl Engine {
 
     fn training(device: &Device, config: &Config, outputs: usize, steps: usize, samples: usize) -> Result<Self> {
         let front_end = config.recipe.front_end();
-        let (mut network, adam) =
-            Network::with_recordings(config.recipe, &front_end, outputs, config.seed, true, samples)?;
+        let classifier = config.recipe.classifier(outputs);
+        let (mut network, adam) = Network::of(config.recipe, &front_end, classifier, config.seed, true, samples)?;
         network.label_smoothing = config.label_smoothing;
         let session = device.session(network.states.clone())?;
         let schedule = config.recipe.schedule(config.learning_rate, steps);
@@ -137,6 +153,15 @@ impl Engine {
         let plan = self.session.add(Plan::new(graph, self.target)?)?;
         self.plans.insert((mode, count), plan);
         Ok(plan)
+    }
+
+    /// Makes the plan that looks at a single window, so that what cannot be built is known early.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`].
+    pub fn prepare(&mut self) -> Result<()> {
+        let (mode, count) = self.network.evaluation();
+        self.plan(mode, count).map(drop)
     }
 
     /// How many batches of this many clips are worth handing over at once. More than one only on a GPU, which is given as many as
@@ -194,47 +219,70 @@ impl Engine {
         Ok(batches.iter().zip(losses).zip(rates).map(step).collect())
     }
 
-    /// What is heard in every window of these clips. What comes with a clip makes no difference to it.
+    /// What is heard in every window of these clips, in every view of the front end. What comes with a clip makes no difference
+    /// to it.
     ///
     /// # Errors
     /// Where the device fails.
     pub fn hear(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipHeard>> {
+        let views = self.network.front_end.views.clone();
+        self.hear_views(clips, first_only, &views)
+    }
+
+    /// What is heard in every window of these clips as they are, which is quicker.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn hear_plainly(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipHeard>> {
+        self.hear_views(clips, first_only, &[View::PLAIN])
+    }
+
+    fn hear_views(&mut self, clips: &[&Clip], first_only: bool, views: &[View]) -> Result<Vec<ClipHeard>> {
         let window = self.network.front_end.window;
-        let all: Vec<(usize, usize)> = (clips.iter().enumerate())
+        let all: Vec<Looked> = (clips.iter().enumerate())
             .flat_map(|(i, clip)| windows(clip.len(), window, first_only).into_iter().map(move |from| (i, from)))
+            .flat_map(|(clip, from)| views.iter().map(move |&view| Looked { clip, from, view }))
             .collect();
         let mut results: Vec<ClipHeard> = vec![Vec::new(); clips.len()];
-        let (whole, rest) = all.as_chunks::<EVALUATION_BATCH>();
-        self.hear_windows(clips, whole.as_flattened(), EVALUATION_BATCH, &mut results)?;
-        self.hear_windows(clips, rest, 1, &mut results)?;
+        if views == [View::PLAIN] {
+            let (whole, rest) = all.as_chunks::<EVALUATION_BATCH>();
+            self.hear_each(Mode::Evaluate, clips, whole.as_flattened(), EVALUATION_BATCH, &mut results)?;
+            self.hear_each(Mode::Evaluate, clips, rest, 1, &mut results)?;
+        } else {
+            self.hear_each(Mode::EvaluateViews, clips, &all, views.len(), &mut results)?;
+        }
         Ok(results)
     }
 
-    /// Hears windows, (clip, first sample) each, `count` at a time.
-    fn hear_windows(
+    /// Hears all of `looked`, `count` at a time.
+    fn hear_each(
         &mut self,
+        mode: Mode,
         clips: &[&Clip],
-        windows: &[(usize, usize)],
+        looked: &[Looked],
         count: usize,
         results: &mut [ClipHeard],
     ) -> Result<()> {
         let (outputs, length) = (self.network.outputs, self.network.vector_length());
-        let mut rest = windows;
+        let mut rest = looked;
         while !rest.is_empty() {
-            let (part, after) = rest.split_at(rest.len().min(count * self.at_once(Mode::Evaluate, count)));
+            let (part, after) = rest.split_at(rest.len().min(count * self.at_once(mode, count)));
             rest = after;
             let mut batches = Vec::new();
-            for windows in part.chunks(count) {
+            for looked in part.chunks(count) {
                 let mut batch = self.batch();
-                windows.iter().for_each(|&(i, from)| batch.push_plain(clips[i], from, &self.network.front_end));
+                for &Looked { clip, from, view } in looked {
+                    batch.push_plain(clips[clip], from, &self.network.front_end);
+                    batch.warp.extend([view.shift, view.stretch]);
+                }
                 batches.push(batch);
             }
             let mut logits = vec![0.0; part.len() * outputs];
             let mut vectors = vec![0.0; part.len() * length];
-            self.run(Mode::Evaluate, &batches, &[], &mut [("logits", &mut logits), ("vectors", &mut vectors)])?;
+            self.run(mode, &batches, &[], &mut [("logits", &mut logits), ("vectors", &mut vectors)])?;
             let rows = logits.chunks_exact(outputs).zip(vectors.chunks_exact(length));
-            for (&(i, _), (logits, vector)) in part.iter().zip(rows) {
-                results[i].push(Heard { logits: logits.to_vec(), embedding: vector.to_vec() });
+            for (looked, (logits, vector)) in part.iter().zip(rows) {
+                results[looked.clip].push(Heard { logits: logits.to_vec(), embedding: vector.to_vec() });
             }
         }
         Ok(())

@@ -1,18 +1,20 @@
 //! Model files: safetensors with PyTorch's names and layouts; all else that prediction needs is in the header.
 
 use super::familiar::{self, Familiar};
-use super::recipe::{FrontEnd, Recipe};
+use super::recipe::{FrontEnd, Recipe, View};
 use super::weights::Weights;
 use crate::audio::resample::RATES;
 use crate::graph::{Session, State, States};
+use crate::nn::Classifier;
 use crate::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The key of the header's metadata that [`Header`] is stored under, as JSON.
 const KEY: &str = "humdinger";
-/// The version of the format that is written, and the newest that is read.
-pub const FORMAT_VERSION: u32 = 2;
+/// The version of the format that is written, and the newest that is read. 2 brought what is familiar and the repetition of short
+/// clips, 3 views and a sixth block of `melody`.
+pub const FORMAT_VERSION: u32 = 3;
 
 /// What a model file says beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +42,14 @@ pub struct Header {
 }
 
 impl Header {
+    /// The network that the weights are of.
+    pub fn classifier(&self) -> Classifier {
+        match self.recipe {
+            Recipe::Melody if self.format_version < 3 => Classifier::first_melody(self.outputs),
+            recipe => recipe.classifier(self.outputs),
+        }
+    }
+
     /// A name for every output: the songs, and `output <i>` for outputs without a song.
     pub fn names(&self) -> Vec<String> {
         let rest = (self.classes.len()..self.outputs).map(|i| format!("output {i}"));
@@ -103,7 +113,9 @@ impl Model {
             && header.temperature.is_finite()
             && header.temperature > 0.0
             && (0.0..=1.0).contains(&header.unknown_threshold)
-            && plausible(&header.front_end);
+            && plausible(&header.front_end)
+            // The reference looks at a clip as it is.
+            && (header.recipe == Recipe::Melody || header.front_end.views == [View::PLAIN]);
         if !sensible {
             return Err("its header contradicts itself: songs, outputs, temperature or front end make no sense".into());
         }
@@ -133,6 +145,8 @@ const MOST_OUTPUTS: usize = 100_000;
 /// The same of a window's samples and an image's cells: some five minutes of either recipe.
 const MOST_SAMPLES: usize = 1 << 22;
 const MOST_CELLS: usize = 1 << 20;
+/// The same of views.
+const MOST_VIEWS: usize = 64;
 
 fn plausible(front_end: &FrontEnd) -> bool {
     let sizes = [front_end.window, front_end.n_fft, front_end.frame, front_end.hop, front_end.bands];
@@ -141,6 +155,8 @@ fn plausible(front_end: &FrontEnd) -> bool {
         && sizes.iter().all(|size| (1..=MOST_SAMPLES).contains(size))
         && front_end.frames().saturating_mul(front_end.bands) <= MOST_CELLS
         && front_end.top_db > 0.0
+        && (1..=MOST_VIEWS).contains(&front_end.views.len())
+        && front_end.views.iter().all(|view| view.shift.is_finite() && (0.1..=10.0).contains(&view.stretch))
 }
 
 /// The states of which a model consists: parameters and running statistics, not an optimiser's moments.
@@ -300,9 +316,23 @@ mod tests {
     fn models_of_the_first_version_are_read() {
         let mut old = serde_json::to_value(header()).unwrap_or_default();
         old["format_version"] = 1.into();
-        old["front_end"].as_object_mut().map(|fields| fields.remove("repeat"));
+        old["front_end"].as_object_mut().map(|fields| (fields.remove("repeat"), fields.remove("views")));
         let read = Model::check(&old.to_string());
-        assert_eq!(read, Ok(Header { format_version: 1, ..header() }), "trained with silence: not repeated");
+        assert_eq!(read, Ok(Header { format_version: 1, ..header() }), "trained with silence: not repeated; one view");
+    }
+
+    #[test]
+    fn earlier_models_of_melody_have_their_network_and_one_view() {
+        let now = Header { recipe: Recipe::Melody, front_end: Recipe::Melody.front_end(), ..header() };
+        assert_eq!(now.classifier(), Classifier::melody(3));
+        assert_eq!(Model::check(&serde_json::to_string(&now).unwrap_or_default()), Ok(now.clone()));
+        let mut old = serde_json::to_value(&now).unwrap_or_default();
+        old["format_version"] = 2.into();
+        old["front_end"].as_object_mut().map(|fields| fields.remove("views"));
+        let read = Model::check(&old.to_string());
+        assert!(
+            read.is_ok_and(|read| read.classifier() == Classifier::first_melody(3) && read.front_end.views.len() == 1)
+        );
     }
 
     #[test]
@@ -327,6 +357,12 @@ mod tests {
         let text = |header: &Header| serde_json::to_string(header).unwrap_or_default();
         assert!(Model::check(&text(&header())).is_ok());
         assert!(Model::check("{}").is_err());
+        let seen = |recipe: Recipe, shift, stretch| {
+            let front_end = FrontEnd { views: vec![View::PLAIN, View { shift, stretch }], ..recipe.front_end() };
+            Model::check(&text(&Header { recipe, front_end, ..header() }))
+        };
+        assert!(seen(Recipe::Melody, 3.0, 1.1).is_ok());
+        assert!(seen(Recipe::Melody, 3.0, 0.0).is_err() && seen(Recipe::Notebook, 3.0, 1.1).is_err());
         let later = Header { format_version: FORMAT_VERSION + 1, ..header() };
         assert!(Model::check(&text(&later)).unwrap_err().contains("newer"));
         for wrong in [

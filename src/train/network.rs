@@ -2,7 +2,7 @@
 
 use super::batch::{MASKS, inputs};
 use super::config::Config;
-use super::recipe::{FrontEnd, Recipe};
+use super::recipe::{FrontEnd, Recipe, View};
 use super::recordings;
 use crate::Result;
 use crate::audio::filterbank::{FilterBank, FilterBankSpec, Norm, Scale};
@@ -25,6 +25,8 @@ pub enum Mode {
     },
     /// Logits, each item by itself.
     Evaluate,
+    /// The same of items that are seen in other keys and tempos, which are an input.
+    EvaluateViews,
     /// The image that the network would see, and nothing more.
     Picture,
 }
@@ -65,26 +67,22 @@ impl Network {
         seed: u64,
         train: bool,
     ) -> Result<(Self, Option<Adam>)> {
-        Self::with_recordings(recipe, front_end, outputs, seed, train, 0)
+        Self::of(recipe, front_end, recipe.classifier(outputs), seed, train, 0)
     }
 
-    /// The same, with room for this many samples of recordings among the states, out of which its graphs read clips. With 0
-    /// they read samples from the host.
+    /// The same with this classifier, and with room for this many samples of recordings among the states, out of which its
+    /// graphs read clips. With 0 they read samples from the host.
     ///
     /// # Errors
     /// As [`Network::new`].
-    pub fn with_recordings(
+    pub fn of(
         recipe: Recipe,
         front_end: &FrontEnd,
-        outputs: usize,
+        classifier: Classifier,
         seed: u64,
         train: bool,
         samples: usize,
     ) -> Result<(Self, Option<Adam>)> {
-        let classifier = match recipe {
-            Recipe::Melody => Classifier::melody(outputs),
-            Recipe::Notebook => Classifier::notebook(outputs),
-        };
         let mut states = States::new();
         let parameters = classifier.add_states(&mut states, seed)?;
         let adam = if train { Some(Adam::new(&mut states, parameters)?) } else { None };
@@ -94,7 +92,7 @@ impl Network {
         let network = Self {
             recipe,
             front_end: front_end.clone(),
-            outputs,
+            outputs: classifier.outputs,
             label_smoothing: 0.0,
             states: Arc::new(states),
             resident: samples > 0,
@@ -116,8 +114,9 @@ impl Network {
     }
 
     /// The graph of a mode for `count` clips. Inputs: `samples` [N, channels, window], or `places` [N, 5] of
-    /// clips in the device's memory; in training `labels` `[N]` and what [`Batch`](super::batch::Batch) lists for augmentation. Outputs: `logits` [N, outputs] and in
-    /// training `loss`, in evaluation `vectors` [N, C], which the last layer sees; or `features` alone.
+    /// clips in the device's memory; in training `labels` `[N]` and what [`Batch`](super::batch::Batch) lists for augmentation;
+    /// `warp` [N, 2] for views. Outputs: `logits` [N, outputs] and in training `loss`, in evaluation `vectors` [N, C], which the
+    /// last layer sees; or `features` alone.
     ///
     /// # Errors
     /// Where the front end's settings make no sense, or a training graph is wanted without optimiser.
@@ -143,6 +142,14 @@ impl Network {
         graph.output("logits", logits)?;
         graph.output("loss", loss)?;
         Ok(graph)
+    }
+
+    /// How a single window is evaluated: the mode, and the items of which each is one of its views.
+    pub fn evaluation(&self) -> (Mode, usize) {
+        match self.front_end.views.as_slice() {
+            [View::PLAIN] => (Mode::Evaluate, 1),
+            views => (Mode::EvaluateViews, views.len()),
+        }
     }
 
     /// From samples to the standardised image [N, channels, bands, frames].
@@ -180,7 +187,7 @@ impl Network {
                 graph.standardise(x, per, 0.0)
             }
             Recipe::Melody => {
-                if augment {
+                if augment || mode == Mode::EvaluateViews {
                     let by = graph.input(inputs::WARP, [count, 2])?;
                     x = graph.warp(x, by)?;
                 }

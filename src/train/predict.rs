@@ -4,7 +4,6 @@ use super::engine::Engine;
 use super::familiar::{Heard, probabilities};
 use super::metrics::{Metrics, Prediction};
 use super::model::{Model, load_weights};
-use super::network::Mode;
 use crate::data::{Clip, Dataset};
 use crate::device::Device;
 use crate::{Error, Result};
@@ -37,10 +36,10 @@ impl Predictor {
         let header = &model.header;
         let unbuilt = |e: Error| Error::file(path, format!("describes no network that can be built: {e}"));
         let mut engine =
-            Engine::for_evaluation(device, header.recipe, &header.front_end, header.outputs).map_err(unbuilt)?;
+            Engine::for_evaluation(device, header.recipe, &header.front_end, header.classifier()).map_err(unbuilt)?;
         load_weights(&mut *engine.session, &model.weights, path, false)?;
         // What cannot be built is to be known before recordings are read.
-        engine.plan(Mode::Evaluate, 1).map_err(unbuilt)?;
+        engine.prepare().map_err(unbuilt)?;
         let length = engine.network().vector_length();
         if model.familiar.as_ref().is_some_and(|familiar| familiar.width() != length) {
             return Err(Error::file(
@@ -73,12 +72,12 @@ impl Predictor {
         let starts = super::batch::windows(clip.len(), front_end.window, first_only);
         let seconds = |samples: usize| samples as f64 / f64::from(front_end.sample_rate);
         let familiar = self.model.familiar.as_ref();
-        let window = |(from, heard): (usize, Heard)| WindowPrediction {
+        let window = |(from, views): (usize, &[Heard])| WindowPrediction {
             start: seconds(from),
             end: seconds(clip.len().min(from + front_end.window)),
-            probabilities: probabilities(&[heard], temperature, familiar),
+            probabilities: probabilities(views, temperature, familiar),
         };
-        Ok(starts.into_iter().zip(heard).map(window).collect())
+        Ok(starts.into_iter().zip(heard.chunks(front_end.views.len())).map(window).collect())
     }
 
     /// Holds the model against labelled recordings. Recordings of songs that it does not know are an error.

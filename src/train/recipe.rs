@@ -1,6 +1,6 @@
 //! The two recipes and what they differ in.
 
-use crate::nn::{Anneal, OneCycle, Schedule};
+use crate::nn::{Anneal, Classifier, OneCycle, Schedule};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -51,6 +51,36 @@ pub struct FrontEnd {
     /// Models from before there was a choice were trained with silence.
     #[serde(default)]
     pub repeat: bool,
+    /// The views in which a trained model looks at a window; what it says is the mean of what it makes of each. Models from
+    /// before there was a choice look at it as it is.
+    #[serde(default = "View::only_plain")]
+    pub views: Vec<View>,
+}
+
+/// A way of looking at a spectrogram: as if it had been sung in another key and tempo.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct View {
+    /// How many bands higher.
+    pub shift: f32,
+    /// How many times as fast.
+    pub stretch: f32,
+}
+
+impl View {
+    /// The spectrogram as it is.
+    pub const PLAIN: Self = Self { shift: 0.0, stretch: 1.0 };
+
+    fn only_plain() -> Vec<Self> {
+        vec![Self::PLAIN]
+    }
+}
+
+/// The views of `melody`: as it is, and a quarter of an octave higher and lower, each a little slower and faster. Further ones
+/// bring nothing more.
+fn melody_views() -> Vec<View> {
+    let others = [(-6.0, 0.9), (6.0, 0.9), (-6.0, 1.12), (6.0, 1.12)].map(|(shift, stretch)| View { shift, stretch });
+    [View::PLAIN].into_iter().chain(others).collect()
 }
 
 impl FrontEnd {
@@ -99,6 +129,14 @@ impl Recipe {
         }
     }
 
+    /// The network of models that are trained now.
+    pub fn classifier(self, outputs: usize) -> Classifier {
+        match self {
+            Self::Melody => Classifier::melody(outputs),
+            Self::Notebook => Classifier::notebook(outputs),
+        }
+    }
+
     /// Learning rate and beta1 over a run of this many steps: one cycle, as PyTorch's `OneCycleLR` with its defaults;
     /// in straight lines for `notebook`, along cosines for `melody`.
     pub fn schedule(self, max: f64, steps: usize) -> Schedule {
@@ -122,6 +160,7 @@ impl Recipe {
                 bands: 120,
                 top_db: 70.0,
                 repeat: true,
+                views: melody_views(),
             },
             Self::Notebook => FrontEnd {
                 sample_rate: 11_000,
@@ -133,6 +172,7 @@ impl Recipe {
                 bands: 64,
                 top_db: 80.0,
                 repeat: false,
+                views: View::only_plain(),
             },
         }
     }

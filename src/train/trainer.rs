@@ -3,7 +3,7 @@
 use super::batch::{Batch, Draw};
 use super::checkpoint::{Checkpoint, Progress, fingerprint};
 use super::config::Config;
-use super::engine::Engine;
+use super::engine::{ClipHeard, Engine};
 use super::familiar::{Familiar, probabilities};
 use super::folder::RunFolder;
 use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, unknown_threshold};
@@ -92,6 +92,9 @@ pub struct Outcome {
     /// Epochs.
     pub rows: Vec<EpochRow>,
 }
+
+/// How an engine hears clips.
+type Hear = fn(&mut Engine, &[&Clip], bool) -> Result<Vec<ClipHeard>>;
 
 struct Trainer<'a> {
     job: &'a Job<'a>,
@@ -268,7 +271,8 @@ impl<'a> Trainer<'a> {
             // Resumed behind the epoch's last step.
             None => read_steps(&self.path(files::STEPS))?.last().map_or(0.0, |row| row.learning_rate),
         };
-        let heard = self.hear()?;
+        // The views of the finished model would take longer than the epoch's steps.
+        let heard = self.hear(Engine::hear_plainly)?;
         if heard.iter().flat_map(|(windows, _)| windows.iter().flat_map(|w| &w.logits)).any(|x| !x.is_finite()) {
             return Err(self.not_finite("the validation clips' scores are not finite after"));
         }
@@ -302,11 +306,11 @@ impl<'a> Trainer<'a> {
         Ok(true)
     }
 
-    /// What is heard in the validation clips.
-    fn hear(&mut self) -> Result<Vec<ClipTruth>> {
+    /// What is heard in the validation clips by this method of the engine.
+    fn hear(&mut self, hear: Hear) -> Result<Vec<ClipTruth>> {
         let Job { config, data, split, .. } = *self.job;
         let clips: Vec<&Clip> = split.validation.iter().map(|&i| &data.clips[i]).collect();
-        let heard = self.engine.hear(&clips, config.recipe.first_window_only())?;
+        let heard = hear(&mut self.engine, &clips, config.recipe.first_window_only())?;
         Ok(heard.into_iter().zip(clips).map(|(windows, clip)| (windows, clip.label)).collect())
     }
 
@@ -357,22 +361,20 @@ impl<'a> Trainer<'a> {
         if !finished {
             self.checkpoint()?;
             if self.progress.best_epoch.is_none() {
-                let heard = self.hear()?;
+                let heard = self.hear(Engine::hear_plainly)?;
                 self.write_model(0, &heard)?;
             }
         }
         let path = self.path(files::MODEL);
         let mut model = Model::read(&path)?;
         load_weights(&mut *self.engine.session, &model.weights, &path, false)?;
-        let heard = self.hear()?;
-        // Not after every epoch: it takes a pass over all training clips.
-        if let Some(familiar) = self.familiar(&heard)? {
-            let predictions = self.predictions(&heard, model.header.temperature, Some(&familiar));
-            model.header.unknown_threshold = unknown_threshold(&predictions);
-            model.familiar = Some(familiar);
-            model.write(&path)?;
-        }
+        // Not after every epoch: it takes a pass over all training clips, and all views.
+        let heard = self.hear(Engine::hear)?;
+        model.familiar = self.familiar(&heard)?;
+        model.header.temperature = fit_temperature(&heard);
         let predictions = self.predictions(&heard, model.header.temperature, model.familiar.as_ref());
+        model.header.unknown_threshold = unknown_threshold(&predictions);
+        model.write(&path)?;
         let metrics = self.metrics(&predictions);
         if metrics.is_some() {
             write_predictions(&self.path(files::PREDICTIONS), &predictions, &self.names)?;
