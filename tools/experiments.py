@@ -3,7 +3,7 @@
 
     tools/experiments.py WHAT --data hummed-songs --work runs/experiments [--seeds 1,2,3]
 
-WHAT is one of: folds, notebook, few, none, default, anywhere, unknown, ablation, time. `--data` is a folder of recordings named
+WHAT is one of: folds, notebook, few, none, default, anywhere, views, unknown, ablation, time. `--data` is a folder of recordings named
 S<person>_<hum|whistle>_<take>_<Song>.wav. Every run's folder stays in `--work`; what is there already is not run again. Each
 result is printed and added to results.jsonl there. `--program` names the program, `--device` where it computes.
 """
@@ -239,7 +239,7 @@ def anywhere(lab):
         whole_and_cut(lab, seed)
 
 
-def whole_and_cut(lab, seed, tag="", *more):
+def whole_and_cut(lab, seed, tag="", *more, one_view=False):
     everything = clips(lab.args.data)
     folder = self_made(lab, "cut-4s")
     dice = random.Random(4)
@@ -248,18 +248,42 @@ def whole_and_cut(lab, seed, tag="", *more):
         if not os.path.exists(target):
             cut(clip.path, target, 4, begin)
     run, _ = fold_runs(lab, seed, "melody", *more, tag=tag)
-    right = {"whole": [], "cut": []}
+    right, total = collections.Counter(), collections.Counter()
     for fold in range(1, 6):
         part = os.path.join(run, f"fold-{fold}")
-        rows = predictions(part)
-        right["whole"] += [row["truth"] == row["prediction"] for row in rows]
-        chosen = [clip._replace(path=os.path.abspath(os.path.join(folder, row["file"])))
-                  for row in rows for clip in everything if os.path.basename(clip.path) == row["file"]]
-        data = lab.listing(f"cut{tag}-{seed}-{fold}", chosen)
-        metrics = lab.evaluate(os.path.join(part, "model.safetensors"), data)
-        right["cut"] += [True] * round(metrics["accuracy"] * metrics["clips"])
-        right["cut"] += [False] * (metrics["clips"] - round(metrics["accuracy"] * metrics["clips"]))
-    lab.result(what="anywhere" + tag, seed=seed, **{k: round(100 * statistics.mean(v), 1) for k, v in right.items()})
+        model, held = os.path.join(part, "model.safetensors"), {row["file"] for row in predictions(part)}
+        if one_view:
+            model = with_one_view(model, lab.path(f"one-view-seed{seed}-fold{fold}.safetensors"))
+        whole = [clip for clip in everything if os.path.basename(clip.path) in held]
+        parts = [clip._replace(path=os.path.abspath(os.path.join(folder, os.path.basename(clip.path)))) for clip in whole]
+        for name, chosen in {"whole": whole, "cut": parts}.items():
+            metrics = lab.evaluate(model, lab.listing(f"{name}{tag}-{seed}-{fold}", chosen))
+            right[name] += round(metrics["accuracy"] * metrics["clips"])
+            total[name] += metrics["clips"]
+    what = "views" if one_view else "anywhere"
+    lab.result(what=what + tag, seed=seed, **{name: round(100 * right[name] / total[name], 1) for name in right})
+
+
+def views(lab):
+    """The fold models with all their views, and looking at every clip only as it is."""
+    for seed in lab.args.seeds:
+        whole_and_cut(lab, seed)
+        whole_and_cut(lab, seed, one_view=True)
+
+
+def with_one_view(model, target):
+    """A copy of a model file that has nothing but the plain view."""
+    with open(model, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        tensors = file.read()
+    told = json.loads(header["__metadata__"]["humdinger"])
+    told["front_end"]["views"] = [{"shift": 0.0, "stretch": 1.0}]
+    header["__metadata__"]["humdinger"] = json.dumps(told)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(target, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text + tensors)
+    return target
 
 
 def self_made(lab, name):
@@ -383,7 +407,7 @@ def timing(lab):
 
 
 WHAT = {"folds": folds, "notebook": lambda lab: folds(lab, "notebook"), "few": few, "none": none, "default": default,
-        "anywhere": anywhere, "unknown": unknown, "ablation": ablation, "time": timing}
+        "anywhere": anywhere, "views": views, "unknown": unknown, "ablation": ablation, "time": timing}
 
 
 def main():

@@ -25,6 +25,7 @@ mod simd;
 mod softmax;
 mod strided;
 mod tile;
+mod transform;
 mod turn;
 
 pub use adam::{Adam, AdamStep, ClipFactor};

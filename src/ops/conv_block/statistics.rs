@@ -144,6 +144,7 @@ pub(super) fn total<'a, T: Real>(units: impl Iterator<Item = &'a [T]>) -> [f64; 
 #[inline(always)]
 fn widen<T: Real>(from: &[T]) -> [f64; SIDE] {
     let mut to = [0.0; SIDE];
+    // The first arm is the second with a length that the compiler sees, and makes vectors of.
     match from.first_chunk::<SIDE>() {
         Some(from) => to.iter_mut().zip(from).for_each(|(to, x)| *to = x.to_f64()),
         None => to.iter_mut().zip(from).for_each(|(to, x)| *to = x.to_f64()),

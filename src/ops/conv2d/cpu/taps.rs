@@ -161,22 +161,23 @@ impl Classes {
     pub fn pack<T: SimdReal>(&self, parallel: &dyn Parallel, w: &[T], packed: &mut [T]) {
         let ConvSizes { in_channels, out_channels, kernel, .. } = self.sizes;
         let taps = self.sizes.taps();
-        let packing = |class: usize| Packing {
+        let packing = |class: &Class| Packing {
             lanes: self.lanes,
             channels: [in_channels, out_channels],
-            taps: class_taps(&self.sizes, class),
+            taps: class.taps,
             kernel_width: kernel[1],
             weights: Weights { data: w, channel: taps, source_channel: in_channels * taps },
             bias: None,
         };
         let packed = SharedMut::new(packed);
-        let tasks = (0..self.count).map(|class| packing(class).tasks()).sum();
+        let tasks = (0..self.count).map(|number| packing(&self.by_itself(number)).tasks()).sum();
         parallel.run(tasks, &|mut task, _| {
-            for class in 0..self.count {
-                let packing = packing(class);
+            for number in 0..self.count {
+                let class = self.by_itself(number);
+                let packing = packing(&class);
                 if task < packing.tasks() {
                     // SAFETY: every task is run once, every class has its own range, and nobody else uses `packed`.
-                    unsafe { packing.task(task, &packed, class_start(&self.sizes, class)) };
+                    unsafe { packing.task(task, &packed, class.weights.0) };
                     return;
                 }
                 task -= packing.tasks();
@@ -184,10 +185,15 @@ impl Classes {
         });
     }
 
+    /// A class by itself, looked up where it is known.
+    fn by_itself(&self, number: usize) -> Class {
+        let known = self.known.get(number).copied();
+        known.unwrap_or_else(|| Self::class(&self.sizes, &self.lanes, number))
+    }
+
     /// A class of the rows of dx that belong to these output rows, read from `dy`.
     pub fn get(&self, number: usize, rows: &Range<usize>, dy: &Map) -> Class {
-        let known = self.known.get(number).copied();
-        let mut class = known.unwrap_or_else(|| Self::class(&self.sizes, &self.lanes, number));
+        let mut class = self.by_itself(number);
         let stride = self.sizes.options.stride[0];
         class.grid[0] = dx_rows(&self.sizes, rows).len().saturating_sub(class.phase[0]).div_ceil(stride);
         // Starts may lie below zero until the map's own is taken off.
