@@ -9,14 +9,15 @@ use humdinger::cpu::{CpuSession, Pool};
 use humdinger::gpu::GpuSession;
 use humdinger::graph::{CpuReal, Graph, Plan, PlanId, Session, States, Target};
 use humdinger::nn::{Adam, Block, Classifier, Mode};
-use humdinger::ops::{Fusions, fuse};
+use humdinger::ops::{BankRows, Excerpts, Framing, Fusions, Place, fuse};
 use std::sync::Arc;
 
 const CLASSES: usize = 10;
 const CONV_RELU: Fusions = Fusions { conv_relu: true, ..Fusions::NONE };
 const NORM_RELU: Fusions = Fusions { norm_relu: true, ..Fusions::NONE };
 const HEAD: Fusions = Fusions { head: true, ..Fusions::NONE };
-const BLOCKS: Fusions = Fusions { conv_relu: true, norm_relu: true, head: false, blocks: true, hand_on: false };
+const BLOCKS: Fusions =
+    Fusions { conv_relu: true, norm_relu: true, head: false, blocks: true, excerpts: false, hand_on: false };
 
 struct Training {
     network: Classifier,
@@ -252,6 +253,52 @@ fn the_gpu_agrees_fused_and_unfused() -> Result<()> {
             let found: Vec<f64> = found.iter().map(|&x| f64::from(x)).collect();
             let error = nmse(&found, expected);
             assert!(error < 1e-11, "{fusions:?}: {name} has NMSE {error:.1e}");
+        }
+    }
+    Ok(())
+}
+
+/// A spectrum that cuts its signals out of recordings, mixed, repeated, read in a circle or followed by silence.
+#[test]
+fn spectra_of_excerpts_keep_every_bit() -> Result<()> {
+    const RECORDED: usize = 900;
+    let places = [
+        Place { first: 0, stride: 0, mixed: 1, samples: 700, start: 0 },
+        Place { first: 10, stride: 300, mixed: 2, samples: 300, start: 0 },
+        Place { first: 100, stride: 250, mixed: 1, samples: 123, start: 333 },
+        Place { first: 850, stride: 0, mixed: 1, samples: 400, start: 77 },
+        Place { first: 0, stride: 0, mixed: 1, samples: 0, start: 5 },
+    ];
+    let window: Vec<f64> = (0..24).map(|t| 0.3 + (f64::from(t) * 0.7).sin().abs()).collect();
+    let recordings: Vec<f64> = (0..RECORDED).map(|i| (i * i % 97) as f64 / 97.0 - 0.5).collect();
+    let states = Arc::new(States::new());
+    for (centred, repeat, hop) in [(true, true, 10), (true, false, 16), (false, true, 7), (true, true, 45)] {
+        let graph = || {
+            let mut graph = Graph::new(states.clone());
+            let x = graph.input("x", [RECORDED])?;
+            let at = graph.index_input("places", [places.len(), Place::LEN])?;
+            let x = graph.excerpts(x, at, Excerpts { channels: 2, length: 500, repeat })?;
+            let bank = BankRows { bins: 17, first: vec![1, 9], offset: vec![0, 3, 8], weights: vec![0.5; 8] };
+            let bands = graph.band_spectrum(x, &window, Framing { n_fft: 32, hop, centred }, &bank)?;
+            graph.output("bands", bands)?;
+            Ok::<_, humdinger::Error>(graph)
+        };
+        let run = |fusions, threads, ops: usize| {
+            let mut graph = graph()?;
+            fuse(&mut graph, fusions)?;
+            let plan = Plan::new(graph, Target::Cpu)?;
+            assert_eq!(plan.steps.len(), ops);
+            let mut session = CpuSession::<f64>::new(states.clone(), Arc::new(Pool::new(threads)))?;
+            let id = session.add(plan)?;
+            session.write(id, "x", &recordings.iter().map(|&x| x as f32).collect::<Vec<f32>>())?;
+            session.write_indices(id, "places", &places.map(Place::to_array).concat())?;
+            session.run(id)?;
+            Ok::<_, humdinger::Error>(session.output(id, "bands")?.to_vec())
+        };
+        let apart = run(Fusions::NONE, 1, 2)?;
+        assert!(apart.iter().filter(|&&x| x > 1e-3).count() > apart.len() / 4, "mostly silence tells nothing");
+        for threads in [1, 2, 3] {
+            assert_eq!(run(Fusions { excerpts: true, ..Fusions::NONE }, threads, 1)?, apart);
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ static EXCERPTS: Shader = shader!("excerpts");
 
 /// See the top of this file. Inputs recordings `[L]` and the indices [N, 5], for each item a [`Place`]; output
 /// [N, channels, length].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Excerpts {
     /// Channels of the output.
     pub channels: usize,
@@ -72,19 +72,7 @@ impl Op for Excerpts {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let (x, places) = (inputs[0], inputs[1].shape);
-        super::real(self.name(), &inputs[..1])?;
-        if x.shape.rank() != 1 || self.channels == 0 || self.length == 0 {
-            let (channels, length) = (self.channels, self.length);
-            let detail =
-                format!("{channels} channels of {length} samples out of {}; must be some, out of [L]", x.shape);
-            return Err(Error::op(self.name(), detail));
-        }
-        if places.rank() != 2 || inputs[1] != Spec::index([places[0], Place::LEN]) {
-            let detail = format!("places must be indices [N, 5], not {:?} {places}", inputs[1].dtype);
-            return Err(Error::op(self.name(), detail));
-        }
-        Ok(vec![Spec::real([places[0], self.channels, self.length])])
+        Ok(vec![self.signals(self.name(), inputs[0], inputs[1])?])
     }
 
     fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
@@ -118,21 +106,43 @@ impl Op for Excerpts {
 impl Excerpts {
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let (x, places, parallel) = (kernel.input(0), kernel.indices(1), kernel.parallel());
-        let places = places.as_chunks::<{ Place::LEN }>().0;
-        for_each_piece(parallel, kernel.output(), self.length, |row, y| {
-            let place = Place::of(&places[row / self.channels]);
-            let channel = if place.mixed > 1 { 0 } else { row % self.channels };
-            self.row(y, x, place, channel, false);
-            if place.mixed > 1 {
-                (1..place.mixed as usize).for_each(|channel| self.row(y, x, place, channel, true));
-                let share = T::ONE / T::from_f64(f64::from(place.mixed));
-                y.iter_mut().for_each(|y| *y *= share);
-            }
-        });
+        for_each_piece(parallel, kernel.output(), self.length, |row, y| self.fill(y, x, places, row, 0));
+    }
+
+    /// What comes out, given what goes in.
+    ///
+    /// # Errors
+    /// Where the shapes are others, or there is no channel or no sample.
+    pub(super) fn signals(&self, op: &'static str, x: Spec, places: Spec) -> Result<Spec> {
+        super::real(op, &[x])?;
+        if x.shape.rank() != 1 || self.channels == 0 || self.length == 0 {
+            let (channels, length) = (self.channels, self.length);
+            let detail =
+                format!("{channels} channels of {length} samples out of {}; must be some, out of [L]", x.shape);
+            return Err(Error::op(op, detail));
+        }
+        if places.shape.rank() != 2 || places != Spec::index([places.shape[0], Place::LEN]) {
+            let detail = format!("places must be indices [N, 5], not {:?} {}", places.dtype, places.shape);
+            return Err(Error::op(op, detail));
+        }
+        Ok(Spec::real([places.shape[0], self.channels, self.length]))
+    }
+
+    /// Samples of a row of the output (channel `row % channels` of item `row / channels`), from sample `from` on.
+    pub(super) fn fill<T: Real>(&self, y: &mut [T], x: &[T], places: &[u32], row: usize, from: usize) {
+        let mut place = Place::of(&places.as_chunks::<{ Place::LEN }>().0[row / self.channels]);
+        place.start = ((place.start as usize + from) % self.length) as u32;
+        let channel = if place.mixed > 1 { 0 } else { row % self.channels };
+        self.channel(y, x, place, channel, false);
+        if place.mixed > 1 {
+            (1..place.mixed as usize).for_each(|channel| self.channel(y, x, place, channel, true));
+            let share = T::ONE / T::from_f64(f64::from(place.mixed));
+            y.iter_mut().for_each(|y| *y *= share);
+        }
     }
 
     /// A window of one channel of a recording, stretch by stretch, in the place of what y holds or added to it.
-    fn row<T: Real>(&self, y: &mut [T], x: &[T], place: Place, channel: usize, add: bool) {
+    fn channel<T: Real>(&self, y: &mut [T], x: &[T], place: Place, channel: usize, add: bool) {
         let samples = place.samples as usize;
         let channel = x.get(place.first as usize + channel * place.stride as usize..).unwrap_or(&[]);
         let mut done = 0;

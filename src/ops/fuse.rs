@@ -5,8 +5,8 @@
 
 use super::items::Partial;
 use super::{
-    BandSpectrum, BatchNormGradient, Conv2d, CrossEntropy, CrossEntropyGradient, Decibels, Expand, Fill, Head,
-    HeadGradient, Linear, LinearWeightGradient, Mask, Matmul, Reduce, Reduction, Relu, ReluGradient, Scale,
+    BandSpectrum, BatchNormGradient, Conv2d, CrossEntropy, CrossEntropyGradient, Decibels, Excerpts, Expand, Fill,
+    Head, HeadGradient, Linear, LinearWeightGradient, Mask, Matmul, Reduce, Reduction, Relu, ReluGradient, Scale,
     Standardise, Warp,
 };
 use crate::error::Result;
@@ -28,18 +28,21 @@ pub struct Fusions {
     /// [`ConvBlock`](super::ConvBlock), their gradients a [`ConvBlockGradient`](super::ConvBlockGradient), which have kernels
     /// for the CPU alone. Needs the two above.
     pub blocks: bool,
+    /// A spectrum cuts its frames out of recordings itself, for the CPU alone: the bits stay the same.
+    pub excerpts: bool,
     /// What makes a spectrogram hands the reductions on that the operation after it needs of it: the bits stay the same.
     pub hand_on: bool,
 }
 
 impl Fusions {
     /// None.
-    pub const NONE: Self = Self { conv_relu: false, norm_relu: false, head: false, blocks: false, hand_on: false };
+    pub const NONE: Self =
+        Self { conv_relu: false, norm_relu: false, head: false, blocks: false, excerpts: false, hand_on: false };
 
     /// All that pay on this target. Head and spectrogram are left alone on the CPU, where there is no launch to save.
     pub fn for_target(target: Target) -> Self {
         let gpu = target == Target::Gpu;
-        Self { conv_relu: true, norm_relu: true, head: gpu, blocks: !gpu, hand_on: gpu }
+        Self { conv_relu: true, norm_relu: true, head: gpu, blocks: !gpu, excerpts: !gpu, hand_on: gpu }
     }
 }
 
@@ -61,6 +64,9 @@ pub fn fuse(graph: &mut Graph, fusions: Fusions) -> Result<()> {
     }
     if fusions.hand_on {
         hand_on(graph)?;
+    }
+    if fusions.excerpts {
+        excerpts(graph)?;
     }
     if fusions.blocks {
         super::conv_block::blocks(graph)?;
@@ -112,6 +118,18 @@ fn norm_relu(graph: &mut Graph) -> Result<()> {
             graph.replace(number, Arc::new(BatchNormGradient { relu: true, ..norm }), &node.inputs, &outputs)?;
             graph.remove(relu_number);
         }
+    }
+    Ok(())
+}
+
+fn excerpts(graph: &mut Graph) -> Result<()> {
+    for (number, spectrum, node) in all::<BandSpectrum>(graph) {
+        let Some((cut_number, cut, cut_node)) = maker::<Excerpts>(graph, node.inputs[0]) else { continue };
+        let Some(op) = spectrum.of_excerpts(cut).filter(|_| only_use(graph, node.inputs[0])) else { continue };
+        let [recordings, places] = [cut_node.inputs[0], cut_node.inputs[1]];
+        let inputs = [&[recordings], &node.inputs[1..], &[places]].concat();
+        graph.replace(number, Arc::new(op), &inputs, &node.outputs)?;
+        graph.remove(cut_number);
     }
     Ok(())
 }

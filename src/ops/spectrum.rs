@@ -5,17 +5,20 @@
 //! to n_fft / 2: `torch.stft(..., center, pad_mode="reflect", onesided=True).abs() ** 2`.
 
 use super::conv2d::cpu::map::interleave;
+use super::excerpts::Excerpts;
 use super::filter_bank::BankRows;
 use super::items::{expect_rank, greatest};
 use super::lanes;
-use super::transform::{Spectra, Transform, Transforms, room_len};
+use super::transform::{Signal, Spectra, Transform, Transforms, room_len};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid, no_gradient,
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid, no_gpu_kernel,
+    no_gradient,
 };
 use crate::shader;
 use crate::tensor::{Real, Spec};
+use std::ops::Range;
 
 static SPECTRUM: Shader = shader!("spectrum");
 
@@ -43,6 +46,17 @@ impl Framing {
         self.n_fft / 2 + 1
     }
 
+    /// The samples of a signal that these frames look at, reflected ones included.
+    fn reach(&self, frames: &Range<usize>, samples: usize) -> Range<usize> {
+        let (pad, hop) = (self.pad(), self.hop);
+        let (start, end) = (frames.start * hop, (frames.end - 1) * hop + self.n_fft);
+        // Sample -t is sample t, and sample last + t is last - t.
+        let before = if start < pad { pad - start + 1 } else { 0 };
+        let beyond = end.saturating_sub(samples + pad);
+        let first = start.saturating_sub(pad).min(samples.saturating_sub(beyond + 1));
+        first..(end - pad.min(end)).max(before).min(samples)
+    }
+
     /// Zeros, or reflected samples, in front of the signal.
     pub(super) fn pad(&self) -> usize {
         if self.centred { self.n_fft / 2 } else { 0 }
@@ -65,11 +79,14 @@ pub struct PowerSpectrum {
 
 /// [`PowerSpectrum`] and [`FilterBank`](super::FilterBank) in one, so that the spectrum never goes through memory. Inputs x
 /// [N, C, samples], window `[n_fft]`, twiddles [n_fft / 2, 2] and the three tables of [`BankRows`]; output [N, C, bands, frames], and
-/// [N, C frames] where maxima are handed on.
+/// [N, C frames] where maxima are handed on. Where it cuts its signals itself, x is recordings `[L]`, and a seventh input the
+/// places of [`Excerpts`].
 #[derive(Clone, Debug)]
 pub struct BandSpectrum {
     framing: Framing,
     transforms: Transforms,
+    /// How signals are cut out of recordings, sixteen frames at a time, so that they never go through memory. On the CPU alone.
+    excerpts: Option<Excerpts>,
     /// Whether the greatest band of each frame is handed on.
     maxima: bool,
 }
@@ -78,7 +95,18 @@ impl BandSpectrum {
     /// The same with the greatest band of each frame as a second output; none where transforms are too short for the kernel to
     /// do that.
     pub(super) fn with_maxima(&self) -> Option<Self> {
-        (!self.maxima && self.framing.n_fft >= MAXIMA_FROM).then(|| Self { maxima: true, ..self.clone() })
+        let can = !self.maxima && self.excerpts.is_none() && self.framing.n_fft >= MAXIMA_FROM;
+        can.then(|| Self { maxima: true, ..self.clone() })
+    }
+
+    /// The same that cuts its signals out of recordings itself.
+    pub(super) fn of_excerpts(&self, excerpts: Excerpts) -> Option<Self> {
+        (!self.maxima && self.excerpts.is_none()).then(|| Self { excerpts: Some(excerpts), ..self.clone() })
+    }
+
+    /// The signals [N, C, samples].
+    fn signals(&self, inputs: &[Spec]) -> Result<Spec> {
+        self.excerpts.map_or(Ok(inputs[0]), |excerpts| excerpts.signals(self.name(), inputs[0], inputs[6]))
     }
 }
 
@@ -105,7 +133,7 @@ impl Graph {
         }
         let [window, twiddles] = tables(self, "band_spectrum", window, framing)?;
         let [first, offset, weights] = bank.constants(self)?;
-        let op = BandSpectrum { framing, transforms: Transforms::default(), maxima: false };
+        let op = BandSpectrum { framing, transforms: Transforms::default(), excerpts: None, maxima: false };
         self.apply_one(op, &[x, window, twiddles, first, offset, weights])
     }
 }
@@ -229,7 +257,7 @@ impl PowerSpectrum {
                 let at = (row * frames + frame) * bins;
                 // SAFETY: each frame belongs to one task.
                 let power = unsafe { y.slice(at..at + bins) };
-                spectra.frame(&x[row * samples..][..samples], frame, &mut room, power);
+                spectra.frame(Signal::whole(&x[row * samples..][..samples]), frame, &mut room, power);
             }
         });
     }
@@ -241,7 +269,7 @@ impl Op for BandSpectrum {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        let [items, channels, frames] = shape_rule(self.name(), &inputs[0], self.framing)?;
+        let [items, channels, frames] = shape_rule(self.name(), &self.signals(inputs)?, self.framing)?;
         let maxima = self.maxima.then(|| Spec::real([items, channels * frames]));
         Ok(std::iter::once(Spec::real([items, channels, inputs[3].shape[0], frames])).chain(maxima).collect())
     }
@@ -253,6 +281,9 @@ impl Op for BandSpectrum {
     cpu_kernels!();
 
     fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        if self.excerpts.is_some() {
+            return no_gpu_kernel();
+        }
         let maxima = if self.maxima { Operand::Output(1) } else { Operand::Scratch(0) };
         let operands = (0..6).map(Operand::Input).chain([Operand::Output(0), maxima]).collect();
         launch(self.framing, &inputs[0], outputs[0].shape[2], self.maxima, operands)
@@ -262,7 +293,10 @@ impl Op for BandSpectrum {
         let y = outputs[0].shape;
         let frames = y[0] * y[1] * y[3];
         let bank = (2 * inputs[5].shape.elements() * frames) as f64;
-        Cost::streaming(transform_flops(self.framing, frames) + bank, inputs, outputs)
+        // However long the recordings are, a window's worth of them is read.
+        let signals = self.signals(inputs).unwrap_or(inputs[0]);
+        let read = std::iter::once(signals).chain(inputs[1..].iter().copied()).collect::<Vec<_>>();
+        Cost::streaming(transform_flops(self.framing, frames) + bank, &read, outputs)
     }
 
     // Bound where maxima would go.
@@ -270,9 +304,10 @@ impl Op for BandSpectrum {
         if target == Target::Gpu { vec![1] } else { Vec::new() }
     }
 
-    fn private_scratch(&self, _: &[Spec], outputs: &[Spec]) -> usize {
+    fn private_scratch(&self, inputs: &[Spec], outputs: &[Spec]) -> usize {
         let (bins, bands) = (self.framing.bins(), outputs[0].shape[2]);
-        room_len(self.framing, &self.transforms) + (2 * bins + bands) * FRAMES_PER_TASK
+        let cut = if self.excerpts.is_some() { self.longest_part(inputs, outputs) } else { 0 };
+        room_len(self.framing, &self.transforms) + (2 * bins + bands) * FRAMES_PER_TASK + cut
     }
 }
 
@@ -293,8 +328,24 @@ fn sum_bands<T: Real>(first_bin: &[u32], offset: &[u32], weights: &[T], powers: 
 }
 
 impl BandSpectrum {
+    /// The frames of a task.
+    fn frames(task: usize, frames: usize) -> Range<usize> {
+        task * FRAMES_PER_TASK..((task + 1) * FRAMES_PER_TASK).min(frames)
+    }
+
+    /// Samples that a task looks at, at most.
+    fn longest_part(&self, inputs: &[Spec], outputs: &[Spec]) -> usize {
+        let samples = self.signals(inputs).map_or(0, |signals| signals.shape[2]);
+        let frames = outputs[0].shape[3];
+        let tasks = 0..frames.div_ceil(FRAMES_PER_TASK);
+        tasks.map(|task| self.framing.reach(&Self::frames(task, frames), samples).len()).max().unwrap_or(0)
+    }
+
     fn cpu<T: Transform>(&self, kernel: &mut Kernel<'_, T>) {
-        let (samples, shape) = (kernel.input_spec(0).shape[2], kernel.output_spec(0).shape);
+        let signals = self.signals(kernel.input_specs());
+        let signals = signals.unwrap_or_else(|_| unreachable!("shapes were checked when the graph was built"));
+        let (samples, shape) = (signals.shape[2], kernel.output_spec(0).shape);
+        let cut = self.excerpts.map(|excerpts| (excerpts, kernel.indices(6)));
         let (rows, bands, frames) = (shape[0] * shape[1], shape[2], shape[3]);
         let (x, window, twiddles) = (kernel.input(0), kernel.input(1), kernel.input(2));
         let (first_bin, offset, weights) = (kernel.indices(3), kernel.indices(4), kernel.input(5));
@@ -305,17 +356,26 @@ impl BandSpectrum {
         let private = kernel.private();
         let y = SharedMut::new(kernel.output());
         parallel.run(rows * tasks, &|task, worker| {
-            let (row, first) = (task / tasks, task % tasks * FRAMES_PER_TASK);
-            let count = FRAMES_PER_TASK.min(frames - first);
+            let (row, in_task) = (task / tasks, Self::frames(task % tasks, frames));
+            let (first, count) = (in_task.start, in_task.len());
             // SAFETY: this is the task of this worker.
             let (mut room, rest) = spectra.room(unsafe { private.of(worker) });
             let bins = self.framing.bins();
             let (powers, rest) = rest.split_at_mut(bins * FRAMES_PER_TASK);
             let (turned, rest) = rest.split_at_mut(bins * FRAMES_PER_TASK);
-            let summed = &mut rest[..bands * FRAMES_PER_TASK];
+            let (summed, rest) = rest.split_at_mut(bands * FRAMES_PER_TASK);
+            let signal = match cut {
+                None => Signal::whole(&x[row * samples..][..samples]),
+                Some((excerpts, places)) => {
+                    let reach = self.framing.reach(&in_task, samples);
+                    let part = &mut rest[..reach.len()];
+                    excerpts.fill(part, x, places, row, reach.start);
+                    Signal { part, from: reach.start, samples }
+                }
+            };
             for (frame, powers) in powers.chunks_exact_mut(bins).enumerate() {
                 if frame < count {
-                    spectra.frame(&x[row * samples..][..samples], first + frame, &mut room, powers);
+                    spectra.frame(signal, first + frame, &mut room, powers);
                 } else {
                     powers.fill(T::ZERO);
                 }
@@ -339,6 +399,32 @@ impl BandSpectrum {
                 maxima.fill(T::NEG_INFINITY);
                 for band in row.chunks_exact(frames) {
                     maxima.iter_mut().zip(band).for_each(|(most, x)| *most = greatest(&[*most, *x]));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_reach_no_further_than_said() {
+        for (n_fft, hop, centred) in [(8, 3, true), (8, 8, true), (16, 5, false), (8, 20, true), (32, 1, true)] {
+            let framing = Framing { n_fft, hop, centred };
+            for samples in n_fft / 2 + 1..5 * n_fft {
+                let Some(count) = framing.frames(samples) else { continue };
+                for (first, end) in (0..count).flat_map(|first| (first + 1..=count).map(move |end| (first, end))) {
+                    let last = samples as isize - 1;
+                    let reflected = |t: isize| if t.abs() > last { 2 * last - t.abs() } else { t.abs() };
+                    let starts = (first..end).map(|frame| (frame * hop) as isize - framing.pad() as isize);
+                    let read = starts.flat_map(|start| (start..start + n_fft as isize).map(reflected));
+                    let reach = framing.reach(&(first..end), samples);
+                    assert!(reach.end <= samples, "{framing:?}, {samples} samples: {reach:?}");
+                    for t in read {
+                        assert!(reach.contains(&(t as usize)), "{framing:?}, {samples} samples, {first}..{end}: {t}");
+                    }
                 }
             }
         }

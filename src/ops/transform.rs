@@ -56,6 +56,21 @@ pub(super) fn room_len(framing: Framing, transforms: &Transforms) -> usize {
     2 * m + 2 * single.max(double) + 4 * m
 }
 
+/// A part of a signal, which begins with its sample `from`, and how long the whole is.
+#[derive(Clone, Copy)]
+pub(super) struct Signal<'a, T> {
+    pub part: &'a [T],
+    pub from: usize,
+    pub samples: usize,
+}
+
+impl<'a, T> Signal<'a, T> {
+    /// All of it.
+    pub fn whole(part: &'a [T]) -> Self {
+        Self { part, from: 0, samples: part.len() }
+    }
+}
+
 /// Computes spectra of frames of one signal.
 pub(super) struct Spectra<'a, T: FftNum> {
     pub framing: Framing,
@@ -74,19 +89,20 @@ impl<T: Transform> Spectra<'_, T> {
         (Frame { packed: complex(packed), scratch: complex(scratch), parts }, rest)
     }
 
-    /// The powers of frame `frame` of `signal`.
-    pub fn frame(&self, signal: &[T], frame: usize, room: &mut Frame<'_, T>, power: &mut [T]) {
+    /// The powers of frame `frame` of a signal.
+    pub fn frame(&self, signal: Signal<'_, T>, frame: usize, room: &mut Frame<'_, T>, power: &mut [T]) {
         let Framing { n_fft, hop, .. } = self.framing;
+        let Signal { part, from, samples } = signal;
         let start = (frame * hop) as isize - self.framing.pad() as isize;
-        let inside = usize::try_from(start).ok().and_then(|start| signal.get(start..start + n_fft));
+        let inside = usize::try_from(start - from as isize).ok().and_then(|start| part.get(start..start + n_fft));
         let arch = pulp::Arch::new();
         match inside {
             Some(samples) => arch.dispatch(Windowed { samples, window: self.window, packed: &mut *room.packed }),
             None => {
-                let last = signal.len() as isize - 1;
+                let last = samples as isize - 1;
                 let at = |t: isize| {
                     let t = t.abs();
-                    signal[(if t > last { 2 * last - t } else { t }) as usize]
+                    part[(if t > last { 2 * last - t } else { t }) as usize - from]
                 };
                 for (j, z) in room.packed.iter_mut().enumerate() {
                     let t = start + 2 * j as isize;

@@ -156,7 +156,10 @@ fn plausible(front_end: &FrontEnd) -> bool {
         && front_end.frames().saturating_mul(front_end.bands) <= MOST_CELLS
         && front_end.top_db > 0.0
         && (1..=MOST_VIEWS).contains(&front_end.views.len())
-        && front_end.views.iter().all(|view| view.shift.is_finite() && (0.1..=10.0).contains(&view.stretch))
+        && front_end
+            .views
+            .iter()
+            .all(|view| view.shift.abs() <= front_end.bands as f32 && (0.1..=10.0).contains(&view.stretch))
 }
 
 /// The states of which a model consists: parameters and running statistics, not an optimiser's moments.
@@ -362,7 +365,8 @@ mod tests {
             Model::check(&text(&Header { recipe, front_end, ..header() }))
         };
         assert!(seen(Recipe::Melody, 3.0, 1.1).is_ok());
-        assert!(seen(Recipe::Melody, 3.0, 0.0).is_err() && seen(Recipe::Notebook, 3.0, 1.1).is_err());
+        assert!(seen(Recipe::Melody, 3.0, 0.0).is_err() && seen(Recipe::Melody, 1e30, 1.0).is_err());
+        assert!(seen(Recipe::Notebook, 3.0, 1.1).is_err(), "the reference looks at a clip as it is");
         let later = Header { format_version: FORMAT_VERSION + 1, ..header() };
         assert!(Model::check(&text(&later)).unwrap_err().contains("newer"));
         for wrong in [

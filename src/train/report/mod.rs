@@ -250,10 +250,17 @@ impl Report<'_> {
             let _ = writeln!(
                 page,
                 "<p class=\"soft\">The model kept is that of epoch {} of {}, by validation loss. Training loss is taken as \
-                 the weights change{}.</p>",
+                 the weights change{}.{}</p>",
                 self.model_epoch,
                 last.epoch,
-                if self.config.augment { " and on varied clips" } else { "" }
+                if self.config.augment { " and on varied clips" } else { "" },
+                match self.config.recipe.front_end().views.len() {
+                    1 => String::new(),
+                    views => format!(
+                        " After an epoch each clip is looked at once; the finished model, whose numbers stand above, looks \
+                         at it in {views} keys and tempos."
+                    ),
+                }
             );
         }
     }
