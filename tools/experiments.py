@@ -92,6 +92,13 @@ class Lab:
             self.program("synth", "--out", folder, *arguments)
         return folder
 
+    def config(self, key, value):
+        """A configuration file with this one setting."""
+        path = self.path(f"{key}.toml")
+        with open(path, "w") as file:
+            file.write(f"{key} = {value}\n")
+        return path
+
     def confidences(self, model, paths):
         """(file, answer, confidence) of each sound file or of each in a folder."""
         text = self.program("predict", "--device", self.args.device, "--model", model, "--format", "csv", *paths)
@@ -110,9 +117,8 @@ def predictions(run):
         return list(csv.DictReader(file))
 
 
-def fold_runs(lab, seed, recipe="melody", *more, tag=""):
-    name = f"folds-{recipe}{tag}-seed{seed}"
-    return lab.train(name, "--data", lab.args.data, "--recipe", recipe, "--folds", 5, "--seed", seed, *more)
+def fold_runs(lab, seed, recipe="melody"):
+    return lab.train(f"folds-{recipe}-seed{seed}", "--data", lab.args.data, "--recipe", recipe, "--folds", 5, "--seed", seed)
 
 
 def fold_accuracies(run):
@@ -121,37 +127,29 @@ def fold_accuracies(run):
     return [float(row["accuracy"]) for row in rows], [float(row["calibration_error"]) for row in rows]
 
 
-def folds(lab, recipe="melody", more=(), tag="", seeds=None):
+def folds(lab, recipe="melody"):
     means = []
-    for seed in seeds or lab.args.seeds:
-        run, seconds = fold_runs(lab, seed, recipe, *more, tag=tag)
+    for seed in lab.args.seeds:
+        run, seconds = fold_runs(lab, seed, recipe)
         accuracies, errors = fold_accuracies(run)
         means.append(statistics.mean(accuracies))
-        lab.result(what="folds" + tag, recipe=recipe, seed=seed, accuracy=percent(accuracies),
+        lab.result(what="folds", recipe=recipe, seed=seed, accuracy=percent(accuracies),
                    folds=[round(100 * a, 1) for a in accuracies], calibration_error=round(statistics.mean(errors), 3),
                    seconds=round(seconds))
-    lab.result(what="folds" + tag, recipe=recipe, seeds=len(means), mean=percent(means))
+    lab.result(what="folds", recipe=recipe, seeds=len(means), mean=percent(means))
 
 
 def few(lab):
     """The first `count` clips of each song from people in a random order; tested on everybody else. Nothing validates, so that
     nothing of the test is seen."""
     everything = clips(lab.args.data)
-    starts = {"plain": [], "tuned": from_model(pretrained(lab)), "other-tunes": from_model(pretrained_on_others(lab))}
+    starts = {"plain": [], "tuned": from_model(pretrained(lab)), "other-tunes": from_model(pretrained_on_others(lab)),
+              "default": from_model(default_run(lab, 1)[0])}
     for count in lab.args.counts:
         accuracies = {start: [] for start in starts}
         for seed in lab.args.seeds:
-            people = sorted({clip.person for clip in everything})
-            random.Random(seed).shuffle(people)
-            taken, chosen, used = collections.Counter(), [], set()
-            for person in people:
-                for clip in (clip for clip in everything if clip.person == person):
-                    if taken[clip.song] < count:
-                        taken[clip.song] += 1
-                        chosen.append(clip)
-                        used.add(person)
-            rest = [clip for clip in everything if clip.person not in used]
-            if len({clip.song for clip in rest}) < len(taken):
+            chosen, rest = first_clips(everything, count, seed)
+            if len({clip.song for clip in rest}) < len({clip.song for clip in chosen}):
                 print(f"{count} clips a song, seed {seed}: too few people are left to test on")
                 continue
             data = lab.listing(f"few-{count}-seed{seed}-train", chosen)
@@ -161,11 +159,25 @@ def few(lab):
                 run, seconds = lab.train(f"few-{count}-seed{seed}-{start}", *common, *more)
                 accuracy = lab.evaluate(os.path.join(run, "model.safetensors"), test)["accuracy"]
                 accuracies[start].append(accuracy)
-                lab.result(what="few", clips=count, seed=seed, start=start, people=len(used), train=len(chosen),
-                           test=len(rest), accuracy=round(100 * accuracy, 1), seconds=round(seconds))
+                lab.result(what="few", clips=count, seed=seed, start=start, people=len({clip.person for clip in chosen}),
+                           train=len(chosen), test=len(rest), accuracy=round(100 * accuracy, 1), seconds=round(seconds))
         if accuracies["plain"]:
             lab.result(what="few", clips=count, seeds=len(accuracies["plain"]),
                        **{start: percent(values) for start, values in accuracies.items()})
+
+
+def first_clips(everything, count, seed):
+    """The first `count` clips of each song from people in a random order, and the clips of everybody else."""
+    people = sorted({clip.person for clip in everything})
+    random.Random(seed).shuffle(people)
+    taken, chosen, used = collections.Counter(), [], set()
+    for person in people:
+        for clip in (clip for clip in everything if clip.person == person):
+            if taken[clip.song] < count:
+                taken[clip.song] += 1
+                chosen.append(clip)
+                used.add(person)
+    return chosen, [clip for clip in everything if clip.person not in used]
 
 
 def from_model(run):
@@ -202,10 +214,15 @@ def none(lab):
                        songs=recall)
 
 
+def default_run(lab, seed):
+    """`train` without data."""
+    return lab.train(f"default-seed{seed}", "--seed", seed)
+
+
 def default(lab):
     """`train` without arguments; and hums only, tried on other people's whistles, and the other way round."""
     for seed in lab.args.seeds:
-        run, seconds = lab.train(f"default-seed{seed}", "--seed", seed)
+        run, seconds = default_run(lab, seed)
         by_style = collections.defaultdict(list)
         for row in predictions(run):
             by_style["whistle" if "_whistle_" in row["file"] else "hum"].append(row["truth"] == row["prediction"])
@@ -239,29 +256,34 @@ def anywhere(lab):
         whole_and_cut(lab, seed)
 
 
-def whole_and_cut(lab, seed, tag="", *more, one_view=False):
-    everything = clips(lab.args.data)
-    folder = self_made(lab, "cut-4s")
-    dice = random.Random(4)
+def parts_of(lab, everything):
+    """The same clips cut to 4 s from a random point."""
+    folder, dice, parts = self_made(lab, "cut-4s"), random.Random(4), []
     for clip in everything:
-        begin, target = dice.random(), os.path.join(folder, os.path.basename(clip.path))
+        begin, target = dice.random(), os.path.abspath(os.path.join(folder, os.path.basename(clip.path)))
         if not os.path.exists(target):
             cut(clip.path, target, 4, begin)
-    run, _ = fold_runs(lab, seed, "melody", *more, tag=tag)
+        parts.append(clip._replace(path=target))
+    return parts
+
+
+def whole_and_cut(lab, seed, one_view=False):
+    everything = clips(lab.args.data)
+    everything_cut = parts_of(lab, everything)
+    run, _ = fold_runs(lab, seed)
     right, total = collections.Counter(), collections.Counter()
     for fold in range(1, 6):
         part = os.path.join(run, f"fold-{fold}")
         model, held = os.path.join(part, "model.safetensors"), {row["file"] for row in predictions(part)}
         if one_view:
             model = with_one_view(model, lab.path(f"one-view-seed{seed}-fold{fold}.safetensors"))
-        whole = [clip for clip in everything if os.path.basename(clip.path) in held]
-        parts = [clip._replace(path=os.path.abspath(os.path.join(folder, os.path.basename(clip.path)))) for clip in whole]
-        for name, chosen in {"whole": whole, "cut": parts}.items():
-            metrics = lab.evaluate(model, lab.listing(f"{name}{tag}-{seed}-{fold}", chosen))
+        for name, of in {"whole": everything, "cut": everything_cut}.items():
+            chosen = [clip for clip in of if os.path.basename(clip.path) in held]
+            metrics = lab.evaluate(model, lab.listing(f"{name}-{seed}-{fold}", chosen))
             right[name] += round(metrics["accuracy"] * metrics["clips"])
             total[name] += metrics["clips"]
     what = "views" if one_view else "anywhere"
-    lab.result(what=what + tag, seed=seed, **{name: round(100 * right[name] / total[name], 1) for name in right})
+    lab.result(what=what, seed=seed, **{name: round(100 * right[name] / total[name], 1) for name in right})
 
 
 def views(lab):
@@ -380,12 +402,29 @@ def unknown(lab):
 
 
 def ablation(lab):
-    """Five folds without one way of varying the clips after the other; then the models on clips cut to 4 s."""
-    for kind in ["", "key", "tempo", "masks", "parts", "key,tempo", "key,tempo,masks,parts"]:
-        tag = "-without-" + kind.replace(",", "-") if kind else ""
-        more = ("--without", kind) if kind else ()
-        folds(lab, "melody", more, tag, lab.args.seeds[:1])
-        whole_and_cut(lab, lab.args.seeds[0], tag, *more)
+    """Ten clips a song, which leave room to see a difference, without one ingredient after the other; tested on everybody else,
+    whole and cut to 4 s."""
+    everything = clips(lab.args.data)
+    everything_cut = parts_of(lab, everything)
+    without = {kind: ["--without", kind] for kind in ["key", "tempo", "masks", "parts", "key,tempo", "key,tempo,masks,parts"]}
+    without |= {key.replace("_", " "): ["--config", lab.config(key, 0.0)] for key in ["label_smoothing", "weight_decay"]}
+    without["views"] = []
+    for kind, more in ({"nothing": []} | without).items():
+        accuracies = {"whole": [], "cut": []}
+        for seed in lab.args.seeds:
+            chosen, rest = first_clips(everything, 10, seed)
+            others = {clip.person for clip in rest}
+            data = lab.listing(f"ablation-seed{seed}-train", chosen)
+            tag = "plain" if kind in ("nothing", "views") else "without-" + re.sub("[ ,]", "-", kind)
+            run, _ = lab.train(f"few-10-seed{seed}-{tag}", "--data", data, "--val-fraction", 0, "--seed", seed, *more)
+            model = os.path.join(run, "model.safetensors")
+            if kind == "views":
+                model = with_one_view(model, lab.path(f"few-10-seed{seed}-one-view.safetensors"))
+            for name, of in {"whole": everything, "cut": everything_cut}.items():
+                test = lab.listing(f"ablation-seed{seed}-{name}", [clip for clip in of if clip.person in others])
+                accuracies[name].append(lab.evaluate(model, test)["accuracy"])
+        lab.result(what="ablation", without=kind, seeds=len(lab.args.seeds), **{k: percent(v) for k, v in accuracies.items()},
+                   each={k: [round(100 * a, 1) for a in v] for k, v in accuracies.items()})
 
 
 def timing(lab):
