@@ -3,8 +3,8 @@
 use humdinger::cpu::{CpuSession, Pool};
 use humdinger::graph::{Graph, Parallel, Plan, Session, States, Target};
 use humdinger::{Result, Tensor};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 #[test]
 fn a_graph_runs_and_is_differentiated() -> Result<()> {
@@ -32,11 +32,27 @@ fn every_task_of_a_job_runs_once() {
     for round in 0..5_000 {
         let tasks = 1 + round % 13;
         let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+        pool.set_backwards(round % 3 == 0);
         pool.run(tasks, &|i, worker| {
             assert!(worker < 4);
             counts[i].fetch_add(1, Ordering::Relaxed);
         });
         assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "round {round}");
+    }
+}
+
+#[test]
+fn tasks_are_done_from_the_last_to_the_first_where_that_is_wanted() {
+    for threads in [1, 2] {
+        let pool = Pool::new(threads);
+        for backwards in [false, true] {
+            pool.set_backwards(backwards);
+            let order = Mutex::new(vec![Vec::new(); threads]);
+            pool.run(64, &|i, worker| order.lock().unwrap()[worker].push(i));
+            // A thread that is through takes over from another, whose share it does in the same order.
+            let turns = |order: &Vec<usize>| order.windows(2).filter(|pair| (pair[0] > pair[1]) != backwards).count();
+            assert!(order.lock().unwrap().iter().all(|order| turns(order) < threads), "{order:?}");
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 //! thread, and its threads look out for the next one for a while before they sleep.
 //!
 //! Each thread begins with a share of its own, the same stretch of the tasks in every job, and takes over others' tasks only
-//! when it is through: what one job leaves in a core's cache is then what that core's share of the next job reads.
+//! when it is through: what one job leaves in a core's cache is then what that core's share of the next job reads. With batches
+//! that are too large for the cache, what was written last is still there: a session therefore lets every other step go
+//! through its tasks from the last to the first ([`Parallel::set_backwards`]).
 //!
 //! The system may put two of the threads on one core and leave them there for seconds while another core is idle, since one of
 //! them does all the work and the other sleeps. A thread that finds itself on the core of the caller moves to another.
@@ -35,7 +37,10 @@ struct Share(AtomicU64);
 struct Shared {
     shares: Vec<Share>,
     task: [AtomicUsize; 2],
+    /// Twice the number of tasks, and one more where they are done from the last to the first.
     tasks: AtomicUsize,
+    /// Whether the next jobs are.
+    backwards: AtomicBool,
     /// The core that the caller was on when it last looked; `usize::MAX` where the system does not tell.
     core_of_caller: AtomicUsize,
     done: AtomicUsize,
@@ -60,6 +65,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             shares: (0..threads).map(|_| Share(AtomicU64::new(0))).collect(),
             tasks: AtomicUsize::new(0),
+            backwards: AtomicBool::new(false),
             task: [AtomicUsize::new(0), AtomicUsize::new(0)],
             core_of_caller: AtomicUsize::new(usize::MAX),
             done: AtomicUsize::new(0),
@@ -113,12 +119,14 @@ impl Shared {
                 return None;
             }
             let address = [self.task[0].load(Ordering::Relaxed), self.task[1].load(Ordering::Relaxed)];
-            let end = self.start_of(owner + 1, self.tasks.load(Ordering::Relaxed));
+            let tasks = self.tasks.load(Ordering::Relaxed);
+            let (tasks, backwards) = (tasks / 2, tasks % 2 == 1);
+            let (start, end) = (self.start_of(owner, tasks), self.start_of(owner + 1, tasks));
             if share.compare_exchange_weak(word, word - 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 // SAFETY: the claim succeeded, so the job was current when its fields were read, and it stays current (and
                 // the closure alive) until this task is counted as done.
                 let task: &Task = unsafe { std::mem::transmute::<[usize; 2], &Task>(address) };
-                return Some((task, end - unclaimed));
+                return Some((task, if backwards { start + unclaimed - 1 } else { end - unclaimed }));
             }
         }
     }
@@ -177,8 +185,9 @@ impl Shared {
 
 impl Parallel for Pool {
     fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync)) {
+        let backwards = self.shared.backwards.load(Ordering::Relaxed);
         if tasks <= 1 || self.threads.is_empty() {
-            (0..tasks).for_each(|i| task(i, 0));
+            (0..tasks).for_each(|i| task(if backwards { tasks - 1 - i } else { i }, 0));
             return;
         }
         assert!(tasks < u32::MAX as usize, "a job has at most 2^32 tasks");
@@ -189,7 +198,7 @@ impl Parallel for Pool {
         let job = (shared.job(0) + 1) & 0xffff_ffff;
         shared.task[0].store(address[0], Ordering::Relaxed);
         shared.task[1].store(address[1], Ordering::Relaxed);
-        shared.tasks.store(tasks, Ordering::Relaxed);
+        shared.tasks.store(2 * tasks + usize::from(backwards), Ordering::Relaxed);
         shared.done.store(0, Ordering::Relaxed);
         if job.is_multiple_of(LOOK_AFTER) {
             shared.core_of_caller.store(core::current().unwrap_or(usize::MAX), Ordering::Relaxed);
@@ -215,6 +224,10 @@ impl Parallel for Pool {
 
     fn workers(&self) -> usize {
         self.threads.len() + 1
+    }
+
+    fn set_backwards(&self, backwards: bool) {
+        self.shared.backwards.store(backwards, Ordering::Relaxed);
     }
 }
 

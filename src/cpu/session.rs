@@ -142,6 +142,7 @@ impl<T: CpuReal> CpuSession<T> {
         // SAFETY: the memory is the session's and was made with room for all workers.
         let private = unsafe { Private::<T>::new(region, workers) };
         for (i, step) in self.plans[id.0].steps.iter().enumerate() {
+            self.pool.set_backwards(i % 2 == 1);
             match &step.op {
                 Some(op) => {
                     // SAFETY: the plan gives values that live at the same time disjoint places; the memory is the

@@ -11,6 +11,8 @@ pub trait Parallel: Sync {
     fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync));
     /// The number of threads.
     fn workers(&self) -> usize;
+    /// Whether each thread does its share of the jobs to come from its last task to its first. Makes no difference to results.
+    fn set_backwards(&self, backwards: bool);
 }
 
 /// A stretch of memory that a kernel reads or writes.
