@@ -152,11 +152,9 @@ def few(lab):
             if len({clip.song for clip in rest}) < len({clip.song for clip in chosen}):
                 print(f"{count} clips a song, seed {seed}: too few people are left to test on")
                 continue
-            data = lab.listing(f"few-{count}-seed{seed}-train", chosen)
             test = lab.listing(f"few-{count}-seed{seed}-test", rest)
-            common = ["--data", data, "--val-fraction", 0, "--seed", seed]
             for start, more in starts.items():
-                run, seconds = lab.train(f"few-{count}-seed{seed}-{start}", *common, *more)
+                run, seconds = few_run(lab, count, seed, start, chosen, more)
                 accuracy = lab.evaluate(os.path.join(run, "model.safetensors"), test)["accuracy"]
                 accuracies[start].append(accuracy)
                 lab.result(what="few", clips=count, seed=seed, start=start, people=len({clip.person for clip in chosen}),
@@ -178,6 +176,12 @@ def first_clips(everything, count, seed):
                 chosen.append(clip)
                 used.add(person)
     return chosen, [clip for clip in everything if clip.person not in used]
+
+
+def few_run(lab, count, seed, name, chosen, more):
+    """Trains on these first clips, with nothing held back of them."""
+    data = lab.listing(f"few-{count}-seed{seed}-train", chosen)
+    return lab.train(f"few-{count}-seed{seed}-{name}", "--data", data, "--val-fraction", 0, "--seed", seed, *more)
 
 
 def from_model(run):
@@ -406,17 +410,16 @@ def ablation(lab):
     whole and cut to 4 s."""
     everything = clips(lab.args.data)
     everything_cut = parts_of(lab, everything)
-    without = {kind: ["--without", kind] for kind in ["key", "tempo", "masks", "parts", "key,tempo", "key,tempo,masks,parts"]}
+    without = {"nothing": [], "views": []}
+    without |= {kind: ["--without", kind] for kind in ["key", "tempo", "masks", "parts", "key,tempo", "key,tempo,masks,parts"]}
     without |= {key.replace("_", " "): ["--config", lab.config(key, 0.0)] for key in ["label_smoothing", "weight_decay"]}
-    without["views"] = []
-    for kind, more in ({"nothing": []} | without).items():
+    for kind, more in without.items():
         accuracies = {"whole": [], "cut": []}
         for seed in lab.args.seeds:
             chosen, rest = first_clips(everything, 10, seed)
             others = {clip.person for clip in rest}
-            data = lab.listing(f"ablation-seed{seed}-train", chosen)
-            tag = "plain" if kind in ("nothing", "views") else "without-" + re.sub("[ ,]", "-", kind)
-            run, _ = lab.train(f"few-10-seed{seed}-{tag}", "--data", data, "--val-fraction", 0, "--seed", seed, *more)
+            name = "without-" + re.sub("[ ,]", "-", kind) if more else "plain"
+            run, _ = few_run(lab, 10, seed, name, chosen, more)
             model = os.path.join(run, "model.safetensors")
             if kind == "views":
                 model = with_one_view(model, lab.path(f"few-10-seed{seed}-one-view.safetensors"))
