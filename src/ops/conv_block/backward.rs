@@ -38,13 +38,17 @@ impl<T: Real> Slope<'_, T> {
         let (scale, rest) = rest.split_at(self.len);
         let (shift, slope) = rest.split_at(self.len);
         for ((to, dy), r) in to.chunks_mut(self.len).zip(dy.chunks(self.len)).zip(r.chunks(self.len)) {
-            let each = to.iter_mut().zip(dy).zip(r).zip(mean).zip(scale).zip(shift).zip(slope).zip(&mut *sums);
-            for (((((((to, &dy), &r), &mean), &scale), &shift), &slope), sum) in each {
-                let d = scale * (dy - shift - (r - mean) * slope);
-                let d = if r <= T::ZERO { T::ZERO } else { d };
-                *to = d;
-                *sum += d;
-            }
+            let len = to.len();
+            lanes::map(
+                [dy, r, &mean[..len], &scale[..len], &shift[..len], &slope[..len]],
+                [to, &mut sums[..len]],
+                #[inline(always)]
+                |[dy, r, mean, scale, shift, slope], [_, sum]| {
+                    let d = scale * (dy - shift - (r - mean) * slope);
+                    let d = if r <= T::ZERO { T::ZERO } else { d };
+                    [d, sum + d]
+                },
+            );
         }
     }
 }
@@ -390,12 +394,13 @@ fn measure<T: Real>(to: &mut [T], scratch: &mut [T], dy: &[T], r: &[T], means: &
         #[inline(always)]
         || {
             for (dy, r) in dy.chunks(len).zip(r.chunks(len)) {
-                let each = dy.iter().zip(r).zip(&*mean).zip(&mut *sums).zip(&mut *products).zip(&mut *rests);
-                for (((((&dy, &r), &mean), sum), product), rest) in each {
-                    *sum += dy;
-                    *product += dy * (r - mean);
-                    *rest += r - mean;
-                }
+                let len = dy.len();
+                lanes::map(
+                    [dy, r, &mean[..len]],
+                    [&mut sums[..len], &mut products[..len], &mut rests[..len]],
+                    #[inline(always)]
+                    |[dy, r, mean], [sum, product, rest]| [sum + dy, product + dy * (r - mean), rest + (r - mean)],
+                );
             }
         },
     );

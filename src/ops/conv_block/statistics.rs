@@ -1,7 +1,7 @@
 //! Sums over the pixels of `[pixels, channels]`, and numbers of each channel repeated along a row, so that plain loops over
 //! elements become vectors whatever the number of channels.
 
-use crate::ops::lanes::dispatch;
+use crate::ops::lanes::{dispatch, map};
 use crate::tensor::Real;
 
 /// About how long a pattern is: the running sums of so many elements do not wait for each other.
@@ -61,10 +61,13 @@ impl<T: Real> Moments<'_, T> {
             #[inline(always)]
             || {
                 for r in r.chunks_mut(len) {
-                    for (r, sum) in r.iter_mut().zip(&mut *means) {
-                        *r = r.max(T::ZERO);
-                        *sum += *r;
-                    }
+                    let len = r.len();
+                    map(
+                        [],
+                        [r, &mut means[..len]],
+                        #[inline(always)]
+                        |[], [r, sum]| [r.max(T::ZERO), sum + r.max(T::ZERO)],
+                    );
                 }
             },
         );
@@ -80,11 +83,13 @@ impl<T: Real> Moments<'_, T> {
             #[inline(always)]
             || {
                 for r in r.chunks(len) {
-                    for (((&r, &mean), rest), square) in r.iter().zip(&*means).zip(&mut *rests).zip(&mut *squares) {
-                        let d = r - mean;
-                        *rest += d;
-                        *square += d * d;
-                    }
+                    let len = r.len();
+                    map(
+                        [r, &means[..len]],
+                        [&mut rests[..len], &mut squares[..len]],
+                        #[inline(always)]
+                        |[r, mean], [rest, square]| [rest + (r - mean), square + (r - mean) * (r - mean)],
+                    );
                 }
             },
         );
@@ -158,8 +163,13 @@ pub(super) fn normalise<T: Real>(to: &mut [T], x: &[T], patterns: &[T], len: usi
     let (mean, rest) = patterns.split_at(len);
     let (scale, beta) = rest.split_at(len);
     for (to, x) in to.chunks_mut(len).zip(x.chunks(len)) {
-        let each = to.iter_mut().zip(x).zip(mean).zip(scale).zip(beta);
-        each.for_each(|((((to, &x), &mean), &scale), &beta)| *to = (x - mean) * scale + beta);
+        let len = to.len();
+        map(
+            [x, &mean[..len], &scale[..len], &beta[..len]],
+            [to],
+            #[inline(always)]
+            |[x, mean, scale, beta], [_]| [(x - mean) * scale + beta],
+        );
     }
 }
 

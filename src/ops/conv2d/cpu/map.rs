@@ -4,6 +4,7 @@
 //! together. Both follow from sizes alone, never from the number of threads.
 
 use super::super::ConvSizes;
+use crate::ops::simd::MAX_LANES;
 use crate::ops::turn::{TURN, turn};
 use crate::tensor::Real;
 use std::ops::Range;
@@ -35,8 +36,9 @@ impl Map {
         self.columns * self.channels
     }
 
+    /// Elements that the map takes up: whole vectors, so that what lies behind it starts at a vector's boundary, too.
     pub fn len(&self) -> usize {
-        self.rows * self.pitch()
+        (self.rows * self.pitch()).next_multiple_of(MAX_LANES)
     }
 
     /// Where the item's row and column (which must be inside) start.
@@ -49,7 +51,7 @@ impl Map {
     #[inline(always)]
     pub fn fill<T: Real>(&self, to: &mut [T], size: [usize; 2], mut fill: impl FnMut(usize, &mut [T])) {
         let border = (-self.left) as usize * self.channels;
-        for (r, line) in to[..self.len()].chunks_exact_mut(self.pitch()).enumerate() {
+        for (r, line) in to[..self.rows * self.pitch()].chunks_exact_mut(self.pitch()).enumerate() {
             let row = self.top + r as isize;
             if row < 0 || row >= size[0] as isize {
                 line.fill(T::ZERO);
