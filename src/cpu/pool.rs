@@ -229,6 +229,10 @@ impl Parallel for Pool {
     fn set_backwards(&self, backwards: bool) {
         self.shared.backwards.store(backwards, Ordering::Relaxed);
     }
+
+    fn after(&self, task: usize) -> usize {
+        if self.shared.backwards.load(Ordering::Relaxed) { task.wrapping_sub(1) } else { task + 1 }
+    }
 }
 
 impl Drop for Pool {

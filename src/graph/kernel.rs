@@ -13,6 +13,8 @@ pub trait Parallel: Sync {
     fn workers(&self) -> usize;
     /// Whether each thread does its share of the jobs to come from its last task to its first. Makes no difference to results.
     fn set_backwards(&self, backwards: bool);
+    /// The task that probably follows this one on its thread; perhaps none of the job's.
+    fn after(&self, task: usize) -> usize;
 }
 
 /// A stretch of memory that a kernel reads or writes.

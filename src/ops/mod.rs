@@ -3,6 +3,7 @@
 
 mod adam;
 mod adaptive_avg_pool2d;
+mod ahead;
 mod batch_norm;
 mod conv2d;
 mod conv_block;

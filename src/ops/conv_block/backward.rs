@@ -9,6 +9,7 @@ use super::forward::{fill_input, take_out};
 use super::statistics::{SIDE, fill_pattern, fold, norm_patterns, pattern_len, total};
 use super::{ConvBlockGradient, Entry, SUMS};
 use crate::graph::{Kernel, SharedMut};
+use crate::ops::ahead::Ahead;
 use crate::ops::conv2d::ConvSizes;
 use crate::ops::conv2d::cpu::map::{Cut, Map};
 use crate::ops::conv2d::cpu::outer::{Outer, Sums};
@@ -150,6 +151,7 @@ impl ConvBlockGradient {
         let at_once = self.units_at_once();
         let item_len = input[0] * input[1] * in_channels;
         let (all_sums, all_db) = (SharedMut::new(&mut *sums), SharedMut::new(&mut *chunk_db));
+        let looks_ahead = cut.whole() && Ahead::pays(x.len() + dx.len() + r.len() + dy.len());
         let dx = self.dx().then(|| SharedMut::new(dx));
         let all_unit_sums = SharedMut::new(&mut *unit_sums);
         parallel.run(cut.chunks, &|chunk, worker| {
@@ -166,6 +168,15 @@ impl ConvBlockGradient {
             to.fill(T::ZERO);
             for (units, rows) in cut.together(chunk, at_once) {
                 let count = units.len();
+                let next = cut.following(&units, chunk, parallel.after(chunk));
+                let ahead = if looks_ahead && !next.is_empty() {
+                    let dx = dx.as_ref().map_or((x.as_ptr(), 0), |dx| (dx.pointer().cast_const(), item_len));
+                    let r_len = output[0] * row;
+                    let of = [(x.as_ptr(), item_len), (r.as_ptr(), r_len), (dy.as_ptr(), r_len), dx];
+                    Ahead::new(&next, of, rows.len() * count * shape.tiles(&sum_lanes))
+                } else {
+                    Ahead::nothing()
+                };
                 let (x_map, g_map) = (x_map(&self.sizes, &rows), dy_map(&self.sizes, &rows, self.dx()));
                 let doubled = Map { channels: g_map.channels * if sum_lanes.pairs { 2 } else { 1 }, ..g_map };
                 let (x_source, rest) = private.split_at_mut(count * x_map.len());
@@ -213,16 +224,15 @@ impl ConvBlockGradient {
                     units: count,
                     x_unit: x_map.len(),
                     dy_unit: doubled.len(),
+                    ahead: &ahead,
                 });
             }
             fold(db_pattern, channels);
             db.copy_from_slice(&db_pattern[..channels]);
         });
 
-        for (first, sums) in (0..).step_by(SIDE).zip(dx_sums.chunks_mut(SIDE)) {
-            let units = unit_sums[..cut.units * SUMS * in_channels].chunks_exact(SUMS * in_channels);
-            let totals = total(units.map(|unit| &unit[first..first + sums.len()]));
-            sums.iter_mut().zip(totals).for_each(|(sum, total)| *sum = T::from_f64(total));
+        if self.dx() {
+            add_up(dx_sums, &unit_sums[..cut.units * SUMS * in_channels], in_channels);
         }
         for (c, db) in db.iter_mut().enumerate() {
             *db = (0..cut.chunks).map(|chunk| chunk_db[chunk * channels + c]).sum();
@@ -353,6 +363,7 @@ impl ConvBlockGradient {
                     out,
                     out_row,
                     out_column,
+                    ahead: &Ahead::nothing(),
                 });
             };
             if lanes.pitch() == in_channels {
@@ -378,8 +389,17 @@ impl ConvBlockGradient {
     }
 }
 
+/// The sums of all units, of which each has [`SUMS`] for each channel, added up in f64.
+pub(super) fn add_up<T: Real>(sums: &mut [T], units: &[T], channels: usize) {
+    for (first, sums) in (0..).step_by(SIDE).zip(sums.chunks_mut(SIDE)) {
+        let units = units.chunks_exact(SUMS * channels);
+        let totals = total(units.map(|unit| &unit[first..first + sums.len()]));
+        sums.iter_mut().zip(totals).for_each(|(sum, total)| *sum = T::from_f64(total));
+    }
+}
+
 /// The sums of a unit: of dy, of dy times r's distance from the mean, and of that distance.
-fn measure<T: Real>(to: &mut [T], scratch: &mut [T], dy: &[T], r: &[T], means: &[T]) {
+pub(super) fn measure<T: Real>(to: &mut [T], scratch: &mut [T], dy: &[T], r: &[T], means: &[T]) {
     let channels = means.len();
     let len = pattern_len(channels);
     let (mean, rest) = scratch.split_at_mut(len);

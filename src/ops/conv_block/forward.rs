@@ -3,6 +3,7 @@
 use super::statistics::{MOMENT_PATTERNS, MOMENTS, Moments, SIDE, merge, norm_patterns, normalise, pattern_len};
 use super::{BlockOutput, ConvBlock, Entry};
 use crate::graph::{Kernel, SharedMut};
+use crate::ops::ahead::Ahead;
 use crate::ops::conv2d::ConvSizes;
 use crate::ops::conv2d::cpu::map::{Cut, Map, separate};
 use crate::ops::conv2d::cpu::product::{Lanes, Packing, Product, packed_len};
@@ -103,6 +104,7 @@ impl ConvBlock {
         let tiling = lanes.tiling(sizes.output[1]);
         let row = sizes.output[1] * channels;
         let item_len = sizes.input[0] * sizes.input[1] * sizes.in_channels;
+        let looks_ahead = cut.whole() && Ahead::pays(x.len() + r.len());
         let (out, all_moments) = (SharedMut::new(r), SharedMut::new(moments));
         parallel.run(cut.units, &|unit, worker| {
             let (item, rows) = cut.unit(unit);
@@ -111,6 +113,14 @@ impl ConvBlock {
             let (private, r) = unsafe {
                 let start = (item * sizes.output[0] + rows.start) * row;
                 (private.of(worker), out.slice(start..start + rows.len() * row))
+            };
+            let ahead = match parallel.after(unit) {
+                next if looks_ahead && next < cut.units => {
+                    let steps = rows.len() * lanes.tiles(&tiling);
+                    let r_len = sizes.output[0] * row;
+                    Ahead::new(&(next..next + 1), [(x.as_ptr(), item_len), (out.pointer().cast_const(), r_len)], steps)
+                }
+                _ => Ahead::nothing(),
             };
             let (source, rest) = private.split_at_mut(map.len());
             let x = &x[item * item_len..][..item_len];
@@ -133,6 +143,7 @@ impl ConvBlock {
                     out,
                     out_row,
                     out_column,
+                    ahead: &ahead,
                 });
             };
             if lanes.pitch() == channels {

@@ -196,6 +196,11 @@ impl Cut {
         (item, block * self.block_rows..((block + 1) * self.block_rows).min(self.rows))
     }
 
+    /// Whether a unit is a whole item.
+    pub fn whole(&self) -> bool {
+        self.blocks == 1
+    }
+
     /// The units of a chunk.
     fn chunk(&self, chunk: usize) -> Range<usize> {
         chunk * self.per_chunk..((chunk + 1) * self.per_chunk).min(self.units)
@@ -212,6 +217,16 @@ impl Cut {
             left.start = units.end;
             Some((units, rows))
         })
+    }
+
+    /// As many units as these of a chunk, or fewer: those behind them, or the first of the chunk `after` it.
+    pub fn following(&self, units: &Range<usize>, chunk: usize, after: usize) -> Range<usize> {
+        let from = match self.chunk(chunk) {
+            own if units.end < own.end => units.end..own.end,
+            _ if after < self.chunks => self.chunk(after),
+            _ => return 0..0,
+        };
+        from.start..from.end.min(from.start + units.len())
     }
 
     /// The most units in a chunk.

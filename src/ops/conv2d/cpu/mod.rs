@@ -12,6 +12,7 @@ pub(in crate::ops) mod taps;
 
 use super::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvSizes};
 use crate::graph::{Kernel, SharedMut, Target, for_each_piece};
+use crate::ops::ahead::Ahead;
 use crate::ops::lanes;
 use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
 use crate::tensor::{Real, Spec};
@@ -124,6 +125,7 @@ impl Conv2d {
                     out: &mut buffer[..count * row_len],
                     out_row: row_len,
                     out_column: lanes.pitch(),
+                    ahead: &Ahead::nothing(),
                 });
                 let buffer = &mut buffer[..count * row_len];
                 let pixels = count * output[1];
@@ -226,6 +228,7 @@ impl Conv2dInputGradient {
                         out: &mut buffer[column * lanes.pitch()..],
                         out_row: 0,
                         out_column: options.stride[1] * lanes.pitch(),
+                        ahead: &Ahead::nothing(),
                     });
                 }
                 lanes::dispatch(
@@ -335,6 +338,7 @@ impl Conv2dWeightGradient {
                     units: count,
                     x_unit: x_map.len(),
                     dy_unit: dy_map.len(),
+                    ahead: &Ahead::nothing(),
                 });
             }
         });

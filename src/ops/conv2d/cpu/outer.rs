@@ -7,6 +7,7 @@ use super::super::ConvSizes;
 use super::map::Map;
 use super::product::Lanes;
 use crate::graph::{Parallel, SharedMut};
+use crate::ops::ahead::Ahead;
 use crate::ops::lanes;
 use crate::ops::simd::{MAX_LANES, SimdReal};
 use pulp::{Simd, WithSimd};
@@ -38,6 +39,12 @@ impl Sums {
     /// How the output channels lie in vectors. With pairs, dy must hold each number twice.
     pub fn lanes<T: SimdReal>(&self, pairs: bool) -> Lanes {
         Lanes::new::<T>(self.sizes.out_channels, if pairs { self.len } else { 1 })
+    }
+
+    /// About how many tiles the sums are cut into.
+    pub fn tiles(&self, lanes: &Lanes) -> usize {
+        let rows = self.len / if lanes.pairs { 2 } else { 1 };
+        self.stretches * rows.div_ceil(HEIGHTS[0]) * lanes.vectors.div_ceil(2)
     }
 
     /// Elements of the sums on any machine.
@@ -155,6 +162,8 @@ pub(in crate::ops) struct Outer<'a, T> {
     /// Elements from one unit's x and dy to the next one's.
     pub x_unit: usize,
     pub dy_unit: usize,
+    /// What is asked for meanwhile, a step for each row of a tile.
+    pub ahead: &'a Ahead,
 }
 
 impl<T: SimdReal> WithSimd for Outer<'_, T> {
@@ -195,6 +204,7 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
                     // SAFETY: asserted above for the last unit, row, pixel and vector.
                     unsafe {
                         let tile = Tile {
+                            ahead: self.ahead,
                             x: self.x.as_ptr().add(start(stretch) + first * per),
                             x_second: start(stretch + together - 1) - start(stretch),
                             x_step: options.stride[1] * in_channels,
@@ -230,7 +240,8 @@ fn most<S: Simd>(vectors: usize) -> usize {
     if S::REGISTER_COUNT >= 32 || vectors == 1 { 12 } else { 6 }
 }
 
-struct Tile<T> {
+struct Tile<'a, T> {
+    ahead: &'a Ahead,
     x: *const T,
     /// From the first stretch to the second.
     x_second: usize,
@@ -251,7 +262,7 @@ struct Tile<T> {
 #[inline(always)]
 unsafe fn run<T: SimdReal, S: Simd>(
     simd: S,
-    tile: Tile<T>,
+    tile: Tile<'_, T>,
     height: usize,
     vectors: usize,
     pairs: bool,
@@ -270,7 +281,7 @@ unsafe fn run<T: SimdReal, S: Simd>(
 }
 
 #[inline(always)]
-unsafe fn few<T: SimdReal, S: Simd, const PAIRS: bool>(simd: S, tile: Tile<T>, height: usize) {
+unsafe fn few<T: SimdReal, S: Simd, const PAIRS: bool>(simd: S, tile: Tile<'_, T>, height: usize) {
     // SAFETY: the caller's promise, passed on.
     unsafe {
         match height {
@@ -285,7 +296,7 @@ unsafe fn few<T: SimdReal, S: Simd, const PAIRS: bool>(simd: S, tile: Tile<T>, h
 }
 
 #[inline(always)]
-unsafe fn heights<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<T>, height: usize) {
+unsafe fn heights<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<'_, T>, height: usize) {
     // SAFETY: the caller's promise, passed on.
     unsafe {
         match height {
@@ -314,7 +325,7 @@ const PIXELS: usize = 4;
 #[inline(always)]
 unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: usize, const PAIRS: bool>(
     simd: S,
-    tile: Tile<T>,
+    tile: Tile<'_, T>,
 ) {
     let lanes = T::lanes::<S>();
     // SAFETY: the caller's promise; loads and stores are unaligned.
@@ -323,6 +334,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
         let mut sums = [[[T::splat(simd, T::ZERO); V]; R]; U];
         for unit in 0..tile.units {
             for row in 0..tile.rows {
+                tile.ahead.step();
                 let mut x = tile.x.add(unit * tile.x_unit + row * tile.x_row);
                 let mut dy = tile.dy.add(unit * tile.dy_unit + row * tile.dy_row);
                 let mut columns = tile.columns;

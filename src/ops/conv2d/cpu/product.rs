@@ -10,6 +10,7 @@
 use super::map::Map;
 use super::taps::Taps;
 use crate::graph::{Parallel, SharedMut};
+use crate::ops::ahead::Ahead;
 use crate::ops::simd::{SimdReal, dispatch};
 use pulp::{Simd, WithSimd};
 
@@ -74,6 +75,12 @@ impl Lanes {
             }
             (best.0, best.1)
         }))
+    }
+
+    /// Tiles of a row that is cut so.
+    pub fn tiles(&self, tiling: &Tiling) -> usize {
+        let tiles = |first| tiling.0[self.at_once(first) - 1].1;
+        (0..self.vectors).step_by(VECTORS).map(tiles).sum()
     }
 
     /// Vectors that a tile starting at this vector has.
@@ -185,6 +192,8 @@ pub(in crate::ops) struct Product<'a, T> {
     pub out: &'a mut [T],
     pub out_row: usize,
     pub out_column: usize,
+    /// What is asked for meanwhile, a step for each tile.
+    pub ahead: &'a Ahead,
 }
 
 impl<T: SimdReal> WithSimd for Product<'_, T> {
@@ -235,6 +244,7 @@ impl<T: SimdReal> WithSimd for Product<'_, T> {
                             out: self.out.as_mut_ptr().add(to),
                             out_step: self.out_column,
                         };
+                        self.ahead.step();
                         run(simd, tile, width, vectors, lanes.pairs);
                     }
                 }

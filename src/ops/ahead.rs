@@ -1,0 +1,105 @@
+//! Memory that the next task will use, asked for while this one computes.
+//!
+//! Where an operation's operands do not fit into the caches, a task that begins by copying its input waits for memory, and then
+//! leaves memory idle while it computes. Asked for a few cache lines at a time between tiles, the next task's input is in
+//! the second-level cache when that task begins.
+
+use std::cell::Cell;
+
+/// Stretches at most.
+const MOST: usize = 4;
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// Elements of all operands from which on it pays: with fewer, asking takes more than it saves.
+const LARGE: usize = 1 << 22;
+
+/// Stretches of memory, to be asked for step by step.
+pub(super) struct Ahead {
+    /// Addresses: from, to.
+    stretches: [Cell<(usize, usize)>; MOST],
+    /// The stretch in hand.
+    current: Cell<usize>,
+    lines_per_step: usize,
+}
+
+impl Ahead {
+    /// Nothing.
+    pub const fn nothing() -> Self {
+        Self { stretches: [const { Cell::new((0, 0)) }; MOST], current: Cell::new(MOST), lines_per_step: 0 }
+    }
+
+    /// Whether an operation whose operands have so many elements should look ahead.
+    pub fn pays(elements: usize) -> bool {
+        cfg!(target_arch = "x86_64") && elements >= LARGE
+    }
+
+    /// The elements `range` of each of these, given by their addresses and how many elements a unit of the range is, in so many steps.
+    pub fn new<T, const N: usize>(units: &std::ops::Range<usize>, of: [(*const T, usize); N], steps: usize) -> Self {
+        let mut ahead = Self::nothing();
+        let mut lines = 0;
+        for (stretch, (start, unit)) in ahead.stretches.iter_mut().zip(of) {
+            let at = |unit_number: usize| start.wrapping_add(unit_number * unit) as usize;
+            let (from, to) = (at(units.start), at(units.end));
+            *stretch = Cell::new((from, to));
+            lines += (to - from).div_ceil(LINE);
+        }
+        ahead.current = Cell::new(0);
+        ahead.lines_per_step = lines.div_ceil(steps.max(1));
+        ahead
+    }
+
+    /// Asks for some more.
+    #[inline(always)]
+    pub fn step(&self) {
+        let mut left = self.lines_per_step;
+        while left > 0 {
+            let Some(stretch) = self.stretches.get(self.current.get()) else { return };
+            let (mut from, to) = stretch.get();
+            while from < to && left > 0 {
+                ask(from);
+                from += LINE;
+                left -= 1;
+            }
+            stretch.set((from, to));
+            if from >= to {
+                self.current.set(self.current.get() + 1);
+            }
+        }
+    }
+}
+
+/// Asks for the cache line of an address.
+#[inline(always)]
+fn ask(address: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which may be given any address: nothing is read.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(std::ptr::without_provenance(address));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_asked_for_in_so_many_steps() {
+        let data = [0f32; 1000];
+        let ahead = Ahead::new(&(2..4), [(data.as_ptr(), 100), (data.as_ptr(), 30)], 5);
+        // 800 and 240 bytes: 13 and 4 lines.
+        assert_eq!(ahead.lines_per_step, 4);
+        let left = |ahead: &Ahead| -> usize {
+            ahead.stretches.iter().map(Cell::get).map(|(from, to)| to.saturating_sub(from)).sum()
+        };
+        assert_eq!(left(&ahead), 1040);
+        ahead.step();
+        assert_eq!(left(&ahead), 1040 - 4 * LINE);
+        (0..4).for_each(|_| ahead.step());
+        assert_eq!(left(&ahead), 0);
+        ahead.step();
+        Ahead::nothing().step();
+    }
+}
