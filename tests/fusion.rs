@@ -8,7 +8,7 @@ use humdinger::Result;
 use humdinger::cpu::{CpuSession, Pool};
 use humdinger::gpu::GpuSession;
 use humdinger::graph::{CpuReal, Graph, Plan, PlanId, Session, States, Target};
-use humdinger::nn::{Adam, Block, Classifier, Mode};
+use humdinger::nn::{Adam, Block, Classifier, Mode, Pooling};
 use humdinger::ops::{BankRows, Excerpts, Framing, Fusions, Place, fuse};
 use std::sync::Arc;
 
@@ -112,6 +112,7 @@ fn every_fusion_computes_the_same() -> Result<()> {
 /// that fill no vector, exactly one, or several and a bit; one item, which is cut into rows, and more than there are chunks.
 fn networks() -> Vec<(Classifier, usize, [usize; 2])> {
     let block = Block::square;
+    let highest = Pooling::MaxFrequencyMeanTime;
     let network = |channels, blocks| Classifier { channels, blocks, ..Classifier::notebook(CLASSES) };
     vec![
         (Classifier::notebook(CLASSES), 1, [64, 86]),
@@ -119,6 +120,7 @@ fn networks() -> Vec<(Classifier, usize, [usize; 2])> {
         (Classifier::melody(CLASSES), 2, [41, 50]),
         (network(1, vec![block(3, 2, 1), block(5, 1, 2), block(4, 3, 1)]), 3, [9, 11]),
         (network(3, vec![block(8, 5, 3), block(16, 3, 1)]), 5, [23, 31]),
+        (Classifier { pooling: highest, ..network(2, vec![block(8, 3, 1), block(12, 3, 2)]) }, 3, [11, 14]),
         (network(2, vec![block(20, 3, 4), block(130, 2, 1), block(33, 3, 2)]), 2, [17, 40]),
         (network(1, vec![block(7, 4, 2)]), 33, [12, 8]),
         (network(2, vec![block(5, 3, 2), Block { time_dilation: 3, ..block(17, 3, 1) }, block(8, 3, 2)]), 3, [11, 19]),
@@ -138,8 +140,12 @@ fn blocks_of_all_shapes_compute_the_same() -> Result<()> {
     for (network, items, size) in networks() {
         let what = format!("{:?}, {items} of {size:?}", network.blocks);
         let training = Training::of(network, items, size)?;
-        let count = |plan: Plan| plan.steps.iter().filter(|step| step.name().starts_with("conv_block")).count();
-        assert_eq!(count(training.plan(BLOCKS, Target::Cpu)?), 2 * training.network.blocks.len(), "{what}");
+        let plan = training.plan(BLOCKS, Target::Cpu)?;
+        let count = |start: &str| plan.steps.iter().filter(|step| step.name().starts_with(start)).count();
+        assert_eq!(count("conv_block"), 2 * training.network.blocks.len(), "{what}");
+        // The mean over planes is part of the last block, and its gradient; any other pooling wants the block's output.
+        let ends = if training.network.pooling == Pooling::Mean { [2, 0, 0] } else { [0, 1, 1] };
+        assert_eq!(["block_mean", "block_output", "permute"].map(count), ends, "{what}");
         let expected = training.on_cpu::<f64>(Fusions::NONE)?;
         let double = training.on_cpu::<f64>(BLOCKS)?;
         let single = [1, 2, 3].map(|threads| training.on_threads::<f32>(BLOCKS, threads));

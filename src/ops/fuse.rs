@@ -94,7 +94,7 @@ fn only_use(graph: &Graph, value: Value) -> bool {
 }
 
 /// The node that makes this value, if it is a `T` and the value its first output.
-fn maker<T: Op + Clone>(graph: &Graph, value: Value) -> Option<(usize, T, Node)> {
+pub(super) fn maker<T: Op + Clone>(graph: &Graph, value: Value) -> Option<(usize, T, Node)> {
     all::<T>(graph).into_iter().find(|(_, _, node)| node.outputs[0] == value)
 }
 

@@ -32,7 +32,7 @@ mod turn;
 pub use adam::{Adam, AdamStep, ClipFactor};
 pub use adaptive_avg_pool2d::{AdaptiveAvgPool2d, AdaptiveAvgPool2dGradient};
 pub use batch_norm::{BatchNorm, BatchNormEvaluate, BatchNormGradient, Normalised};
-pub use conv_block::{BlockOutput, ConvBlock, ConvBlockGradient, Entry};
+pub use conv_block::{BlockMean, BlockMeanGradient, BlockOutput, ConvBlock, ConvBlockGradient, Entry};
 pub use conv2d::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvOptions, ConvSizes, conv2d_gradients};
 pub use cross_entropy::{Correct, CrossEntropy, CrossEntropyGradient, CrossEntropyOutputs};
 pub use elementwise::Binary;

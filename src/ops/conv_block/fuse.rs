@@ -2,15 +2,16 @@
 //!
 //! Block after block, in the order of the graph: a block can be made where its input is no other block's output and nobody
 //! asks for the gradient with respect to it, or where it is. The values between blocks change their layout; what leaves the
-//! last block is brought back by [`BlockOutput`](super::BlockOutput).
+//! last block is brought back by [`BlockOutput`](super::BlockOutput), unless all that is wanted of it is the mean over its planes.
 
+use super::pooled::{BlockMean, BlockMeanGradient};
 use super::{BlockOutput, ConvBlock, ConvBlockGradient, Entry, SUMS, rows};
 use crate::error::Result;
 use crate::graph::{Graph, Node, Value};
-use crate::ops::fuse::{all, users};
+use crate::ops::fuse::{all, maker, users};
 use crate::ops::{
     BatchNorm, BatchNormEvaluate, BatchNormGradient, Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvSizes,
-    Permute,
+    Expand, Permute, Reduce, Reduction,
 };
 use crate::tensor::Spec;
 use std::sync::Arc;
@@ -81,8 +82,11 @@ pub(in crate::ops) fn blocks(graph: &mut Graph) -> Result<()> {
         arriving.extend(dx);
     }
     for block in made {
-        if graph.uses()[block.y.index()] > 0 {
-            let inputs = [block.r, block.saved, block.gamma, block.beta];
+        let inputs = [block.r, block.saved, block.gamma, block.beta];
+        if let Some((number, mean)) = plane_means(graph, block.y) {
+            graph.remove(block.norm_number);
+            graph.replace(number, Arc::new(BlockMean), &inputs, &mean.outputs)?;
+        } else if users(graph, block.y) > 0 {
             graph.replace(block.norm_number, Arc::new(BlockOutput), &inputs, &[block.y])?;
         } else {
             graph.remove(block.norm_number);
@@ -129,6 +133,22 @@ fn find(graph: &Graph, number: usize, conv: Conv2d, node: Node) -> Option<Found>
     private.then_some(Found { conv: (number, conv, node), norm, momentum, epsilon, gradients })
 }
 
+/// The node that takes the mean over each of a value's planes, if nobody else reads the value.
+fn plane_means(graph: &Graph, y: Value) -> Option<(usize, Node)> {
+    let (number, _, node) = all::<Reduce>(graph).into_iter().find(|(_, reduce, node)| {
+        let over_planes = reduce.axes == [2, 3] || reduce.axes == [3, 2];
+        node.inputs[0] == y && reduce.reduction == Reduction::Mean && over_planes && !reduce.keep
+    })?;
+    (users(graph, y) == 1).then_some((number, node))
+}
+
+/// The node that repeats one number over each of a value's planes, if nobody else reads the value.
+fn spread(graph: &Graph, dy: Value) -> Option<(usize, Node)> {
+    let (number, _, node) = maker::<Expand>(graph, dy)?;
+    let (from, to) = (graph.shape(node.inputs[0]), graph.shape(dy));
+    (users(graph, dy) == 1 && from.dims() == [to[0], to[1], 1, 1]).then_some((number, node))
+}
+
 /// Makes the block; returns it, and the inputs and entry that its gradient shares with it.
 fn forward(graph: &mut Graph, found: &Found, before: Option<&Made>) -> Result<(Made, (Entry, Vec<Value>))> {
     let (number, conv, node) = &found.conv;
@@ -170,21 +190,29 @@ fn backward(
     let (norm_number, norm, node) = found.norm;
     let old = node.inputs[0];
     let known = arriving.iter().find(|arriving| arriving.old == old);
-    let dy = match known {
+    let (dy, sums) = match known {
         Some(arriving) => {
             graph.remove(norm_number);
-            arriving.new
+            (arriving.new, Some(arriving.sums))
         }
         None => {
             let dy = graph.fresh(rows(graph.shape(old)));
-            graph.replace(norm_number, Arc::new(Permute { order: vec![0, 2, 3, 1] }), &[old], &[dy])?;
-            dy
+            if let Some((number, expand)) = spread(graph, old) {
+                let sums = graph.fresh(Spec::real([SUMS, graph.shape(old)[1]]));
+                let inputs = [expand.inputs[0], block.r, block.saved];
+                graph.replace(norm_number, Arc::new(BlockMeanGradient), &inputs, &[dy, sums])?;
+                graph.remove(number);
+                (dy, Some(sums))
+            } else {
+                graph.replace(norm_number, Arc::new(Permute { order: vec![0, 2, 3, 1] }), &[old], &[dy])?;
+                (dy, None)
+            }
         }
     };
     let (weight_number, sizes, weight) = found.weight;
     let mut inputs = vec![dy, block.r, block.saved, block.gamma];
     inputs.extend(shared);
-    inputs.extend(known.map(|arriving| arriving.sums));
+    inputs.extend(sums);
     let mut outputs = vec![weight.outputs[0], weight.outputs[1], node.outputs[1], node.outputs[2]];
     let (number, dx) = match found.input {
         None => (weight_number, None),
@@ -199,7 +227,7 @@ fn backward(
             (first, Some(Arriving { old, new, sums }))
         }
     };
-    let op = ConvBlockGradient { sizes, training: norm.training, measured: known.is_some(), entry: *entry };
+    let op = ConvBlockGradient { sizes, training: norm.training, measured: sums.is_some(), entry: *entry };
     graph.replace(number, Arc::new(op), &inputs, &outputs)?;
     Ok(dx)
 }

@@ -12,9 +12,11 @@
 mod backward;
 mod forward;
 mod fuse;
+mod pooled;
 mod statistics;
 
 pub(super) use fuse::blocks;
+pub use pooled::{BlockMean, BlockMeanGradient};
 
 use super::conv2d::{ConvOptions, ConvSizes};
 use super::{BatchNorm, Conv2d};

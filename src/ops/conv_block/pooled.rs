@@ -1,0 +1,180 @@
+//! Where a network takes the mean over each plane of its last block: the norm and the mean in one operation, and in one more the
+//! gradient spread over the planes, with the sums that the block's gradient needs.
+
+use super::backward::{add_up, measure};
+use super::statistics::pattern_len;
+use super::{Entry, SUMS, expect_entry};
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, SharedMut, Target, Value, no_gpu_kernel, no_gradient};
+use crate::ops::lanes;
+use crate::tensor::{Real, Spec};
+
+/// Elements of r that a task reads at least: about a microsecond's work.
+const PER_TASK: usize = 16_384;
+
+/// The mean over each plane of the norm of the last block: inputs r `[N, H, W, C]`, statistics `[2, C]`, gamma and beta `[C]`;
+/// output `[N, C]`.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockMean;
+
+/// The gradient with respect to that norm's output: inputs the gradient of each of its elements `[N, C, 1, 1]`, which is the same
+/// over a plane, r and the statistics; outputs dy `[N, H, W, C]` and its sums `[3, C]` for
+/// [`ConvBlockGradient`](super::ConvBlockGradient).
+#[derive(Clone, Copy, Debug)]
+pub struct BlockMeanGradient;
+
+fn expect_map(name: &'static str, r: &Spec) -> Result<()> {
+    super::super::real(name, &[*r])?;
+    if r.shape.rank() == 4 { Ok(()) } else { Err(Error::op(name, format!("wants r [N, H, W, C], got {}", r.shape))) }
+}
+
+/// How many items a task takes.
+fn items_per_task(r: &Spec) -> usize {
+    (PER_TASK * r.shape[0]).div_ceil(r.shape.elements().max(1)).max(1)
+}
+
+impl Op for BlockMean {
+    fn name(&self) -> &'static str {
+        "block_mean"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        expect_map(self.name(), &inputs[0])?;
+        let r = inputs[0].shape;
+        expect_entry(self.name(), Entry::Block, &inputs[1..], r[3])?;
+        Ok(vec![Spec::real([r[0], r[3]])])
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient(self.name())
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
+        no_gpu_kernel()
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(2.0 * inputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn private_scratch(&self, inputs: &[Spec], _: &[Spec]) -> usize {
+        inputs[0].shape[3]
+    }
+}
+
+impl BlockMean {
+    fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+        let (r, saved, gamma, beta) = (kernel.input(0), kernel.input(1), kernel.input(2), kernel.input(3));
+        let spec = kernel.input_spec(0);
+        let [items, height, width, channels] = [0, 1, 2, 3].map(|axis| spec.shape[axis]);
+        let (mean, inverse) = saved.split_at(channels);
+        let per_pixel = T::ONE / T::from_f64((height * width) as f64);
+        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let y = SharedMut::new(kernel.output());
+        let per_task = items_per_task(&spec);
+        parallel.run(items.div_ceil(per_task), &|task, worker| {
+            let items = task * per_task..((task + 1) * per_task).min(items);
+            // SAFETY: this is the task of this worker, and every task has its own items.
+            let (line, y) = unsafe { (private.of(worker), y.slice(items.start * channels..items.end * channels)) };
+            let line = &mut line[..channels];
+            let maps = r.chunks_exact(height * width * channels).skip(items.start);
+            lanes::dispatch(
+                #[inline(always)]
+                || {
+                    for (y, r) in y.chunks_exact_mut(channels).zip(maps.clone()) {
+                        y.fill(T::ZERO);
+                        // Row by row, so that no sum has many terms.
+                        for row in r.chunks_exact(width * channels) {
+                            line.fill(T::ZERO);
+                            for pixel in row.chunks_exact(channels) {
+                                lanes::map(
+                                    [pixel, mean],
+                                    [line],
+                                    #[inline(always)]
+                                    |[r, mean], [sum]| [sum + (r - mean)],
+                                );
+                            }
+                            y.iter_mut().zip(&*line).for_each(|(y, &sum)| *y += sum);
+                        }
+                        lanes::map(
+                            [inverse, gamma, beta],
+                            [y],
+                            #[inline(always)]
+                            |[inverse, gamma, beta], [y]| [y * per_pixel * (inverse * gamma) + beta],
+                        );
+                    }
+                },
+            );
+        });
+    }
+}
+
+impl Op for BlockMeanGradient {
+    fn name(&self) -> &'static str {
+        "block_mean_gradient"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        let name = self.name();
+        expect_map(name, &inputs[1])?;
+        let r = inputs[1].shape;
+        super::super::expect(name, "the gradient", inputs[0], &[r[0], r[3], 1, 1])?;
+        super::super::expect(name, "the statistics", inputs[2], &[2, r[3]])?;
+        Ok(vec![inputs[1], Spec::real([SUMS, r[3]])])
+    }
+
+    fn gradient(&self, _: &mut Graph, _: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        no_gradient(self.name())
+    }
+
+    cpu_kernels!();
+
+    fn gpu(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
+        no_gpu_kernel()
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(6.0 * inputs[1].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn scratch(&self, inputs: &[Spec], _: &[Spec], _: Target) -> Vec<usize> {
+        vec![inputs[1].shape[0] * SUMS * inputs[1].shape[3]]
+    }
+
+    fn private_scratch(&self, inputs: &[Spec], _: &[Spec]) -> usize {
+        4 * pattern_len(inputs[1].shape[3])
+    }
+}
+
+impl BlockMeanGradient {
+    fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+        let (d, r, saved) = (kernel.input(0), kernel.input(1), kernel.input(2));
+        let spec = kernel.input_spec(1);
+        let (items, channels) = (spec.shape[0], spec.shape[3]);
+        let each = spec.shape.elements() / items.max(1);
+        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let ([dy, sums], [item_sums]) = kernel.outputs_and_scratch::<2, 1>();
+        let (dy, shared) = (SharedMut::new(dy), SharedMut::new(&mut *item_sums));
+        let per_task = items_per_task(&spec);
+        parallel.run(items.div_ceil(per_task), &|task, worker| {
+            for item in task * per_task..((task + 1) * per_task).min(items) {
+                // SAFETY: this is the task of this worker, and every item is in one task.
+                let (scratch, dy, sums) = unsafe {
+                    let of_item = item * SUMS * channels;
+                    (
+                        private.of(worker),
+                        dy.slice(item * each..(item + 1) * each),
+                        shared.slice(of_item..of_item + SUMS * channels),
+                    )
+                };
+                let d = &d[item * channels..][..channels];
+                dy.chunks_exact_mut(channels).for_each(|pixel| pixel.copy_from_slice(d));
+                measure(sums, scratch, dy, &r[item * each..][..each], &saved[..channels]);
+            }
+        });
+        add_up(sums, item_sums, channels);
+    }
+}
