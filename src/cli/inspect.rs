@@ -89,9 +89,8 @@ pub fn run(args: Args) -> Result<()> {
         TargetArg::Cpu => Target::Cpu,
         TargetArg::Gpu => Target::Gpu,
     };
-    let (evaluate, items) = network.evaluation();
     for (title, mode, count) in
-        [("training step", Mode::Train { augment: true }, batch), ("evaluation of a window", evaluate, items)]
+        [("training step", Mode::Train { augment: true }, batch), ("evaluation of a window", network.evaluation(), 1)]
     {
         let mut graph = network.graph(mode, count, adam.as_ref())?;
         fuse(&mut graph, Fusions::for_target(target))?;

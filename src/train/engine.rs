@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Windows that are looked at together in evaluation, where they are looked at in one view. What is left over goes one by one,
-/// so that two plans are enough. In several views, each window's go together.
+/// so that two plans are enough. In several views, each window goes by itself.
 pub const EVALUATION_BATCH: usize = 16;
 
 /// How long a GPU may work through steps or windows before the host hears from it, in seconds: an epoch on a fast one, a single
@@ -42,14 +42,13 @@ pub struct StepResult {
 /// What is heard in each window of a clip: one view after the other, then the next window.
 pub type ClipHeard = Vec<Heard>;
 
-/// One look at a clip.
+/// A window of a clip.
 #[derive(Clone, Copy)]
-struct Looked {
+struct Window {
     /// Which of the clips.
     clip: usize,
     /// The window's first sample.
     from: usize,
-    view: View,
 }
 
 /// See the top of this file.
@@ -160,8 +159,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::plan`].
     pub fn prepare(&mut self) -> Result<()> {
-        let (mode, count) = self.network.evaluation();
-        self.plan(mode, count).map(drop)
+        self.plan(self.network.evaluation(), 1).map(drop)
     }
 
     /// How many batches of this many clips are worth handing over at once. More than one only on a GPU, which is given as many as
@@ -225,8 +223,7 @@ impl Engine {
     /// # Errors
     /// Where the device fails.
     pub fn hear(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipHeard>> {
-        let views = self.network.front_end.views.clone();
-        self.hear_views(clips, first_only, &views)
+        self.hear_in(self.network.evaluation(), clips, first_only)
     }
 
     /// What is heard in every window of these clips as they are, which is quicker.
@@ -234,55 +231,58 @@ impl Engine {
     /// # Errors
     /// Where the device fails.
     pub fn hear_plainly(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipHeard>> {
-        self.hear_views(clips, first_only, &[View::PLAIN])
+        self.hear_in(Mode::Evaluate, clips, first_only)
     }
 
-    fn hear_views(&mut self, clips: &[&Clip], first_only: bool, views: &[View]) -> Result<Vec<ClipHeard>> {
+    fn hear_in(&mut self, mode: Mode, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipHeard>> {
         let window = self.network.front_end.window;
-        let all: Vec<Looked> = (clips.iter().enumerate())
-            .flat_map(|(i, clip)| windows(clip.len(), window, first_only).into_iter().map(move |from| (i, from)))
-            .flat_map(|(clip, from)| views.iter().map(move |&view| Looked { clip, from, view }))
+        let all: Vec<Window> = (clips.iter().enumerate())
+            .flat_map(|(clip, of)| {
+                windows(of.len(), window, first_only).into_iter().map(move |from| Window { clip, from })
+            })
             .collect();
         let mut results: Vec<ClipHeard> = vec![Vec::new(); clips.len()];
-        if views == [View::PLAIN] {
-            let (whole, rest) = all.as_chunks::<EVALUATION_BATCH>();
-            self.hear_each(Mode::Evaluate, clips, whole.as_flattened(), EVALUATION_BATCH, &mut results)?;
-            self.hear_each(Mode::Evaluate, clips, rest, 1, &mut results)?;
-        } else {
-            self.hear_each(Mode::EvaluateViews, clips, &all, views.len(), &mut results)?;
-        }
+        let (together, rest) = match mode {
+            Mode::EvaluateViews => (&[][..], &all[..]),
+            _ => all.split_at(all.len() / EVALUATION_BATCH * EVALUATION_BATCH),
+        };
+        self.hear_each(mode, clips, together, EVALUATION_BATCH, &mut results)?;
+        self.hear_each(mode, clips, rest, 1, &mut results)?;
         Ok(results)
     }
 
-    /// Hears all of `looked`, `count` at a time.
+    /// Hears all of these windows, `count` at a time.
     fn hear_each(
         &mut self,
         mode: Mode,
         clips: &[&Clip],
-        looked: &[Looked],
+        windows: &[Window],
         count: usize,
         results: &mut [ClipHeard],
     ) -> Result<()> {
         let (outputs, length) = (self.network.outputs, self.network.vector_length());
-        let mut rest = looked;
+        let views = if mode == Mode::EvaluateViews { self.network.front_end.views.clone() } else { vec![View::PLAIN] };
+        let mut rest = windows;
         while !rest.is_empty() {
             let (part, after) = rest.split_at(rest.len().min(count * self.at_once(mode, count)));
             rest = after;
             let mut batches = Vec::new();
-            for looked in part.chunks(count) {
+            for windows in part.chunks(count) {
                 let mut batch = self.batch();
-                for &Looked { clip, from, view } in looked {
+                for &Window { clip, from } in windows {
                     batch.push_plain(clips[clip], from, &self.network.front_end);
-                    batch.warp.extend([view.shift, view.stretch]);
+                    batch.warp.extend(views.iter().flat_map(|view| [view.shift, view.stretch]));
                 }
                 batches.push(batch);
             }
-            let mut logits = vec![0.0; part.len() * outputs];
-            let mut vectors = vec![0.0; part.len() * length];
+            let mut logits = vec![0.0; part.len() * views.len() * outputs];
+            let mut vectors = vec![0.0; part.len() * views.len() * length];
             self.run(mode, &batches, &[], &mut [("logits", &mut logits), ("vectors", &mut vectors)])?;
-            let rows = logits.chunks_exact(outputs).zip(vectors.chunks_exact(length));
-            for (looked, (logits, vector)) in part.iter().zip(rows) {
-                results[looked.clip].push(Heard { logits: logits.to_vec(), embedding: vector.to_vec() });
+            let mut rows = logits.chunks_exact(outputs).zip(vectors.chunks_exact(length));
+            for window in part {
+                let heard = rows.by_ref().take(views.len());
+                let heard = heard.map(|(logits, vector)| Heard { logits: logits.to_vec(), embedding: vector.to_vec() });
+                results[window.clip].extend(heard);
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ pub enum Mode {
     },
     /// Logits, each item by itself.
     Evaluate,
-    /// The same of items that are seen in other keys and tempos, which are an input.
+    /// The same of each window in all views of the front end, which are an input.
     EvaluateViews,
     /// The image that the network would see, and nothing more.
     Picture,
@@ -113,10 +113,11 @@ impl Network {
         own.map(|state| state.shape.elements()).sum()
     }
 
-    /// The graph of a mode for `count` clips. Inputs: `samples` [N, channels, window], or `places` [N, 5] of
+    /// The graph of a mode for `count` windows of clips. Inputs: `samples` [N, channels, window], or `places` [N, 5] of
     /// clips in the device's memory; in training `labels` `[N]` and what [`Batch`](super::batch::Batch) lists for augmentation;
-    /// `warp` [N, 2] for views. Outputs: `logits` [N, outputs] and in training `loss`, in evaluation `vectors` [N, C], which the
-    /// last layer sees; or `features` alone.
+    /// `warp` [N V, 2] for V views, those of a window one after the other. Outputs: `logits` [N, outputs] and in training
+    /// `loss`, in evaluation `vectors` [N, C], which the last layer sees, or of views [N V, outputs] and [N V, C]; or
+    /// `features` alone.
     ///
     /// # Errors
     /// Where the front end's settings make no sense, or a training graph is wanted without optimiser.
@@ -144,12 +145,9 @@ impl Network {
         Ok(graph)
     }
 
-    /// How a single window is evaluated: the mode, and the items of which each is one of its views.
-    pub fn evaluation(&self) -> (Mode, usize) {
-        match self.front_end.views.as_slice() {
-            [View::PLAIN] => (Mode::Evaluate, 1),
-            views => (Mode::EvaluateViews, views.len()),
-        }
+    /// How a window is evaluated.
+    pub fn evaluation(&self) -> Mode {
+        if self.front_end.views == [View::PLAIN] { Mode::Evaluate } else { Mode::EvaluateViews }
     }
 
     /// From samples to the standardised image [N, channels, bands, frames].
@@ -187,8 +185,16 @@ impl Network {
                 graph.standardise(x, per, 0.0)
             }
             Recipe::Melody => {
+                let views = if mode == Mode::EvaluateViews { front_end.views.len() } else { 1 };
+                if views > 1 {
+                    // Up to here, all views of a window are the same.
+                    let [channels, bands, frames] = [front_end.channels, front_end.bands, front_end.frames()];
+                    x = graph.reshape(x, [count, 1, channels, bands, frames])?;
+                    x = graph.expand(x, [count, views, channels, bands, frames])?;
+                    x = graph.reshape(x, [count * views, channels, bands, frames])?;
+                }
                 if augment || mode == Mode::EvaluateViews {
-                    let by = graph.input(inputs::WARP, [count, 2])?;
+                    let by = graph.input(inputs::WARP, [count * views, 2])?;
                     x = graph.warp(x, by)?;
                 }
                 x = graph.standardise(x, Per::Item, 1e-5)?;
