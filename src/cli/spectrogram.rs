@@ -6,7 +6,7 @@ use std::sync::Once;
 use clap::ValueEnum;
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use rustfft::{FftPlanner, num_complex::Complex};
+use rustfft::{FftPlannerScalar, num_complex::Complex};
 
 use super::{say, warn};
 use crate::audio::{decode::decode_file, window::hann_periodic};
@@ -211,7 +211,7 @@ fn heat(area: &Canvas, samples: &[f32], rate: u32, frequency: impl Fn(f64) -> f6
     // About an eighth of a second: as long as a short note, and fine enough to tell a low voice's semitones apart.
     let window = hann_periodic((f64::from(rate) * 0.128) as usize + 1);
     let size = (2 * window.len()).next_power_of_two();
-    let transform = FftPlanner::<f64>::new().plan_fft_forward(size);
+    let transform = FftPlannerScalar::<f64>::new().plan_fft_forward(size);
     let mut buffer = vec![Complex::default(); size];
     let mut cells = Vec::with_capacity((width * height) as usize);
     for column in 0..width {

@@ -24,6 +24,8 @@ pub trait SimdReal: Real {
     /// # Safety
     /// Both elements must be there.
     unsafe fn splat_pair<S: Simd>(simd: S, from: *const Self) -> Self::Vector<S>;
+    /// Whether kernels are worth compiling for every size of tile: f64 only checks what f32 computes.
+    const EVERY_TILE: bool;
     /// Lanes per vector.
     fn lanes<S: Simd>() -> usize {
         size_of::<Self::Vector<S>>() / size_of::<Self>()
@@ -49,6 +51,7 @@ impl SimdReal for f32 {
     }
 
     const PAIRS: bool = true;
+    const EVERY_TILE: bool = true;
 
     #[inline(always)]
     unsafe fn splat_pair<S: Simd>(simd: S, from: *const Self) -> S::f32s {
@@ -78,11 +81,18 @@ impl SimdReal for f64 {
     }
 
     const PAIRS: bool = false;
+    const EVERY_TILE: bool = false;
 
     #[inline(always)]
     unsafe fn splat_pair<S: Simd>(_: S, _: *const Self) -> S::f64s {
         unreachable!("PAIRS is false")
     }
+}
+
+/// Whether kernels have tiles of every size, or few: not for f64, nor without vectors.
+#[inline(always)]
+pub(super) fn every_tile<T: SimdReal, S: Simd>() -> bool {
+    T::EVERY_TILE && T::lanes::<S>() > 1
 }
 
 /// Runs a kernel with the machine's widest vectors. Everything it calls must be `#[inline(always)]` to be compiled for them.

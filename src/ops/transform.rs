@@ -6,7 +6,7 @@ use super::turn::reverse;
 use crate::tensor::Real;
 use pulp::{Simd, WithSimd};
 use rustfft::num_complex::Complex;
-use rustfft::{Fft, FftNum, FftPlanner};
+use rustfft::{Fft, FftNum, FftPlanner, FftPlannerScalar};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -36,7 +36,8 @@ impl Transform for f32 {
 
 impl Transform for f64 {
     fn of(transforms: &Transforms, length: usize) -> &Arc<dyn Fft<Self>> {
-        transforms.double.get_or_init(|| FftPlanner::new().plan_fft_forward(length))
+        // In f64 kernels are checked. Vectors would be compiled for nothing else, and take long.
+        transforms.double.get_or_init(|| FftPlannerScalar::new().plan_fft_forward(length))
     }
 }
 

@@ -9,7 +9,7 @@ use super::product::Lanes;
 use crate::graph::{Parallel, SharedMut};
 use crate::ops::ahead::Ahead;
 use crate::ops::lanes;
-use crate::ops::simd::{MAX_LANES, SimdReal};
+use crate::ops::simd::{MAX_LANES, SimdReal, every_tile};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
@@ -17,6 +17,8 @@ use std::ops::Range;
 const PER_TASK: usize = 4096;
 /// Rows of a tile.
 const HEIGHTS: [usize; 9] = [12, 10, 8, 6, 5, 4, 3, 2, 1];
+/// Where there are few tiles (see [`every_tile`]).
+const FEW_HEIGHTS: [usize; 2] = [4, 1];
 
 /// The shape of the sums: for each stretch of neighbouring taps, for each of its numbers, all output channels.
 #[derive(Clone, Copy)]
@@ -186,17 +188,19 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
                 if sums.stretches == kernel[0] { (stretch, 0) } else { (stretch / kernel[1], stretch % kernel[1]) };
             u * options.dilation[0] * x_map.pitch() + v * options.dilation[1] * in_channels
         };
+        let every = every_tile::<T, S>();
         let mut stretch = 0;
         while stretch < sums.stretches {
             // Where a whole stretch leaves most registers empty, two are summed together, so that enough multiply-adds are in
             // flight.
-            let few = lanes.vectors == 1 && rows_of_sums <= FEW && HEIGHTS.contains(&rows_of_sums);
+            let few = every && lanes.vectors == 1 && rows_of_sums <= FEW && HEIGHTS.contains(&rows_of_sums);
             let together = if few && stretch + 1 < sums.stretches { 2 } else { 1 };
             let mut first = 0;
             while first < rows_of_sums {
                 let left = rows_of_sums - first;
                 let even = left.div_ceil(left.div_ceil(most::<S>(lanes.vectors)));
-                let height = HEIGHTS.into_iter().find(|&height| height <= even).unwrap_or(1);
+                let heights = if every { &HEIGHTS[..] } else { &FEW_HEIGHTS };
+                let height = heights.iter().copied().find(|&height| height <= even).unwrap_or(1);
                 let mut vector = 0;
                 while vector < lanes.vectors {
                     let vectors = (lanes.vectors - vector).min(2);
@@ -268,11 +272,12 @@ unsafe fn run<T: SimdReal, S: Simd>(
     pairs: bool,
     together: usize,
 ) {
+    let every = every_tile::<T, S>();
     // SAFETY: the caller's promise, passed on.
     unsafe {
         match (together, vectors, pairs) {
-            (2, _, true) => few::<T, S, true>(simd, tile, height),
-            (2, _, false) => few::<T, S, false>(simd, tile, height),
+            (2, _, true) if every => few::<T, S, true>(simd, tile, height),
+            (2, _, false) if every => few::<T, S, false>(simd, tile, height),
             (_, 1, true) => heights::<T, S, 1, true>(simd, tile, height),
             (_, 1, false) => heights::<T, S, 1, false>(simd, tile, height),
             _ => heights::<T, S, 2, false>(simd, tile, height),
@@ -297,17 +302,18 @@ unsafe fn few<T: SimdReal, S: Simd, const PAIRS: bool>(simd: S, tile: Tile<'_, T
 
 #[inline(always)]
 unsafe fn heights<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<'_, T>, height: usize) {
+    let every = every_tile::<T, S>();
     // SAFETY: the caller's promise, passed on.
     unsafe {
         match height {
-            12 => fixed::<T, S, 1, 12, V, PAIRS>(simd, tile),
-            10 => fixed::<T, S, 1, 10, V, PAIRS>(simd, tile),
-            8 => fixed::<T, S, 1, 8, V, PAIRS>(simd, tile),
-            6 => fixed::<T, S, 1, 6, V, PAIRS>(simd, tile),
-            5 => fixed::<T, S, 1, 5, V, PAIRS>(simd, tile),
+            12 if every => fixed::<T, S, 1, 12, V, PAIRS>(simd, tile),
+            10 if every => fixed::<T, S, 1, 10, V, PAIRS>(simd, tile),
+            8 if every => fixed::<T, S, 1, 8, V, PAIRS>(simd, tile),
+            6 if every => fixed::<T, S, 1, 6, V, PAIRS>(simd, tile),
+            5 if every => fixed::<T, S, 1, 5, V, PAIRS>(simd, tile),
             4 => fixed::<T, S, 1, 4, V, PAIRS>(simd, tile),
-            3 => fixed::<T, S, 1, 3, V, PAIRS>(simd, tile),
-            2 => fixed::<T, S, 1, 2, V, PAIRS>(simd, tile),
+            3 if every => fixed::<T, S, 1, 3, V, PAIRS>(simd, tile),
+            2 if every => fixed::<T, S, 1, 2, V, PAIRS>(simd, tile),
             _ => fixed::<T, S, 1, 1, V, PAIRS>(simd, tile),
         }
     }

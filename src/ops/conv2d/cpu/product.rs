@@ -11,13 +11,14 @@ use super::map::Map;
 use super::taps::Taps;
 use crate::graph::{Parallel, SharedMut};
 use crate::ops::ahead::Ahead;
-use crate::ops::simd::{SimdReal, dispatch};
+use crate::ops::simd::{SimdReal, dispatch, every_tile};
 use pulp::{Simd, WithSimd};
 
 /// Vectors of channels in a tile.
 const VECTORS: usize = 2;
-/// Pixels that a tile may have.
+/// Pixels that a tile may have, and where there are few tiles (see [`every_tile`]).
 const WIDTHS: [usize; 9] = [14, 11, 8, 6, 5, 4, 3, 2, 1];
+const FEW_WIDTHS: [usize; 2] = [4, 1];
 
 /// How the channels of a product lie in vectors on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(in crate::ops) struct Lanes {
     pub pairs: bool,
     /// Vector registers of the machine.
     registers: usize,
+    /// See [`every_tile`].
+    every_tile: bool,
 }
 
 /// How a row of pixels is cut into tiles, of one vector and of [`VECTORS`]: pixels of a tile, and tiles of a row, of which
@@ -42,15 +45,15 @@ impl Lanes {
     pub fn new<T: SimdReal>(channels: usize, stretch: usize) -> Self {
         struct Count<T>(std::marker::PhantomData<T>);
         impl<T: SimdReal> WithSimd for Count<T> {
-            type Output = (usize, usize);
+            type Output = (usize, usize, bool);
             #[inline(always)]
-            fn with_simd<S: Simd>(self, _: S) -> (usize, usize) {
-                (T::lanes::<S>(), S::REGISTER_COUNT)
+            fn with_simd<S: Simd>(self, _: S) -> (usize, usize, bool) {
+                (T::lanes::<S>(), S::REGISTER_COUNT, every_tile::<T, S>())
             }
         }
-        let (lanes, registers) = dispatch(Count::<T>(std::marker::PhantomData));
+        let (lanes, registers, every_tile) = dispatch(Count::<T>(std::marker::PhantomData));
         let pairs = T::PAIRS && 2 * channels <= lanes && stretch.is_multiple_of(2);
-        Self { lanes, vectors: if pairs { 1 } else { channels.div_ceil(lanes) }, pairs, registers }
+        Self { lanes, vectors: if pairs { 1 } else { channels.div_ceil(lanes) }, pairs, registers, every_tile }
     }
 
     /// Elements from one pixel's results to the next.
@@ -65,7 +68,8 @@ impl Lanes {
             // Results, a row of weights and one number of a pixel must fit into the registers.
             let most = if self.registers >= 32 { 14 } else { (self.registers - 2) / vectors - 1 };
             let mut best = (1, columns, usize::MAX);
-            for width in WIDTHS.into_iter().filter(|&width| width <= most && width <= columns) {
+            let widths = if self.every_tile { &WIDTHS[..] } else { &FEW_WIDTHS };
+            for &width in widths.iter().filter(|&&width| width <= most && width <= columns) {
                 let count = columns.div_ceil(width);
                 // Below eight results in flight, a multiply-add waits for the one before it.
                 let cost = count * ((width * vectors).max(8) + 1);
@@ -281,17 +285,18 @@ unsafe fn run<T: SimdReal, S: Simd>(simd: S, tile: Tile<T>, width: usize, vector
 
 #[inline(always)]
 unsafe fn widths<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<T>, width: usize) {
+    let every = every_tile::<T, S>();
     // SAFETY: the caller's promise, passed on.
     unsafe {
         match width {
-            14 => fixed::<T, S, 14, V, PAIRS>(simd, tile),
-            11 => fixed::<T, S, 11, V, PAIRS>(simd, tile),
-            8 => fixed::<T, S, 8, V, PAIRS>(simd, tile),
-            6 => fixed::<T, S, 6, V, PAIRS>(simd, tile),
-            5 => fixed::<T, S, 5, V, PAIRS>(simd, tile),
+            14 if every => fixed::<T, S, 14, V, PAIRS>(simd, tile),
+            11 if every => fixed::<T, S, 11, V, PAIRS>(simd, tile),
+            8 if every => fixed::<T, S, 8, V, PAIRS>(simd, tile),
+            6 if every => fixed::<T, S, 6, V, PAIRS>(simd, tile),
+            5 if every => fixed::<T, S, 5, V, PAIRS>(simd, tile),
             4 => fixed::<T, S, 4, V, PAIRS>(simd, tile),
-            3 => fixed::<T, S, 3, V, PAIRS>(simd, tile),
-            2 => fixed::<T, S, 2, V, PAIRS>(simd, tile),
+            3 if every => fixed::<T, S, 3, V, PAIRS>(simd, tile),
+            2 if every => fixed::<T, S, 2, V, PAIRS>(simd, tile),
             _ => fixed::<T, S, 1, V, PAIRS>(simd, tile),
         }
     }
