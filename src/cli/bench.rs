@@ -371,7 +371,7 @@ fn notebook_run(device: &Device, batch: usize, clock: Clock) -> Result<Measured>
     };
     let loaded = Dataset::load(&data, &load)?;
     let loading = started.elapsed().as_secs_f64() * 1e3;
-    let clips: Vec<&Clip> = loaded.clips.iter().take(RECORDINGS).collect();
+    let clips: Vec<(usize, &Clip)> = loaded.clips.iter().take(RECORDINGS).enumerate().collect();
     let settings = Settings { recipe: Some(Recipe::Notebook), batch_size: Some(batch), ..Settings::default() };
     let config = settings.resolve()?;
     let steps = config.epochs * clips.len().div_ceil(batch);
@@ -381,20 +381,11 @@ fn notebook_run(device: &Device, batch: usize, clock: Clock) -> Result<Measured>
     let mut times = clock.times(|| {
         let mut rest = &clips[..];
         while !rest.is_empty() {
-            // Whole batches as many as the device takes at once; the last one may be smaller.
-            let whole = (rest.len() / batch).min(engine.at_once(mode, batch)) * batch;
-            let (part, after) = rest.split_at(if whole > 0 { whole } else { rest.len() });
-            let first = clips.len() - rest.len();
-            rest = after;
-            let mut batches = Vec::new();
-            for (k, part) in part.chunks(batch).enumerate() {
-                let mut items = engine.batch();
-                for (i, clip) in part.iter().enumerate() {
-                    let draw = Draw { seed: config.seed, epoch, item: (first + k * batch + i) as u64 };
-                    items.push_augmented(Recipe::Notebook, &front_end, clip, draw);
-                }
-                batches.push(items);
-            }
+            let batches = engine.next_batches(mode, batch, rest, |items, &(item, clip)| {
+                let draw = Draw { seed: config.seed, epoch, item: item as u64 };
+                items.push_augmented(Recipe::Notebook, &front_end, clip, draw);
+            });
+            rest = &rest[batches.iter().map(|items| items.count).sum()..];
             engine.train(mode, &batches)?;
         }
         epoch += 1;

@@ -162,9 +162,22 @@ impl Engine {
         self.plan(self.network.evaluation(), 1).map(drop)
     }
 
+    /// What to hand over next of an epoch's items: as many whole batches of `size` as the device is given at once, or the smaller one
+    /// that is left. `push` puts an item into a batch.
+    pub fn next_batches<I>(&self, mode: Mode, size: usize, items: &[I], push: impl Fn(&mut Batch, &I)) -> Vec<Batch> {
+        let whole = (items.len() / size).min(self.at_once(mode, size)) * size;
+        let part = if whole > 0 { &items[..whole] } else { items };
+        let fill = |items: &[I]| {
+            let mut batch = self.batch();
+            items.iter().for_each(|item| push(&mut batch, item));
+            batch
+        };
+        part.chunks(size).map(fill).collect()
+    }
+
     /// How many batches of this many clips are worth handing over at once. More than one only on a GPU, which is given as many as
     /// it works through in half a second.
-    pub fn at_once(&self, mode: Mode, count: usize) -> usize {
+    fn at_once(&self, mode: Mode, count: usize) -> usize {
         let Some(pace) = self.paces.get(&(mode, count)).filter(|_| self.target == Target::Gpu) else { return 1 };
         let front_end = &self.network.front_end;
         let uploaded = if self.recordings.is_some() { 0 } else { 4 * count * front_end.channels * front_end.window };

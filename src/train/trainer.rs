@@ -230,18 +230,8 @@ impl<'a> Trainer<'a> {
                 return Ok(false);
             }
             let position = self.progress.position;
-            let mut batches = Vec::new();
-            let mut end = position;
-            // As many as the device is given at once, all of one size.
-            for part in order[position..].chunks(config.batch_size).take(self.engine.at_once(mode, config.batch_size)) {
-                if !batches.is_empty() && part.len() < config.batch_size {
-                    break;
-                }
-                let mut batch = self.engine.batch();
-                part.iter().for_each(|&item| self.push(&mut batch, &front_end, item));
-                end += part.len();
-                batches.push(batch);
-            }
+            let push = |batch: &mut Batch, &item: &usize| self.push(batch, &front_end, item);
+            let batches = self.engine.next_batches(mode, config.batch_size, &order[position..], push);
             for (batch, result) in batches.iter().zip(self.engine.train(mode, &batches)?) {
                 self.progress.step += 1;
                 self.progress.position += batch.count;
@@ -260,7 +250,7 @@ impl<'a> Trainer<'a> {
                 }
                 watch.step(epoch + 1, self.progress.position, count, result.loss);
             }
-            if self.saved.elapsed().as_secs_f64() > CHECKPOINT_SECONDS && end < count {
+            if self.saved.elapsed().as_secs_f64() > CHECKPOINT_SECONDS && self.progress.position < count {
                 self.progress.seconds = before + started.elapsed().as_secs_f64();
                 self.checkpoint()?;
             }
