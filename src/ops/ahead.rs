@@ -33,7 +33,7 @@ impl Ahead {
         cfg!(target_arch = "x86_64") && elements >= LARGE
     }
 
-    /// The elements `range` of each of these, given by their addresses and how many elements a unit of the range is, in so many steps.
+    /// These units of each of some stretches, which are given by their addresses and the elements of a unit, in so many steps.
     pub fn new<T, const N: usize>(units: &std::ops::Range<usize>, of: [(*const T, usize); N], steps: usize) -> Self {
         let mut ahead = Self::nothing();
         let mut lines = 0;

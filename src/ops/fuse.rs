@@ -192,11 +192,15 @@ fn there_before(graph: &Graph, value: Value, number: usize) -> bool {
     }
 }
 
+/// Whether a reduction of `[N, C, H, W]` is the mean over each plane, as `[N, C]`.
+pub(super) fn is_plane_mean(reduce: &Reduce) -> bool {
+    reduce.reduction == Reduction::Mean && !reduce.keep && (reduce.axes == [2, 3] || reduce.axes == [3, 2])
+}
+
 fn head(graph: &mut Graph) -> Result<()> {
     for (number, mean, reduce) in all::<Reduce>(graph) {
         let x = reduce.inputs[0];
-        let over_planes = graph.shape(x).rank() == 4 && (mean.axes == [2, 3] || mean.axes == [3, 2]);
-        if mean.reduction != Reduction::Mean || mean.keep || !over_planes {
+        if graph.shape(x).rank() != 4 || !is_plane_mean(&mean) {
             continue;
         }
         let pooled = reduce.outputs[0];

@@ -8,10 +8,10 @@ use super::pooled::{BlockMean, BlockMeanGradient};
 use super::{BlockOutput, ConvBlock, ConvBlockGradient, Entry, SUMS, rows};
 use crate::error::Result;
 use crate::graph::{Graph, Node, Value};
-use crate::ops::fuse::{all, maker, users};
+use crate::ops::fuse::{all, is_plane_mean, maker, users};
 use crate::ops::{
     BatchNorm, BatchNormEvaluate, BatchNormGradient, Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvSizes,
-    Expand, Permute, Reduce, Reduction,
+    Expand, Permute, Reduce,
 };
 use crate::tensor::Spec;
 use std::sync::Arc;
@@ -135,10 +135,8 @@ fn find(graph: &Graph, number: usize, conv: Conv2d, node: Node) -> Option<Found>
 
 /// The node that takes the mean over each of a value's planes, if nobody else reads the value.
 fn plane_means(graph: &Graph, y: Value) -> Option<(usize, Node)> {
-    let (number, _, node) = all::<Reduce>(graph).into_iter().find(|(_, reduce, node)| {
-        let over_planes = reduce.axes == [2, 3] || reduce.axes == [3, 2];
-        node.inputs[0] == y && reduce.reduction == Reduction::Mean && over_planes && !reduce.keep
-    })?;
+    let (number, _, node) =
+        all::<Reduce>(graph).into_iter().find(|(_, reduce, node)| node.inputs[0] == y && is_plane_mean(reduce))?;
     (users(graph, y) == 1).then_some((number, node))
 }
 

@@ -88,9 +88,7 @@ impl ConvBlock {
             Entry::Planes => inputs[0],
             Entry::Block => {
                 super::real("conv_block", &inputs[..1])?;
-                if inputs[0].shape.rank() != 4 {
-                    return Err(Error::op("conv_block", format!("wants x [N, H, W, C], got {}", inputs[0].shape)));
-                }
+                expect_map("conv_block", "x", &inputs[0])?;
                 planes(inputs[0].shape)
             }
         };
@@ -100,6 +98,14 @@ impl ConvBlock {
     fn training(&self) -> bool {
         self.momentum.is_some()
     }
+}
+
+/// `[N, H, W, C]`.
+fn expect_map(name: &'static str, what: &str, map: &Spec) -> Result<()> {
+    if map.shape.rank() == 4 {
+        return Ok(());
+    }
+    Err(Error::op(name, format!("wants {what} [N, H, W, C], got {}", map.shape)))
 }
 
 /// The inputs that [`Entry::Block`] adds.
@@ -226,10 +232,8 @@ impl Op for BlockOutput {
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         super::real(self.name(), inputs)?;
+        expect_map(self.name(), "r", &inputs[0])?;
         let r = inputs[0].shape;
-        if r.rank() != 4 {
-            return Err(Error::op(self.name(), format!("wants r [N, H, W, C], got {r}")));
-        }
         expect_entry(self.name(), Entry::Block, &inputs[1..], r[3])?;
         Ok(vec![planes(r)])
     }

@@ -3,9 +3,9 @@
 
 use super::backward::{add_up, measure};
 use super::statistics::pattern_len;
-use super::{Entry, SUMS, expect_entry};
+use super::{Entry, SUMS, expect_entry, expect_map};
 use crate::cpu_kernels;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, SharedMut, Target, Value, no_gpu_kernel, no_gradient};
 use crate::ops::lanes;
 use crate::tensor::{Real, Spec};
@@ -24,11 +24,6 @@ pub struct BlockMean;
 #[derive(Clone, Copy, Debug)]
 pub struct BlockMeanGradient;
 
-fn expect_map(name: &'static str, r: &Spec) -> Result<()> {
-    super::super::real(name, &[*r])?;
-    if r.shape.rank() == 4 { Ok(()) } else { Err(Error::op(name, format!("wants r [N, H, W, C], got {}", r.shape))) }
-}
-
 /// How many items a task takes.
 fn items_per_task(r: &Spec) -> usize {
     (PER_TASK * r.shape[0]).div_ceil(r.shape.elements().max(1)).max(1)
@@ -40,7 +35,8 @@ impl Op for BlockMean {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        expect_map(self.name(), &inputs[0])?;
+        super::super::real(self.name(), inputs)?;
+        expect_map(self.name(), "r", &inputs[0])?;
         let r = inputs[0].shape;
         expect_entry(self.name(), Entry::Block, &inputs[1..], r[3])?;
         Ok(vec![Spec::real([r[0], r[3]])])
@@ -119,7 +115,8 @@ impl Op for BlockMeanGradient {
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let name = self.name();
-        expect_map(name, &inputs[1])?;
+        super::super::real(name, inputs)?;
+        expect_map(name, "r", &inputs[1])?;
         let r = inputs[1].shape;
         super::super::expect(name, "the gradient", inputs[0], &[r[0], r[3], 1, 1])?;
         super::super::expect(name, "the statistics", inputs[2], &[2, r[3]])?;
