@@ -1,8 +1,9 @@
 //! Threads that start on a job within about a microsecond.
 //!
 //! A training step of the classifier is some forty jobs of ten microseconds each. General-purpose pools allocate for
-//! every job or take longer to wake a thread than such a job takes; this one publishes a job in one atomic word for each
-//! thread, and its threads look out for the next one for a while before they sleep.
+//! every job or take longer to wake a thread than such a job takes; this one tells each thread of a job on a cache line of its
+//! own, which it watches for a while before it sleeps. Lines are what such jobs cost: one that has to come from another core takes
+//! some 60 to 400 ns, so nobody writes where another looks without need, and a thread says once that it is through.
 //!
 //! Each thread begins with a share of its own, the same stretch of the tasks in every job, and takes over others' tasks only
 //! when it is through: what one job leaves in a core's cache is then what that core's share of the next job reads. With batches
@@ -15,47 +16,64 @@
 use super::core;
 use crate::graph::Parallel;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// How often a thread looks for work before it sleeps: some fifty microseconds.
 const SPINS: u32 = 4_000;
 
 /// Jobs after which a thread looks whether it has a core of its own, a power of two.
-const LOOK_AFTER: u64 = 16;
+const LOOK_AFTER: u32 = 16;
 
 type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
-/// A thread's share of the job in hand, on cache lines of its own: the job's number in the upper half, and how many tasks are
-/// unclaimed in the lower half.
+/// A thread's share of the job in hand, and all that it needs to begin, on cache lines of its own.
+///
+/// All but `word` is written while nothing is left to claim, and read between looking at `word` and claiming from it: a claim that
+/// succeeds therefore read what belongs to the job that it claimed from.
 #[repr(align(128))]
-struct Share(AtomicU64);
+#[derive(Default)]
+struct Share {
+    /// The job's number in the upper half, and how many tasks are unclaimed in the lower half.
+    word: AtomicU64,
+    /// The job's closure, a reference in two words.
+    task: [AtomicUsize; 2],
+    /// Twice the number of the share's last task, and one more where the others follow it and are done from the last to the first.
+    last: AtomicUsize,
+}
 
-/// The job in hand. Its address and its number of tasks are written while nothing is left to claim, and read between looking at
-/// a share and claiming from it: a claim that succeeds therefore read what belongs to the job that it claimed from.
+/// How many tasks a thread has ever done, on cache lines of its own.
+#[repr(align(128))]
+#[derive(Default)]
+struct Done(AtomicU64);
+
+/// What threads share beside their shares; hardly ever written.
 struct Shared {
     shares: Vec<Share>,
-    task: [AtomicUsize; 2],
-    /// Twice the number of tasks, and one more where they are done from the last to the first.
-    tasks: AtomicUsize,
-    /// Whether the next jobs are.
-    backwards: AtomicBool,
+    done: Vec<Done>,
     /// The core that the caller was on when it last looked; `usize::MAX` where the system does not tell.
     core_of_caller: AtomicUsize,
-    done: AtomicUsize,
+    asleep: Vec<AtomicBool>,
     panicked: AtomicBool,
     stop: AtomicBool,
-    sleeping: AtomicUsize,
-    bed: Mutex<()>,
-    alarm: Condvar,
+}
+
+/// What the caller has handed out so far.
+#[derive(Default)]
+struct HandedOut {
+    job: u32,
+    tasks: u64,
 }
 
 /// A fixed number of threads, the caller's among them.
 pub struct Pool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    caller: Mutex<()>,
+    /// Held by the caller whose job is in hand.
+    handed_out: Mutex<HandedOut>,
+    /// Whether the next jobs are done from the last task to the first.
+    backwards: AtomicBool,
 }
 
 impl Pool {
@@ -63,25 +81,20 @@ impl Pool {
     pub fn new(threads: usize) -> Self {
         let threads = threads.max(1);
         let shared = Arc::new(Shared {
-            shares: (0..threads).map(|_| Share(AtomicU64::new(0))).collect(),
-            tasks: AtomicUsize::new(0),
-            backwards: AtomicBool::new(false),
-            task: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            shares: (0..threads).map(|_| Share::default()).collect(),
+            done: (0..threads).map(|_| Done::default()).collect(),
             core_of_caller: AtomicUsize::new(usize::MAX),
-            done: AtomicUsize::new(0),
+            asleep: (0..threads).map(|_| AtomicBool::new(false)).collect(),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            sleeping: AtomicUsize::new(0),
-            bed: Mutex::new(()),
-            alarm: Condvar::new(),
         });
         let spawn = |worker| {
             let shared = shared.clone();
             std::thread::Builder::new().name(format!("humdinger-{worker}")).spawn(move || shared.look_for_work(worker))
         };
-        // Where the system gives fewer threads, the pool has fewer: results do not depend on their number.
+        // Where the system gives fewer threads, the others take over their shares: results do not depend on their number.
         let threads = (1..threads).map_while(|worker| spawn(worker).ok()).collect();
-        Self { shared, threads, caller: Mutex::new(()) }
+        Self { shared, threads, handed_out: Mutex::default(), backwards: AtomicBool::new(false) }
     }
 
     /// A pool with a thread for every core that this process may use.
@@ -90,62 +103,73 @@ impl Pool {
     }
 }
 
-fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    /// Claims and runs tasks until no share has any left, this worker's own first.
-    fn work(&self, worker: usize) {
-        let workers = self.shares.len();
-        for i in 0..workers {
-            let owner = (worker + i) % workers;
-            while let Some((task, index)) = self.claim(owner) {
-                if catch_unwind(AssertUnwindSafe(|| task(index, worker))).is_err() {
-                    self.panicked.store(true, Ordering::Relaxed);
-                }
-                self.done.fetch_add(1, Ordering::Release);
-            }
-        }
+impl Share {
+    /// Hands out `count` tasks of a job, the last of which is `last`.
+    fn publish(&self, job: u32, task: [usize; 2], count: usize, last: usize, backwards: bool) {
+        self.task[0].store(task[0], Ordering::Relaxed);
+        self.task[1].store(task[1], Ordering::Relaxed);
+        self.last.store(2 * last + usize::from(backwards), Ordering::Relaxed);
+        self.word.store(u64::from(job) << 32 | count as u64, Ordering::Release);
     }
 
-    /// Claims the next task of a share.
-    fn claim(&self, owner: usize) -> Option<(&Task<'_>, usize)> {
-        let share = &self.shares[owner].0;
+    /// The number of the job that was last published.
+    fn job(&self, order: Ordering) -> u32 {
+        (self.word.load(order) >> 32) as u32
+    }
+
+    /// Claims the next task.
+    fn claim(&self) -> Option<(&Task<'_>, usize)> {
         loop {
-            let word = share.load(Ordering::Acquire);
-            let unclaimed = (word & 0xffff_ffff) as usize;
-            if unclaimed == 0 {
-                return None;
-            }
+            let word = self.word.load(Ordering::Acquire);
+            let before_last = ((word & 0xffff_ffff) as usize).checked_sub(1)?;
             let address = [self.task[0].load(Ordering::Relaxed), self.task[1].load(Ordering::Relaxed)];
-            let tasks = self.tasks.load(Ordering::Relaxed);
-            let (tasks, backwards) = (tasks / 2, tasks % 2 == 1);
-            let (start, end) = (self.start_of(owner, tasks), self.start_of(owner + 1, tasks));
-            if share.compare_exchange_weak(word, word - 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            let last = self.last.load(Ordering::Relaxed);
+            if self.word.compare_exchange_weak(word, word - 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 // SAFETY: the claim succeeded, so the job was current when its fields were read, and it stays current (and
                 // the closure alive) until this task is counted as done.
                 let task: &Task = unsafe { std::mem::transmute::<[usize; 2], &Task>(address) };
-                return Some((task, if backwards { start + unclaimed - 1 } else { end - unclaimed }));
+                let index = if last % 2 == 1 { last / 2 + before_last } else { last / 2 - before_last };
+                return Some((task, index));
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Runs a task and remembers whether it panicked.
+    fn perform(&self, task: &Task<'_>, index: usize, worker: usize) {
+        if catch_unwind(AssertUnwindSafe(|| task(index, worker))).is_err() {
+            self.panicked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Claims and runs tasks until no share has any left, this worker's own first.
+    fn work(&self, worker: usize) {
+        let (shares, done) = (self.shares.iter(), &self.done[worker].0);
+        for share in shares.clone().skip(worker).chain(shares.take(worker)) {
+            let mut count = 0;
+            while let Some((task, index)) = share.claim() {
+                self.perform(task, index, worker);
+                count += 1;
+            }
+            if count > 0 {
+                // Nobody else writes there.
+                done.store(done.load(Ordering::Relaxed) + count, Ordering::Release);
             }
         }
     }
 
-    /// The first task of a worker's share, or the end of the one before it.
-    fn start_of(&self, worker: usize, tasks: usize) -> usize {
-        worker * tasks / self.shares.len()
-    }
-
-    /// The number of the job that was last published to a worker.
-    fn job(&self, worker: usize) -> u64 {
-        self.shares[worker].0.load(Ordering::SeqCst) >> 32
+    /// How many tasks were ever done.
+    fn all_done(&self) -> u64 {
+        self.done.iter().map(|done| done.0.load(Ordering::Acquire)).fold(0, u64::wrapping_add)
     }
 
     fn look_for_work(&self, worker: usize) {
+        let share = &self.shares[worker];
         let (mut seen, mut looked) = (0, 0);
-        while !self.stop.load(Ordering::Relaxed) {
+        loop {
             let mut spins = 0;
-            while self.shares[worker].0.load(Ordering::Acquire) >> 32 == seen && !self.stop.load(Ordering::Relaxed) {
+            while share.job(Ordering::Acquire) == seen {
                 spins += 1;
                 if spins < SPINS {
                     std::hint::spin_loop();
@@ -153,7 +177,10 @@ impl Shared {
                     self.sleep(worker, seen);
                 }
             }
-            seen = self.job(worker);
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            seen = share.job(Ordering::Relaxed);
             // Not only at every so many jobs: a thread without a core of its own misses most of them.
             if seen / LOOK_AFTER != looked {
                 looked = seen / LOOK_AFTER;
@@ -166,51 +193,69 @@ impl Shared {
         }
     }
 
-    fn sleep(&self, worker: usize, seen: u64) {
-        let mut guard = lock(&self.bed);
-        self.sleeping.fetch_add(1, Ordering::SeqCst);
-        while self.job(worker) == seen && !self.stop.load(Ordering::SeqCst) {
-            guard = self.alarm.wait(guard).unwrap_or_else(PoisonError::into_inner);
+    /// Waits for a job after `seen`.
+    fn sleep(&self, worker: usize, seen: u32) {
+        self.asleep[worker].store(true, Ordering::Relaxed);
+        // Either this thread sees a job that was published just now, or whoever published it sees that the thread sleeps.
+        fence(Ordering::SeqCst);
+        while self.shares[worker].job(Ordering::Acquire) == seen {
+            std::thread::park();
         }
-        self.sleeping.fetch_sub(1, Ordering::SeqCst);
+        self.asleep[worker].store(false, Ordering::Relaxed);
     }
+}
 
-    fn wake(&self) {
-        if self.sleeping.load(Ordering::SeqCst) > 0 {
-            drop(lock(&self.bed));
-            self.alarm.notify_all();
+impl Pool {
+    /// Wakes the threads below `workers` that sleep.
+    fn wake(&self, workers: usize) {
+        for (thread, asleep) in self.threads.iter().zip(&self.shared.asleep[1..workers]) {
+            if asleep.load(Ordering::Relaxed) {
+                thread.thread().unpark();
+            }
         }
     }
 }
 
 impl Parallel for Pool {
     fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync)) {
-        let backwards = self.shared.backwards.load(Ordering::Relaxed);
+        let backwards = self.backwards.load(Ordering::Relaxed);
         if tasks <= 1 || self.threads.is_empty() {
             (0..tasks).for_each(|i| task(if backwards { tasks - 1 - i } else { i }, 0));
             return;
         }
         assert!(tasks < u32::MAX as usize, "a job has at most 2^32 tasks");
-        let one_job_at_a_time = lock(&self.caller);
-        let shared = &*self.shared;
+        let mut handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
+        handed_out.job = handed_out.job.wrapping_add(1);
+        handed_out.tasks = handed_out.tasks.wrapping_add(tasks as u64);
+        let (shared, job) = (&*self.shared, handed_out.job);
+        if job.is_multiple_of(LOOK_AFTER) {
+            let core = core::current().unwrap_or(usize::MAX);
+            if core != shared.core_of_caller.load(Ordering::Relaxed) {
+                shared.core_of_caller.store(core, Ordering::Relaxed);
+            }
+        }
         // SAFETY: the address is only used until all tasks are done, which this function waits for.
         let address = unsafe { std::mem::transmute::<&Task, [usize; 2]>(task) };
-        let job = (shared.job(0) + 1) & 0xffff_ffff;
-        shared.task[0].store(address[0], Ordering::Relaxed);
-        shared.task[1].store(address[1], Ordering::Relaxed);
-        shared.tasks.store(2 * tasks + usize::from(backwards), Ordering::Relaxed);
-        shared.done.store(0, Ordering::Relaxed);
-        if job.is_multiple_of(LOOK_AFTER) {
-            shared.core_of_caller.store(core::current().unwrap_or(usize::MAX), Ordering::Relaxed);
+        // Threads without a task of their own need not know.
+        let workers = tasks.min(shared.shares.len());
+        let start_of = |worker: usize| worker * tasks / workers;
+        for (worker, share) in shared.shares[..workers].iter().enumerate().rev() {
+            let (start, end) = (start_of(worker), start_of(worker + 1));
+            // The caller begins at once, so its first needs no claim.
+            let count = end - start - usize::from(worker == 0);
+            share.publish(job, address, count, if backwards { start } else { end - 1 }, backwards);
         }
-        for (worker, share) in shared.shares.iter().enumerate() {
-            let count = shared.start_of(worker + 1, tasks) - shared.start_of(worker, tasks);
-            share.0.store(job << 32 | count as u64, Ordering::SeqCst);
-        }
-        shared.wake();
+        self.wake(workers);
+        shared.perform(task, if backwards { start_of(1) - 1 } else { 0 }, 0);
+        // A thread that went to sleep just when the job was published may not have been seen. To be sure takes a fence, which
+        // waits for the lines of the shares to come from other cores; by now they have.
+        fence(Ordering::SeqCst);
+        self.wake(workers);
+        let done = &shared.done[0].0;
+        done.store(done.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         shared.work(0);
         let mut spins = 0u32;
-        while shared.done.load(Ordering::Acquire) < tasks {
+        while shared.all_done() != handed_out.tasks {
             spins += 1;
             if spins < SPINS {
                 std::hint::spin_loop();
@@ -218,28 +263,33 @@ impl Parallel for Pool {
                 std::thread::yield_now();
             }
         }
-        drop(one_job_at_a_time);
-        assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a task of a CPU kernel panicked; see above");
+        drop(handed_out);
+        let panicked = shared.panicked.load(Ordering::Relaxed) && shared.panicked.swap(false, Ordering::Relaxed);
+        assert!(!panicked, "a task of a CPU kernel panicked; see above");
     }
 
     fn workers(&self) -> usize {
-        self.threads.len() + 1
+        self.shared.shares.len()
     }
 
     fn set_backwards(&self, backwards: bool) {
-        self.shared.backwards.store(backwards, Ordering::Relaxed);
+        self.backwards.store(backwards, Ordering::Relaxed);
     }
 
     fn after(&self, task: usize) -> usize {
-        if self.shared.backwards.load(Ordering::Relaxed) { task.wrapping_sub(1) } else { task + 1 }
+        if self.backwards.load(Ordering::Relaxed) { task.wrapping_sub(1) } else { task + 1 }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        drop(lock(&self.shared.bed));
-        self.shared.alarm.notify_all();
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for share in &self.shared.shares[1..] {
+            // A job without tasks, for threads to look up from what they do.
+            share.publish(share.job(Ordering::Relaxed).wrapping_add(1), [0, 0], 0, 0, false);
+        }
+        fence(Ordering::SeqCst);
+        self.wake(self.shared.shares.len());
         for thread in self.threads.drain(..) {
             // A thread that panicked outside a task has nothing left to tell.
             let _ = thread.join();
