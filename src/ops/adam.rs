@@ -12,6 +12,7 @@
 //! Whatever depends on the step comes in as a small input, so that learning rate and momentum change without a new plan;
 //! it is worked out in f64, where `1 - 0.999` keeps its digits.
 
+use super::ahead;
 use super::lanes::dispatch;
 use super::relu::PER_TASK;
 use super::simd::SimdReal;
@@ -19,6 +20,13 @@ use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, SharedMut, Target, Value, no_gradient};
 use crate::tensor::Spec;
+
+/// Elements of a task: fewer than of simpler operations, so that a small network's parameters are divided evenly.
+const PER_ADAM_TASK: usize = 2048;
+/// Elements after which memory is asked for, and how far ahead: half the gradients were made, and half the parameters last read, on
+/// other cores.
+const BLOCK: usize = 64;
+const BLOCKS_AHEAD: usize = 8;
 
 /// What changes from step to step: the elements of Adam's last input, in this order.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,18 +134,24 @@ impl Adam {
         };
         let len = g.len();
         let [p, m, v] = kernel.outputs().map(SharedMut::new);
-        parallel.run(len.div_ceil(PER_TASK), &|task, _| {
-            let range = task * PER_TASK..((task + 1) * PER_TASK).min(len);
+        parallel.run(len.div_ceil(PER_ADAM_TASK), &|task, _| {
+            let range = task * PER_ADAM_TASK..((task + 1) * PER_ADAM_TASK).min(len);
             // SAFETY: every task has its own range.
             let (p, m, v) = unsafe { (p.slice(range.clone()), m.slice(range.clone()), v.slice(range.clone())) };
             let g = &g[range];
             dispatch(
                 #[inline(always)]
                 || {
-                    for (((p, m), v), &g) in p.iter_mut().zip(m.iter_mut()).zip(v.iter_mut()).zip(g) {
-                        *m += one_minus_beta1 * (g - *m);
-                        *v = beta2 * *v + one_minus_beta2 * g * g;
-                        *p = *p * decay - step_size * (*m / (v.sqrt() / correction2 + epsilon));
+                    let (p_start, g_start) = (p.as_mut_ptr(), g.as_ptr());
+                    let blocks = p.chunks_mut(BLOCK).zip(m.chunks_mut(BLOCK)).zip(v.chunks_mut(BLOCK)).zip(g.chunks(BLOCK));
+                    for (i, (((p, m), v), g)) in blocks.enumerate() {
+                        ahead::ask_for(g_start.wrapping_add((i + BLOCKS_AHEAD) * BLOCK), BLOCK);
+                        ahead::ask_to_write(p_start.wrapping_add((i + BLOCKS_AHEAD) * BLOCK), BLOCK);
+                        for (((p, m), v), &g) in p.iter_mut().zip(m.iter_mut()).zip(v.iter_mut()).zip(g) {
+                            *m += one_minus_beta1 * (g - *m);
+                            *v = beta2 * *v + one_minus_beta2 * g * g;
+                            *p = *p * decay - step_size * (*m / (v.sqrt() / correction2 + epsilon));
+                        }
                     }
                 },
             );

@@ -68,6 +68,36 @@ impl Ahead {
     }
 }
 
+/// Asks for some elements, to be read soon; they need not be there.
+#[inline(always)]
+pub(super) fn ask_for<T>(from: *const T, elements: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..(elements * size_of::<T>()).div_ceil(LINE) {
+        // SAFETY: as in `ask`.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(line * LINE));
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, elements);
+}
+
+/// Asks for some elements, to be written soon; they need not be there.
+#[inline(always)]
+pub(super) fn ask_to_write<T>(from: *mut T, elements: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..(elements * size_of::<T>()).div_ceil(LINE) {
+        // SAFETY: as in `ask`.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_ET0>(from.cast_const().cast::<i8>().wrapping_add(line * LINE));
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, elements);
+}
+
 /// Asks for the cache line of an address.
 #[inline(always)]
 fn ask(address: usize) {

@@ -165,7 +165,7 @@ impl ConvBlockGradient {
             };
             let (db_pattern, private) = private.split_at_mut(len);
             db_pattern.fill(T::ZERO);
-            to.fill(T::ZERO);
+            let mut begins = true;
             for (units, rows) in cut.together(chunk, at_once) {
                 let count = units.len();
                 let next = cut.following(&units, chunk, parallel.after(chunk));
@@ -224,8 +224,10 @@ impl ConvBlockGradient {
                     units: count,
                     x_unit: x_map.len(),
                     dy_unit: doubled.len(),
+                    begins,
                     ahead: &ahead,
                 });
+                begins = false;
             }
             fold(db_pattern, channels);
             db.copy_from_slice(&db_pattern[..channels]);

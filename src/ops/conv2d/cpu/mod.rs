@@ -308,7 +308,7 @@ impl Conv2dWeightGradient {
             let (chunk, group) = (task / groups, task % groups);
             // SAFETY: every chunk of every group has its own sums, and this is the task of this worker.
             let (to, private) = unsafe { (shared.slice(task * elements..(task + 1) * elements), private.of(worker)) };
-            to.fill(T::ZERO);
+            let mut begins = true;
             for (units, rows) in cut.together(chunk, at_once) {
                 let count = units.len();
                 let (x_map, dy_map) = (x_map(&self.sizes, &rows), dy_map(&self.sizes, &rows, false));
@@ -338,8 +338,10 @@ impl Conv2dWeightGradient {
                     units: count,
                     x_unit: x_map.len(),
                     dy_unit: dy_map.len(),
+                    begins,
                     ahead: &Ahead::nothing(),
                 });
+                begins = false;
             }
         });
         shape.collect(parallel, &lanes, sums, cut.chunks, dw);

@@ -164,6 +164,8 @@ pub(in crate::ops) struct Outer<'a, T> {
     /// Elements from one unit's x and dy to the next one's.
     pub x_unit: usize,
     pub dy_unit: usize,
+    /// Whether the sums begin with this: what was in their memory does not count.
+    pub begins: bool,
     /// What is asked for meanwhile, a step for each row of a tile.
     pub ahead: &'a Ahead,
 }
@@ -209,6 +211,7 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
                     unsafe {
                         let tile = Tile {
                             ahead: self.ahead,
+                            begins: self.begins,
                             x: self.x.as_ptr().add(start(stretch) + first * per),
                             x_second: start(stretch + together - 1) - start(stretch),
                             x_step: options.stride[1] * in_channels,
@@ -246,6 +249,7 @@ fn most<S: Simd>(vectors: usize) -> usize {
 
 struct Tile<'a, T> {
     ahead: &'a Ahead,
+    begins: bool,
     x: *const T,
     /// From the first stretch to the second.
     x_second: usize,
@@ -387,7 +391,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
         for (r, sums) in sums.as_flattened().iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
                 let to = tile.to.add(r * tile.to_step + v * lanes);
-                let total = T::add_v(simd, load(to), *sum);
+                let total = if tile.begins { *sum } else { T::add_v(simd, load(to), *sum) };
                 to.cast::<T::Vector<S>>().write_unaligned(total);
             }
         }
