@@ -143,7 +143,8 @@ impl Adam {
                 #[inline(always)]
                 || {
                     let (p_start, g_start) = (p.as_mut_ptr(), g.as_ptr());
-                    let blocks = p.chunks_mut(BLOCK).zip(m.chunks_mut(BLOCK)).zip(v.chunks_mut(BLOCK)).zip(g.chunks(BLOCK));
+                    let blocks =
+                        p.chunks_mut(BLOCK).zip(m.chunks_mut(BLOCK)).zip(v.chunks_mut(BLOCK)).zip(g.chunks(BLOCK));
                     for (i, (((p, m), v), g)) in blocks.enumerate() {
                         ahead::ask_for(g_start.wrapping_add((i + BLOCKS_AHEAD) * BLOCK), BLOCK);
                         ahead::ask_to_write(p_start.wrapping_add((i + BLOCKS_AHEAD) * BLOCK), BLOCK);

@@ -6,14 +6,56 @@ use crate::tensor::Real;
 /// Numbers that are turned at a time.
 pub(super) const TURN: usize = 8;
 
+/// Exchanges rows and columns of a block.
+pub trait Turn: Copy {
+    /// `turned[i][j] = rows[j][i]`
+    fn turned<T: Real>(self, rows: [[T; TURN]; TURN]) -> [[T; TURN]; TURN];
+}
+
+/// Work of which turning blocks is the greater part.
+pub trait Turning {
+    type Output;
+
+    /// Does it; must be `#[inline(always)]`, as must be all that it calls.
+    fn run(&mut self, turn: impl Turn) -> Self::Output;
+}
+
+/// Runs such work compiled for this machine: f32 with AVX2's instructions where there are any.
+#[inline(always)]
+pub(super) fn dispatch<T: Real, W: Turning>(mut work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = avx2::available::<T>() {
+        return simd.vectorize(avx2::Run { work, simd });
+    }
+    super::lanes::dispatch(
+        #[inline(always)]
+        || work.run(Moves),
+    )
+}
+
+/// Turns number by number.
+#[derive(Clone, Copy)]
+struct Moves;
+
+impl Turn for Moves {
+    #[inline(always)]
+    fn turned<T: Real>(self, rows: [[T; TURN]; TURN]) -> [[T; TURN]; TURN] {
+        let mut turned = [[T::ZERO; TURN]; TURN];
+        for (j, row) in rows.iter().enumerate() {
+            (0..TURN).for_each(|i| turned[i][j] = row[i]);
+        }
+        turned
+    }
+}
+
 /// `to[j * pitch + c] = lines[c][j]` for the first `count / 8 * 8` numbers of eight lines, which is what it returns; f32 on machines
 /// with AVX2, and nothing anywhere else.
 #[inline]
 pub(super) fn turn<T: Real>(to: &mut [T], pitch: usize, lines: [&[T]; TURN], count: usize) -> usize {
     #[cfg(target_arch = "x86_64")]
-    if let (Ok(to), Some(simd)) = (bytemuck::try_cast_slice_mut::<T, f32>(to), avx2::available::<T>()) {
-        let lines = lines.map(|line| bytemuck::cast_slice::<T, f32>(&line[..count]));
-        return simd.vectorize(avx2::Turn { to, pitch, lines, simd });
+    if let Some(simd) = avx2::available::<T>() {
+        let lines = lines.map(|line| &line[..count]);
+        return simd.vectorize(avx2::Run { work: Lines { to, pitch, lines }, simd });
     }
     let _ = (to, pitch, lines, count);
     0
@@ -30,8 +72,41 @@ pub(super) fn reverse<T: Real>(to: &mut [T], from: &[T]) {
 }
 
 #[cfg(target_arch = "x86_64")]
+struct Lines<'a, T> {
+    to: &'a mut [T],
+    pitch: usize,
+    lines: [&'a [T]; TURN],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<T: Real> Turning for Lines<'_, T> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run(&mut self, turn: impl Turn) -> usize {
+        let pitch = self.pitch;
+        let [a, b, c, d, e, f, g, h] = self.lines.map(|line| line.as_chunks::<TURN>().0);
+        let count = h.len();
+        let (a, b, c, d, e, f, g) =
+            (&a[..count], &b[..count], &c[..count], &d[..count], &e[..count], &f[..count], &g[..count]);
+        for (j, pixels) in self.to.chunks_mut(TURN * pitch).take(count).enumerate() {
+            let turned = turn.turned([a[j], b[j], c[j], d[j], e[j], f[j], g[j], h[j]]);
+            let (last, pixels) = match pixels.len().checked_sub((TURN - 1) * pitch) {
+                Some(_) => pixels.split_at_mut((TURN - 1) * pitch),
+                None => return j * TURN,
+            };
+            for (i, pixel) in last.chunks_exact_mut(pitch).enumerate() {
+                pixel[..TURN].copy_from_slice(&turned[i]);
+            }
+            pixels[..TURN].copy_from_slice(&turned[TURN - 1]);
+        }
+        count * TURN
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{Real, TURN};
+    use super::{Real, TURN, Turn, Turning};
     use pulp::NullaryFnOnce;
     use pulp::x86::V3;
     use std::arch::x86_64::{__m256, __m256i};
@@ -42,36 +117,29 @@ mod avx2 {
         if std::any::TypeId::of::<T>() == std::any::TypeId::of::<f32>() { V3::try_new() } else { None }
     }
 
-    pub struct Turn<'a> {
-        pub to: &'a mut [f32],
-        pub pitch: usize,
-        pub lines: [&'a [f32]; TURN],
+    pub(in crate::ops) struct Run<W> {
+        pub(in crate::ops) work: W,
         pub simd: V3,
     }
 
-    impl NullaryFnOnce for Turn<'_> {
-        type Output = usize;
+    impl<W: Turning> NullaryFnOnce for Run<W> {
+        type Output = W::Output;
 
         #[inline(always)]
-        fn call(self) -> usize {
-            let Self { to, pitch, lines, simd } = self;
-            let [a, b, c, d, e, f, g, h] = lines.map(|line| line.as_chunks::<TURN>().0);
-            let count = h.len();
-            let (a, b, c, d, e, f, g) =
-                (&a[..count], &b[..count], &c[..count], &d[..count], &e[..count], &f[..count], &g[..count]);
-            for (j, pixels) in to.chunks_mut(TURN * pitch).take(count).enumerate() {
-                let block = [a[j], b[j], c[j], d[j], e[j], f[j], g[j], h[j]];
-                let turned = block_turned(simd, block);
-                let (last, pixels) = match pixels.len().checked_sub((TURN - 1) * pitch) {
-                    Some(_) => pixels.split_at_mut((TURN - 1) * pitch),
-                    None => return j * TURN,
-                };
-                for (i, pixel) in last.chunks_exact_mut(pitch).enumerate() {
-                    pixel[..TURN].copy_from_slice(&turned[i]);
-                }
-                pixels[..TURN].copy_from_slice(&turned[TURN - 1]);
-            }
-            count * TURN
+        fn call(mut self) -> W::Output {
+            self.work.run(Shuffles(self.simd))
+        }
+    }
+
+    /// Turns blocks of f32 by shuffles.
+    #[derive(Clone, Copy)]
+    struct Shuffles(V3);
+
+    impl Turn for Shuffles {
+        #[inline(always)]
+        fn turned<T: Real>(self, rows: [[T; TURN]; TURN]) -> [[T; TURN]; TURN] {
+            // `available` says that T is f32.
+            bytemuck::cast(block_turned(self.0, bytemuck::cast(rows)))
         }
     }
 

@@ -6,7 +6,8 @@ use crate::graph::{Kernel, SharedMut};
 use crate::ops::ahead::Ahead;
 use crate::ops::conv2d::ConvSizes;
 use crate::ops::conv2d::cpu::map::{Cut, Map, separate};
-use crate::ops::conv2d::cpu::product::{Lanes, Packing, Product, packed_len};
+use crate::ops::conv2d::cpu::packing::{Packing, Part, packed_len};
+use crate::ops::conv2d::cpu::product::{Lanes, Product};
 use crate::ops::conv2d::cpu::taps::x_map;
 use crate::ops::conv2d::cpu::{add_pairs, buffer_len, forward_lanes, forward_taps, forward_weights, rows_at_once};
 use crate::ops::lanes;
@@ -88,13 +89,13 @@ impl ConvBlock {
         });
         let channels = sizes.out_channels;
         let (lanes, taps) = (forward_lanes::<T>(&sizes), forward_taps(&sizes));
-        let weights = forward_weights(&sizes, w);
         let packing = Packing {
             lanes,
             channels: [channels, sizes.in_channels],
-            taps,
-            kernel_width: sizes.kernel[1],
-            weights,
+            kernel: sizes.kernel,
+            part: |_| Part { taps, at: 0 },
+            parts: 1,
+            weights: forward_weights(&sizes, w),
             bias: Some(b),
         };
         packing.run(parallel, packed);

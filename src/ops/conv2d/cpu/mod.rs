@@ -5,8 +5,10 @@
 //! back. Blocks of a network that keep channels innermost throughout ([`conv_block`](crate::ops::conv_block)) share
 //! everything but the turning.
 
+mod collect;
 pub(in crate::ops) mod map;
 pub(in crate::ops) mod outer;
+pub(in crate::ops) mod packing;
 pub(in crate::ops) mod product;
 pub(in crate::ops) mod taps;
 
@@ -18,7 +20,8 @@ use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
 use crate::tensor::{Real, Spec};
 use map::{Cut, Map, separate};
 use outer::{Outer, Sums};
-use product::{Lanes, Packing, Product, Weights, packed_len};
+use packing::{Packing, Part, Weights, packed_len};
+use product::{Lanes, Product};
 use taps::{Classes, Taps, dx_rows, dy_map, packed_classes, x_map};
 
 /// Elements of results that are made before they are written: they stay in the first-level cache.
@@ -95,7 +98,8 @@ impl Conv2d {
             let weights = forward_weights(&sizes, &w[group * part..][..part]);
             let bias = bias.map(|bias| &bias[group * out_channels..][..out_channels]);
             let channels = [out_channels, in_channels];
-            Packing { lanes, channels, taps, kernel_width: sizes.kernel[1], weights, bias }.run(parallel, packed);
+            let part = |_| Part { taps, at: 0 };
+            Packing { lanes, channels, kernel: sizes.kernel, part, parts: 1, weights, bias }.run(parallel, packed);
         }
         let packed = &*packed;
         let (cut, out) = (cut(&sizes), SharedMut::new(out));

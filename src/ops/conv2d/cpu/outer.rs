@@ -6,15 +6,11 @@
 use super::super::ConvSizes;
 use super::map::Map;
 use super::product::Lanes;
-use crate::graph::{Parallel, SharedMut};
 use crate::ops::ahead::Ahead;
-use crate::ops::lanes;
 use crate::ops::simd::{MAX_LANES, SimdReal, every_tile};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// Sums that a task of [`Sums::collect`] adds up at least: about half a microsecond's work.
-const PER_TASK: usize = 4096;
 /// Rows of a tile.
 const HEIGHTS: [usize; 9] = [12, 10, 8, 6, 5, 4, 3, 2, 1];
 /// Where there are few tiles (see [`every_tile`]).
@@ -23,7 +19,7 @@ const FEW_HEIGHTS: [usize; 2] = [4, 1];
 /// The shape of the sums: for each stretch of neighbouring taps, for each of its numbers, all output channels.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Sums {
-    sizes: ConvSizes,
+    pub(super) sizes: ConvSizes,
     /// Stretches, and the numbers of one.
     stretches: usize,
     len: usize,
@@ -60,90 +56,12 @@ impl Sums {
     }
 
     /// The number of the sums that belongs to a tap and a channel of x.
-    fn term(&self, tap: usize, channel: usize) -> usize {
+    pub(super) fn term(&self, tap: usize, channel: usize) -> usize {
         let ConvSizes { in_channels, kernel, .. } = self.sizes;
         if self.stretches == kernel[0] {
             tap / kernel[1] * self.len + tap % kernel[1] * in_channels + channel
         } else {
             tap * self.len + channel
-        }
-    }
-
-    /// How many channels of x make a task of [`Sums::collect`], with so many chunks.
-    fn channels_per_task(&self, chunks: usize) -> usize {
-        PER_TASK.div_ceil(chunks * self.sizes.out_channels * self.sizes.taps()).min(self.sizes.in_channels)
-    }
-
-    /// Makes dw of the sums of all chunks: of each chunk those of all groups, one after another.
-    pub fn collect<T: SimdReal>(
-        &self,
-        parallel: &dyn Parallel,
-        lanes: &Lanes,
-        sums: &[T],
-        chunks: usize,
-        dw: &mut [T],
-    ) {
-        let ConvSizes { in_channels, groups, .. } = self.sizes;
-        let (elements, len) = (self.elements(lanes), dw.len() / groups);
-        let dw = SharedMut::new(dw);
-        let per_task = self.channels_per_task(chunks);
-        let tasks = in_channels.div_ceil(per_task);
-        parallel.run(groups * tasks, &|task, _| {
-            let (group, task) = (task / tasks, task % tasks);
-            let channels = task * per_task..((task + 1) * per_task).min(in_channels);
-            let from = &sums[group * elements..];
-            lanes::dispatch(
-                #[inline(always)]
-                || {
-                    // SAFETY: the group's weights, of which no other task has these channels.
-                    unsafe {
-                        let dw = dw.pointer().add(group * len);
-                        self.collect_channels(lanes, from, [chunks, groups * elements], channels.clone(), dw);
-                    }
-                },
-            );
-        });
-    }
-
-    /// Adds up the sums of all chunks, `each` elements apart, for some channels of x, and puts them where they belong in dw.
-    ///
-    /// # Safety
-    /// Nobody else may use the weights of these channels meanwhile.
-    #[inline(always)]
-    unsafe fn collect_channels<T: SimdReal>(
-        &self,
-        lanes: &Lanes,
-        sums: &[T],
-        [chunks, each]: [usize; 2],
-        channels: Range<usize>,
-        dw: *mut T,
-    ) {
-        let ConvSizes { in_channels, out_channels, .. } = self.sizes;
-        let taps = self.sizes.taps();
-        let mut line = [T::ZERO; 64];
-        // Channel by channel, since a channel's taps are neighbours in dw.
-        for channel in channels {
-            for tap in 0..taps {
-                let term = self.term(tap, channel);
-                for first in (0..out_channels).step_by(line.len()) {
-                    let count = line.len().min(out_channels - first);
-                    let line = &mut line[..count];
-                    line.fill(T::ZERO);
-                    for chunk in 0..chunks {
-                        if lanes.pairs {
-                            let from = &sums[chunk * each + term / 2 * lanes.pitch() + 2 * first + term % 2..];
-                            line.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, &x)| *to += x);
-                        } else {
-                            let from = &sums[chunk * each + term * lanes.pitch() + first..][..count];
-                            line.iter_mut().zip(from).for_each(|(to, &x)| *to += x);
-                        }
-                    }
-                    for (o, &sum) in line.iter().enumerate() {
-                        // SAFETY: an element of dw, and of this channel.
-                        unsafe { *dw.add(((first + o) * in_channels + channel) * taps + tap) = sum };
-                    }
-                }
-            }
         }
     }
 }

@@ -9,13 +9,12 @@
 
 use super::map::Map;
 use super::taps::Taps;
-use crate::graph::{Parallel, SharedMut};
 use crate::ops::ahead::Ahead;
 use crate::ops::simd::{SimdReal, dispatch, every_tile};
 use pulp::{Simd, WithSimd};
 
 /// Vectors of channels in a tile.
-const VECTORS: usize = 2;
+pub(super) const VECTORS: usize = 2;
 /// Pixels that a tile may have, and where there are few tiles (see [`every_tile`]).
 const WIDTHS: [usize; 9] = [14, 11, 8, 6, 5, 4, 3, 2, 1];
 const FEW_WIDTHS: [usize; 2] = [4, 1];
@@ -88,96 +87,8 @@ impl Lanes {
     }
 
     /// Vectors that a tile starting at this vector has.
-    fn at_once(&self, first: usize) -> usize {
+    pub(super) fn at_once(&self, first: usize) -> usize {
         VECTORS.min(self.vectors - first)
-    }
-}
-
-/// The most elements that the packed weights of `channels` by `terms` take up, on any machine.
-pub(in crate::ops) fn packed_len(channels: usize, terms: usize) -> usize {
-    channels.next_multiple_of(crate::ops::simd::MAX_LANES) * (terms + 1)
-}
-
-/// Where the weight of (channel of the result, channel of the source, tap) is: the first two at these distances.
-#[derive(Clone, Copy)]
-pub(in crate::ops) struct Weights<'a, T> {
-    pub data: &'a [T],
-    pub channel: usize,
-    pub source_channel: usize,
-}
-
-/// Packs weights in the order in which [`Product`] reads them, tile by tile; before each tile's, its biases (or zeros).
-pub(in crate::ops) struct Packing<'a, T> {
-    pub lanes: Lanes,
-    /// Channels of the result and of the source.
-    pub channels: [usize; 2],
-    pub taps: [Taps; 2],
-    pub kernel_width: usize,
-    pub weights: Weights<'a, T>,
-    pub bias: Option<&'a [T]>,
-}
-
-impl<T: SimdReal> Packing<'_, T> {
-    pub fn run(&self, parallel: &dyn Parallel, to: &mut [T]) {
-        let to = SharedMut::new(to);
-        // SAFETY: every task is run once, and nobody else uses `to`.
-        parallel.run(self.tasks(), &|task, _| unsafe { self.task(task, &to, 0) });
-    }
-
-    /// How many tasks it makes: a kernel row of a tile each.
-    pub fn tasks(&self) -> usize {
-        self.lanes.vectors.div_ceil(VECTORS) * self.taps[0].count.max(1)
-    }
-
-    /// Does one of them, where the packed weights start at element `at`.
-    ///
-    /// # Safety
-    /// The same task is not done twice at a time, and nobody else uses what is written.
-    pub unsafe fn task(&self, task: usize, to: &SharedMut<'_, T>, at: usize) {
-        let Self { lanes, channels, taps, kernel_width, weights, bias } = self;
-        let kernel_rows = taps[0].count.max(1);
-        let (tile, u) = (task / kernel_rows, task % kernel_rows);
-        let per = if lanes.pairs { 2 } else { 1 };
-        // Pairs never reach from one kernel row into the next: a stretch has an even number of terms.
-        let row_terms = channels[1] * taps[1].count;
-        let first = tile * VECTORS;
-        let width = lanes.at_once(first) * lanes.lanes;
-        let first = first * lanes.lanes;
-        let start = at + first * (row_terms * taps[0].count / per + 1);
-        let count = (channels[0] - first).min(width / per);
-        if u == 0 {
-            // SAFETY: the biases of a tile belong to its first kernel row.
-            let head = unsafe { to.slice(start..start + width) };
-            head.fill(T::ZERO);
-            if let Some(bias) = bias {
-                head.iter_mut().step_by(per).zip(&bias[first..first + count]).for_each(|(to, &b)| *to = b);
-            }
-        }
-        if taps[0].count == 0 {
-            return;
-        }
-        let len = row_terms / per * width;
-        let start = start + width + u * len;
-        // SAFETY: every kernel row of every tile has its own range.
-        let to = unsafe { to.slice(start..start + len) };
-        if count * per < width {
-            to.fill(T::ZERO);
-        }
-        let mut term = 0;
-        for v in 0..taps[1].count {
-            let tap = taps[0].kernel(u) * kernel_width + taps[1].kernel(v);
-            let from = &weights.data[first * weights.channel + tap..];
-            let stride = weights.channel;
-            for c in 0..channels[1] {
-                let line = &mut to[term / per * width + term % per..][..(count - 1) * per + 1];
-                let from = &from[c * weights.source_channel..][..(count - 1) * stride + 1];
-                for o in 0..count {
-                    // SAFETY: both slices reach to the last channel. (Checked, this takes twice as long.)
-                    unsafe { *line.get_unchecked_mut(o * per) = *from.get_unchecked(o * stride) };
-                }
-                term += 1;
-            }
-        }
     }
 }
 

@@ -5,8 +5,9 @@
 
 use super::super::ConvSizes;
 use super::map::Map;
-use super::product::{Lanes, Packing, Tiling, Weights, packed_len};
-use crate::graph::{Parallel, SharedMut};
+use super::packing::{Packing, Part, Weights, packed_len};
+use super::product::{Lanes, Tiling};
+use crate::graph::Parallel;
 use crate::ops::simd::SimdReal;
 use std::ops::Range;
 
@@ -161,28 +162,20 @@ impl Classes {
     pub fn pack<T: SimdReal>(&self, parallel: &dyn Parallel, w: &[T], packed: &mut [T]) {
         let ConvSizes { in_channels, out_channels, kernel, .. } = self.sizes;
         let taps = self.sizes.taps();
-        let packing = |class: &Class| Packing {
+        let part = |number: usize| {
+            let Class { taps, weights, .. } = self.by_itself(number);
+            Part { taps, at: weights.0 }
+        };
+        Packing {
             lanes: self.lanes,
             channels: [in_channels, out_channels],
-            taps: class.taps,
-            kernel_width: kernel[1],
+            kernel,
+            part,
+            parts: self.count,
             weights: Weights { data: w, channel: taps, source_channel: in_channels * taps },
             bias: None,
-        };
-        let packed = SharedMut::new(packed);
-        let tasks = (0..self.count).map(|number| packing(&self.by_itself(number)).tasks()).sum();
-        parallel.run(tasks, &|mut task, _| {
-            for number in 0..self.count {
-                let class = self.by_itself(number);
-                let packing = packing(&class);
-                if task < packing.tasks() {
-                    // SAFETY: every task is run once, every class has its own range, and nobody else uses `packed`.
-                    unsafe { packing.task(task, &packed, class.weights.0) };
-                    return;
-                }
-                task -= packing.tasks();
-            }
-        });
+        }
+        .run(parallel, packed);
     }
 
     /// A class by itself, looked up where it is known.

@@ -1,0 +1,210 @@
+//! Weights in the order in which [`Product`](super::product::Product) reads them.
+//!
+//! A weight's neighbours in memory are the taps of its kernel; a product wants those of neighbouring channels side by side. Blocks of
+//! eight channels by eight taps are therefore turned at a time.
+
+use super::product::{Lanes, VECTORS};
+use super::taps::Taps;
+use crate::graph::{Parallel, SharedMut};
+use crate::ops::simd::{MAX_LANES, SimdReal};
+use crate::ops::turn::{self, TURN, Turn, Turning};
+use std::ops::Range;
+
+/// About how many weights a task packs: some half a microsecond's work.
+const PER_TASK: usize = 2048;
+
+/// The most elements that the packed weights of `channels` by `terms` take up, on any machine.
+pub(in crate::ops) fn packed_len(channels: usize, terms: usize) -> usize {
+    channels.next_multiple_of(MAX_LANES) * (terms + 1)
+}
+
+/// Where the weight of (channel of the result, channel of the source, tap) is: the first two at these distances, taps side by side.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Weights<'a, T> {
+    pub data: &'a [T],
+    pub channel: usize,
+    pub source_channel: usize,
+}
+
+/// A product whose weights are packed: its taps, and where its weights start.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Part {
+    pub taps: [Taps; 2],
+    pub at: usize,
+}
+
+/// Packs the weights of one product, or of several among which a kernel's taps are divided: tile by tile, and before each tile's
+/// weights its biases (or zeros).
+pub(in crate::ops) struct Packing<'a, T, P> {
+    pub lanes: Lanes,
+    /// Channels of the result and of the source.
+    pub channels: [usize; 2],
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// The products: by number, and how many.
+    pub part: P,
+    pub parts: usize,
+    pub weights: Weights<'a, T>,
+    pub bias: Option<&'a [T]>,
+}
+
+impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Packing<'_, T, P> {
+    pub fn run(&self, parallel: &dyn Parallel, to: &mut [T]) {
+        let to = SharedMut::new(to);
+        let stretches = self.stretches();
+        parallel.run(self.lanes.vectors.div_ceil(VECTORS) * stretches, &|task, _| {
+            let (tile, stretch) = (task / stretches, task % stretches);
+            let cut = |i: usize| i * self.channels[1] / stretches;
+            turn::dispatch::<T, _>(Task { packing: self, tile, source: cut(stretch)..cut(stretch + 1), to: &to });
+        });
+    }
+
+    /// Terms that share a vector.
+    fn per(&self) -> usize {
+        if self.lanes.pairs { 2 } else { 1 }
+    }
+
+    /// How many stretches of the source's channels are tasks of their own.
+    fn stretches(&self) -> usize {
+        if self.lanes.pairs {
+            // Neighbouring terms may share a vector.
+            return 1;
+        }
+        let tile = (VECTORS * self.lanes.lanes).min(self.channels[0]);
+        (tile * self.channels[1] * self.kernel[0] * self.kernel[1] / PER_TASK).clamp(1, self.channels[1].max(1))
+    }
+}
+
+/// One tile's weights of some channels of the source.
+struct Task<'a, T, P> {
+    packing: &'a Packing<'a, T, P>,
+    tile: usize,
+    source: Range<usize>,
+    to: &'a SharedMut<'a, T>,
+}
+
+impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Task<'_, T, P> {
+    /// The first channel of the tile, its channels, and elements from one term's weights to the next.
+    #[inline(always)]
+    fn extent(&self) -> (usize, usize, usize) {
+        let Packing { lanes, channels, .. } = self.packing;
+        let first = self.tile * VECTORS;
+        let width = lanes.at_once(first) * lanes.lanes;
+        let first = first * lanes.lanes;
+        (first, (channels[0] - first).min(width / self.packing.per()), width)
+    }
+
+    /// Calls `with(tap, its place)` for every tap of the kernel: the tap's number, where the tile's weights of its product start, and
+    /// the term of the source's channel 0.
+    #[inline(always)]
+    fn taps(&self, mut with: impl FnMut(usize, usize, usize)) {
+        let Packing { kernel, channels, part, parts, .. } = self.packing;
+        let (first, _, width) = self.extent();
+        for Part { taps, at } in (0..*parts).map(part) {
+            let terms = channels[1] * taps[0].count * taps[1].count;
+            let start = at + first * (terms / self.packing.per() + 1) + width;
+            for u in 0..taps[0].count {
+                for v in 0..taps[1].count {
+                    let tap = taps[0].kernel(u) * kernel[1] + taps[1].kernel(v);
+                    with(tap, start, (u * taps[1].count + v) * channels[1]);
+                }
+            }
+        }
+    }
+
+    /// The biases, before each product's weights.
+    #[inline(always)]
+    fn biases(&self) {
+        let Packing { channels, part, parts, bias, .. } = self.packing;
+        let ((first, count, width), per) = (self.extent(), self.packing.per());
+        for Part { taps, at } in (0..*parts).map(part) {
+            let terms = channels[1] * taps[0].count * taps[1].count;
+            let start = at + first * (terms / per + 1);
+            // SAFETY: the biases of a tile belong to the task of its first channels.
+            let head = unsafe { self.to.slice(start..start + width) };
+            head.fill(T::ZERO);
+            if let Some(bias) = bias {
+                head.iter_mut().step_by(per).zip(&bias[first..first + count]).for_each(|(to, &b)| *to = b);
+            }
+        }
+    }
+
+    /// The weights of one tap, number by number.
+    #[inline(always)]
+    fn one_by_one(&self, tap: usize, start: usize, term: usize) {
+        let ((first, count, width), per) = (self.extent(), self.packing.per());
+        let Weights { data, channel, source_channel } = self.packing.weights;
+        for c in self.source.clone() {
+            let (line, half) = ((term + c) / per, (term + c) % per);
+            // SAFETY: every term's weights belong to one task.
+            let to = unsafe { self.to.slice(start + line * width + half..start + (line + 1) * width) };
+            let from = &data[first * channel + c * source_channel + tap..][..(count - 1) * channel + 1];
+            assert!((count - 1) * per < to.len());
+            for o in 0..count {
+                // SAFETY: both reach to the last channel. (Checked, this takes twice as long.)
+                unsafe { *to.get_unchecked_mut(o * per) = *from.get_unchecked(o * channel) };
+            }
+            for o in count..(width - half).div_ceil(per) {
+                to[o * per] = T::ZERO;
+            }
+        }
+    }
+}
+
+impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Turning for Task<'_, T, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(&mut self, turn: impl Turn) {
+        if self.source.start == 0 {
+            self.biases();
+        }
+        let (first, count, width) = self.extent();
+        let Packing { kernel, weights: Weights { data, channel, source_channel }, .. } = *self.packing;
+        let taps = kernel[0] * kernel[1];
+        // Those that make whole blocks are turned.
+        let turned = if self.packing.per() == 1 && count == width && width.is_multiple_of(TURN) {
+            taps / TURN * TURN
+        } else {
+            0
+        };
+        for block in (0..turned).step_by(TURN) {
+            let mut places = [0; TURN];
+            self.taps(
+                #[inline(always)]
+                |tap, start, term| {
+                    if (block..block + TURN).contains(&tap) {
+                        places[tap - block] = start + term * width;
+                    }
+                },
+            );
+            let last = (first + width - 1) * channel + self.source.end.saturating_sub(1) * source_channel + block;
+            assert!(last + TURN <= data.len(), "packing reads {last} of {}", data.len());
+            let end = places.into_iter().max().unwrap_or(0) + self.source.end * width;
+            assert!(end <= self.to.len(), "packing writes {end} of {}", self.to.len());
+            for c in self.source.clone() {
+                for o in (0..width).step_by(TURN) {
+                    // SAFETY: asserted for the last channels; every term's weights belong to one task.
+                    unsafe {
+                        let from = data.as_ptr().add((first + o) * channel + c * source_channel + block);
+                        let rows = std::array::from_fn(
+                            #[inline(always)]
+                            |i| from.add(i * channel).cast::<[T; TURN]>().read_unaligned(),
+                        );
+                        for (turned, place) in turn.turned(rows).into_iter().zip(places) {
+                            self.to.pointer().add(place + c * width + o).cast::<[T; TURN]>().write_unaligned(turned);
+                        }
+                    }
+                }
+            }
+        }
+        self.taps(
+            #[inline(always)]
+            |tap, start, term| {
+                if tap >= turned {
+                    self.one_by_one(tap, start, term);
+                }
+            },
+        );
+    }
+}
