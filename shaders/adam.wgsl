@@ -3,7 +3,7 @@
 override LEN: u32;
 
 @group(0) @binding(0) var<storage, read> gradient: array<f32>;
-// lr / (1 - b1^t), 1 - b1, b2, 1 - b2, sqrt(1 - b2^t), eps, 1 - lr wd.
+// With c = sqrt(1 - b2^t): lr c / (1 - b1^t), 1 - b1, b2, 1 - b2, eps c, 1 - lr wd.
 @group(0) @binding(1) var<storage, read> step: array<f32>;
 @group(0) @binding(2) var<storage, read_write> p: array<f32>;
 @group(0) @binding(3) var<storage, read_write> m: array<f32>;
@@ -24,7 +24,7 @@ fn main(
             let square = step[2] * v[i] + step[3] * g * g;
             m[i] = mean;
             v[i] = square;
-            p[i] = p[i] * step[6] - step[0] * (mean / (sqrt(square) / step[4] + step[5]));
+            p[i] = p[i] * step[5] - step[0] * (mean / (sqrt(square) + step[4]));
         }
     }
 }

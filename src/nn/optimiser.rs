@@ -62,13 +62,13 @@ impl Adam {
     /// The numbers of step `t`, counted from 1.
     pub fn numbers(&self, t: u64, rate: f64, beta1: f64) -> AdamStep {
         let t = t.min(i32::MAX as u64) as i32;
+        let correction = (1.0 - self.beta2.powi(t)).sqrt();
         AdamStep {
-            step_size: rate / (1.0 - beta1.powi(t)),
+            step_size: rate * correction / (1.0 - beta1.powi(t)),
             one_minus_beta1: 1.0 - beta1,
             beta2: self.beta2,
             one_minus_beta2: 1.0 - self.beta2,
-            correction2: (1.0 - self.beta2.powi(t)).sqrt(),
-            epsilon: self.epsilon,
+            epsilon: self.epsilon * correction,
             decay: 1.0 - rate * self.weight_decay,
         }
     }

@@ -9,6 +9,9 @@
 //! p <- p - lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 //! ```
 //!
+//! With `c = sqrt(1 - b2^t)`, the last line is `p - lr c / (1 - b1^t) * m / (sqrt(v) + eps c)`, as Kingma and Ba suggest at the end of
+//! their section 2, which divides once.
+//!
 //! Whatever depends on the step comes in as a small input, so that learning rate and momentum change without a new plan;
 //! it is worked out in f64, where `1 - 0.999` keeps its digits.
 
@@ -22,7 +25,7 @@ use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, SharedMut, Target,
 use crate::tensor::Spec;
 
 /// Elements of a task: fewer than of simpler operations, so that a small network's parameters are divided evenly.
-const PER_ADAM_TASK: usize = 2048;
+const PER_ADAM_TASK: usize = 1024;
 /// Elements after which memory is asked for, and how far ahead: half the gradients were made, and half the parameters last read, on
 /// other cores.
 const BLOCK: usize = 64;
@@ -31,7 +34,7 @@ const BLOCKS_AHEAD: usize = 8;
 /// What changes from step to step: the elements of Adam's last input, in this order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamStep {
-    /// `lr / (1 - b1^t)`
+    /// `lr sqrt(1 - b2^t) / (1 - b1^t)`
     pub step_size: f64,
     /// `1 - b1`
     pub one_minus_beta1: f64,
@@ -39,26 +42,24 @@ pub struct AdamStep {
     pub beta2: f64,
     /// `1 - b2`
     pub one_minus_beta2: f64,
-    /// `sqrt(1 - b2^t)`
-    pub correction2: f64,
-    /// `eps`
+    /// `eps sqrt(1 - b2^t)`
     pub epsilon: f64,
     /// `1 - lr wd`
     pub decay: f64,
 }
 
 impl AdamStep {
-    /// Number of elements of the input; the last is unused.
-    pub const LEN: usize = 8;
+    /// Number of elements of the input.
+    pub const LEN: usize = 6;
 
     /// The input's elements.
     pub fn to_array(self) -> [f32; Self::LEN] {
-        let Self { step_size, one_minus_beta1, beta2, one_minus_beta2, correction2, epsilon, decay } = self;
-        [step_size, one_minus_beta1, beta2, one_minus_beta2, correction2, epsilon, decay, 0.0].map(|x| x as f32)
+        let Self { step_size, one_minus_beta1, beta2, one_minus_beta2, epsilon, decay } = self;
+        [step_size, one_minus_beta1, beta2, one_minus_beta2, epsilon, decay].map(|x| x as f32)
     }
 }
 
-/// One step of Adam. Inputs p, m, v, g, flat and of one length, and the `[8]` numbers of an [`AdamStep`]; outputs the new p,
+/// One step of Adam. Inputs p, m, v, g, flat and of one length, and the `[6]` numbers of an [`AdamStep`]; outputs the new p,
 /// m and v, in place of the old.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam;
@@ -101,7 +102,7 @@ impl Op for Adam {
         if !flat || inputs[4] != Spec::real([AdamStep::LEN]) {
             let shapes: Vec<String> = inputs.iter().map(|spec| spec.shape.to_string()).collect();
             let detail =
-                format!("wants flat p, m, v, g of one length and [8] numbers of the step, got {}", shapes.join(" "));
+                format!("wants flat p, m, v, g of one length and [6] numbers of the step, got {}", shapes.join(" "));
             return Err(Error::op("adam", detail));
         }
         Ok(inputs[..3].to_vec())
@@ -129,7 +130,7 @@ impl Op for Adam {
 impl Adam {
     fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
         let (g, step, parallel) = (kernel.input(3), kernel.input(4), kernel.parallel());
-        let &[step_size, one_minus_beta1, beta2, one_minus_beta2, correction2, epsilon, decay, _] = step else {
+        let &[step_size, one_minus_beta1, beta2, one_minus_beta2, epsilon, decay] = step else {
             unreachable!("shapes were checked when the graph was built")
         };
         let len = g.len();
@@ -151,7 +152,7 @@ impl Adam {
                         for (((p, m), v), &g) in p.iter_mut().zip(m.iter_mut()).zip(v.iter_mut()).zip(g) {
                             *m += one_minus_beta1 * (g - *m);
                             *v = beta2 * *v + one_minus_beta2 * g * g;
-                            *p = *p * decay - step_size * (*m / (v.sqrt() / correction2 + epsilon));
+                            *p = *p * decay - step_size * (*m / (v.sqrt() + epsilon));
                         }
                     }
                 },

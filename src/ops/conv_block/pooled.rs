@@ -10,8 +10,8 @@ use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, SharedMut, Target,
 use crate::ops::lanes;
 use crate::tensor::{Real, Spec};
 
-/// Elements of r that a task reads at least: about a microsecond's work.
-const PER_TASK: usize = 16_384;
+/// Elements of r that a task reads at least: some half a microsecond's work.
+const PER_TASK: usize = 2048;
 
 /// The mean over each plane of the norm of the last block: inputs r `[N, H, W, C]`, statistics `[2, C]`, gamma and beta `[C]`;
 /// output `[N, C]`.

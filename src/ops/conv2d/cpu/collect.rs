@@ -75,11 +75,17 @@ impl<T: SimdReal> Task<'_, T> {
         let chunks = self.sums.chunks(self.each).take(self.chunks);
         total.fill(T::ZERO);
         if self.lanes.pairs {
-            let start = term / 2 * pitch + 2 * first + term % 2;
+            // Both terms that share a vector, so that it can be added up as one.
+            let mut both = [T::ZERO; 2 * OUTPUTS];
+            let both = &mut both[..2 * total.len()];
             for chunk in chunks {
-                for (to, &x) in total.iter_mut().zip(chunk[start..].iter().step_by(2)) {
+                let from = &chunk[term / 2 * pitch + 2 * first..][..both.len()];
+                for (to, &x) in both.iter_mut().zip(from) {
                     *to += x;
                 }
+            }
+            for (to, both) in total.iter_mut().zip(both.as_chunks::<2>().0) {
+                *to = both[term % 2];
             }
         } else if let Some(total) = total.first_chunk_mut::<OUTPUTS>() {
             // All of them, so that they stay in registers.

@@ -137,24 +137,26 @@ impl Classes {
     pub fn new<T: SimdReal>(sizes: ConvSizes) -> Self {
         let lanes = Lanes::new::<T>(sizes.in_channels, sizes.out_channels);
         let count = classes(&sizes);
-        let mut known = [Self::class(&sizes, &lanes, 0); KNOWN];
-        for (number, class) in known.iter_mut().enumerate().take(count) {
-            *class = Self::class(&sizes, &lanes, number);
+        let first = Self::class(&sizes, &lanes, 0, 0);
+        let mut known = [first; KNOWN];
+        for number in 1..count.min(KNOWN) {
+            known[number] = Self::class(&sizes, &lanes, number, known[number - 1].weights.1);
         }
         Self { sizes, lanes, count, known }
     }
 
-    /// A class by itself: rows from 0 on, and dy from its first element on.
-    fn class(sizes: &ConvSizes, lanes: &Lanes, class: usize) -> Class {
+    /// A class by itself, whose packed weights start there: rows from 0 on, and dy from its first element on.
+    fn class(sizes: &ConvSizes, lanes: &Lanes, class: usize, start: usize) -> Class {
         let stride = sizes.options.stride;
         let phase = [class / stride[1], class % stride[1]];
         let columns = sizes.input[1].saturating_sub(phase[1]).div_ceil(stride[1]);
+        let taps = class_taps(sizes, class);
         Class {
             phase,
-            taps: class_taps(sizes, class),
+            taps,
             grid: [0, columns],
             tiling: lanes.tiling(columns),
-            weights: (class_start(sizes, class), class_start(sizes, class + 1)),
+            weights: (start, start + class_len(sizes, &taps)),
         }
     }
 
@@ -181,7 +183,10 @@ impl Classes {
     /// A class by itself, looked up where it is known.
     fn by_itself(&self, number: usize) -> Class {
         let known = self.known.get(number).copied();
-        known.unwrap_or_else(|| Self::class(&self.sizes, &self.lanes, number))
+        known.unwrap_or_else(|| {
+            let before = (0..number).map(|class| class_len(&self.sizes, &class_taps(&self.sizes, class))).sum();
+            Self::class(&self.sizes, &self.lanes, number, before)
+        })
     }
 
     /// A class of the rows of dx that belong to these output rows, read from `dy`.
@@ -211,11 +216,10 @@ fn class_taps(sizes: &ConvSizes, class: usize) -> [Taps; 2] {
 
 /// Elements that the packed weights of all classes take up: each with biases of its own, which are zero.
 pub(in crate::ops) fn packed_classes(sizes: &ConvSizes) -> usize {
-    class_start(sizes, classes(sizes))
+    (0..classes(sizes)).map(|class| class_len(sizes, &class_taps(sizes, class))).sum()
 }
 
-/// Where the packed weights of a class start.
-fn class_start(sizes: &ConvSizes, class: usize) -> usize {
-    let terms = |class| class_taps(sizes, class).iter().map(|taps| taps.count).product::<usize>() * sizes.out_channels;
-    (0..class).map(|class| packed_len(sizes.in_channels, terms(class))).sum()
+/// Elements that the packed weights of a class with these taps take up.
+fn class_len(sizes: &ConvSizes, [rows, columns]: &[Taps; 2]) -> usize {
+    packed_len(sizes.in_channels, rows.count * columns.count * sizes.out_channels)
 }
