@@ -168,6 +168,135 @@ unsafe fn map_block<T: Real, const I: usize, const O: usize, const BLOCK: usize>
     }
 }
 
+/// Rows of elements, `period` of which in a row have numbers of their own: `row` elements each, of which element j has the numbers
+/// `j % period`.
+#[derive(Clone, Copy)]
+pub struct Rows {
+    pub rows: usize,
+    pub row: usize,
+    pub period: usize,
+}
+
+/// `(outputs[..][i], sums[..][j]) = f(inputs[..][i], patterns[..][j], outputs[..][i], sums[..][j])` for every element i of some rows
+/// and its number j of the period, in an order that depends on sizes alone. Inputs and outputs come with the distance from row to row.
+///
+/// Patterns and sums of a stretch of the period stay in registers while all rows go by.
+///
+/// # Panics
+/// Where a slice is too short.
+#[inline(always)]
+pub fn sweep<T: Real, const I: usize, const P: usize, const O: usize, const S: usize>(
+    over: Rows,
+    inputs: [(&[T], usize); I],
+    patterns: [&[T]; P],
+    mut outputs: [(&mut [T], usize); O],
+    mut sums: [&mut [T]; S],
+    f: impl Fn([T; I], [T; P], [T; O], [T; S]) -> ([T; O], [T; S]),
+) {
+    let Rows { rows, row, period } = over;
+    if rows == 0 || row == 0 {
+        return;
+    }
+    let reaches = |len: usize, stride: usize| (rows - 1) * stride + row <= len;
+    assert!(inputs.iter().all(|(x, stride)| reaches(x.len(), *stride)), "rows that are there");
+    assert!(outputs.iter().all(|(y, stride)| reaches(y.len(), *stride)), "rows that are there");
+    assert!(patterns.iter().all(|p| p.len() >= period) && sums.iter().all(|s| s.len() >= period), "whole periods");
+    let from = inputs.map(|(x, stride)| (x.as_ptr(), stride));
+    let mut to = [(std::ptr::null_mut(), 0); O];
+    to.iter_mut().zip(&mut outputs).for_each(|(to, (y, stride))| *to = (y.as_mut_ptr(), *stride));
+    // Whole periods, and what is left of each row behind them.
+    let (whole, rest) = (row / period, row % period);
+    for (end, times, offset) in [(period, whole, 0), (rest, 1, whole * period)] {
+        if times == 0 {
+            continue;
+        }
+        let repeats = Repeats { rows, times, period, offset };
+        let mut at = 0;
+        // SAFETY: all slices reach as far, as was asserted.
+        unsafe {
+            while at + 4 * AT_ONCE <= end {
+                sweep_block::<T, I, P, O, S, { 4 * AT_ONCE }>(&repeats, at, &from, &patterns, &to, &mut sums, &f);
+                at += 4 * AT_ONCE;
+            }
+            while at + 2 * AT_ONCE <= end {
+                sweep_block::<T, I, P, O, S, { 2 * AT_ONCE }>(&repeats, at, &from, &patterns, &to, &mut sums, &f);
+                at += 2 * AT_ONCE;
+            }
+            while at + AT_ONCE / 2 <= end {
+                sweep_block::<T, I, P, O, S, { AT_ONCE / 2 }>(&repeats, at, &from, &patterns, &to, &mut sums, &f);
+                at += AT_ONCE / 2;
+            }
+            while at < end {
+                sweep_block::<T, I, P, O, S, 1>(&repeats, at, &from, &patterns, &to, &mut sums, &f);
+                at += 1;
+            }
+        }
+    }
+}
+
+/// What [`sweep_block`] goes through: each row's elements from `offset` on, so many times.
+struct Repeats {
+    rows: usize,
+    times: usize,
+    period: usize,
+    offset: usize,
+}
+
+/// [`sweep`] for `BLOCK` numbers of the period from `at` on.
+///
+/// # Safety
+/// All slices must reach as far.
+#[inline(always)]
+unsafe fn sweep_block<T: Real, const I: usize, const P: usize, const O: usize, const S: usize, const BLOCK: usize>(
+    &Repeats { rows, times, period, offset }: &Repeats,
+    at: usize,
+    inputs: &[(*const T, usize); I],
+    patterns: &[&[T]; P],
+    outputs: &[(*mut T, usize); O],
+    sums: &mut [&mut [T]; S],
+    f: &impl Fn([T; I], [T; P], [T; O], [T; S]) -> ([T; O], [T; S]),
+) {
+    let (mut pattern, mut sum) = ([[T::ZERO; BLOCK]; P], [[T::ZERO; BLOCK]; S]);
+    let (mut from, mut to) = ([[T::ZERO; BLOCK]; I], [[T::ZERO; BLOCK]; O]);
+    // SAFETY: the caller's promise.
+    unsafe {
+        for k in 0..P {
+            pattern[k] = patterns[k].as_ptr().add(at).cast::<[T; BLOCK]>().read();
+        }
+        for k in 0..S {
+            sum[k] = sums[k].as_ptr().add(at).cast::<[T; BLOCK]>().read();
+        }
+        for row in 0..rows {
+            for time in 0..times {
+                let at = offset + at + time * period;
+                for k in 0..I {
+                    from[k] = inputs[k].0.add(row * inputs[k].1 + at).cast::<[T; BLOCK]>().read();
+                }
+                for k in 0..O {
+                    to[k] = outputs[k].0.add(row * outputs[k].1 + at).cast::<[T; BLOCK]>().read();
+                }
+                for l in 0..BLOCK {
+                    let (mut x, mut y) = ([T::ZERO; I], [T::ZERO; O]);
+                    let (mut p, mut s) = ([T::ZERO; P], [T::ZERO; S]);
+                    (0..I).for_each(|k| x[k] = from[k][l]);
+                    (0..O).for_each(|k| y[k] = to[k][l]);
+                    (0..P).for_each(|k| p[k] = pattern[k][l]);
+                    (0..S).for_each(|k| s[k] = sum[k][l]);
+                    let (y, s) = f(x, p, y, s);
+                    (0..O).for_each(|k| to[k][l] = y[k]);
+                    (0..S).for_each(|k| sum[k][l] = s[k]);
+                }
+                for k in 0..O {
+                    outputs[k].0.add(row * outputs[k].1 + at).cast::<[T; BLOCK]>().write(to[k]);
+                }
+            }
+        }
+        for k in 0..S {
+            sums[k].as_mut_ptr().add(at).cast::<[T; BLOCK]>().write(sum[k]);
+        }
+    }
+}
+
 /// The greatest element, or NaN where there is one; minus infinity of none.
 #[inline(always)]
 pub fn max<T: Real>(x: &[T]) -> T {
@@ -207,5 +336,40 @@ mod tests {
             assert_eq!(sum_by(&x, |i, _| i as f64), (len * len.saturating_sub(1) / 2) as f64);
         }
         assert!(max(&[1.0, f64::NAN, 2.0]).is_nan());
+    }
+
+    #[test]
+    fn sweeps_of_every_shape() {
+        for (rows, row, period) in
+            [(1, 1, 1), (3, 50, 7), (2, 31, 32), (4, 96, 32), (3, 150, 64), (2, 130, 100), (2, 5, 40)]
+        {
+            let (from, to) = (row + 3, row + 5);
+            let x: Vec<f64> = (0..rows * from).map(|i| ((i * 37) % 101) as f64).collect();
+            let pattern: Vec<f64> = (0..period).map(|j| (j * j) as f64).collect();
+            let (mut y, mut sums) = (vec![1.0; rows * to], vec![2.0; period]);
+            let (mut expected_y, mut expected_sums) = (y.clone(), sums.clone());
+            for r in 0..rows {
+                for j in 0..row {
+                    let product = x[r * from + j] * pattern[j % period];
+                    expected_y[r * to + j] += product;
+                    expected_sums[j % period] += product;
+                }
+            }
+            dispatch(
+                #[inline(always)]
+                || {
+                    sweep(
+                        Rows { rows, row, period },
+                        [(&x[..], from)],
+                        [&pattern[..]],
+                        [(&mut y[..], to)],
+                        [&mut sums[..]],
+                        |[x], [p], [y], [sum]| ([y + x * p], [sum + x * p]),
+                    );
+                },
+            );
+            // Whole numbers: exact in any order.
+            assert_eq!((y, sums), (expected_y, expected_sums), "{rows} {row} {period}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::ops::conv2d::cpu::outer::{Outer, Sums};
 use crate::ops::conv2d::cpu::product::{Lanes, Product};
 use crate::ops::conv2d::cpu::taps::{Classes, dx_rows, dy_map, packed_classes, x_map};
 use crate::ops::conv2d::cpu::{buffer_len, rows_at_once, units_at_once};
-use crate::ops::lanes;
+use crate::ops::lanes::{self, Rows};
 use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
 use crate::tensor::Real;
 use std::ops::Range;
@@ -32,24 +32,41 @@ struct Slope<'a, T> {
 }
 
 impl<T: Real> Slope<'_, T> {
-    /// `to = scale (dy - shift - (r - mean) slope)` where r is above zero, else 0; `sums` gets their sums.
     #[inline(always)]
-    fn apply(&self, to: &mut [T], dy: &[T], r: &[T], sums: &mut [T]) {
-        let (mean, rest) = self.patterns.split_at(self.len);
-        let (scale, rest) = rest.split_at(self.len);
-        let (shift, slope) = rest.split_at(self.len);
-        for ((to, dy), r) in to.chunks_mut(self.len).zip(dy.chunks(self.len)).zip(r.chunks(self.len)) {
-            let len = to.len();
-            lanes::map(
-                [dy, r, &mean[..len], &scale[..len], &shift[..len], &slope[..len]],
-                [to, &mut sums[..len]],
+    fn at([dy, r]: [T; 2], [mean, scale, shift, slope]: [T; SLOPE]) -> T {
+        let d = scale * (dy - shift - (r - mean) * slope);
+        if r <= T::ZERO { T::ZERO } else { d }
+    }
+
+    /// `to = scale (dy - shift - (r - mean) slope)` where r is above zero, else 0, for rows one after the other; `sums`, if any,
+    /// gets their sums. The results' rows are some distance apart.
+    #[inline(always)]
+    fn apply(&self, [rows, row]: [usize; 2], to: (&mut [T], usize), [dy, r]: [&[T]; 2], sums: Option<&mut [T]>) {
+        let over = Rows { rows, row, period: self.len };
+        let patterns: [&[T]; SLOPE] = std::array::from_fn(|k| &self.patterns[k * self.len..][..self.len]);
+        let inputs = [(dy, row), (r, row)];
+        match sums {
+            None => lanes::sweep(
+                over,
+                inputs,
+                patterns,
+                [to],
+                [],
                 #[inline(always)]
-                |[dy, r, mean, scale, shift, slope], [_, sum]| {
-                    let d = scale * (dy - shift - (r - mean) * slope);
-                    let d = if r <= T::ZERO { T::ZERO } else { d };
-                    [d, sum + d]
+                |x, patterns, [_], []| ([Self::at(x, patterns)], []),
+            ),
+            Some(sums) => lanes::sweep(
+                over,
+                inputs,
+                patterns,
+                [to],
+                [sums],
+                #[inline(always)]
+                |x, patterns, [_], [sum]| {
+                    let d = Self::at(x, patterns);
+                    ([d], [sum + d])
                 },
-            );
+            ),
         }
     }
 }
@@ -309,24 +326,28 @@ impl ConvBlockGradient {
         sums: &mut [T],
         buffer: &mut [T],
     ) {
-        let row = self.sizes.output[1] * self.sizes.out_channels;
-        let (buffer, others) = buffer.split_at_mut(row);
-        map.fill(
-            to,
-            self.sizes.output,
-            #[inline(always)]
-            |i, inside| {
-                // Rows of other units are summed by them.
-                let sums = if rows.contains(&i) { &mut *sums } else { &mut others[..slope.len] };
-                let (dy, r) = (&dy[i * row..][..row], &r[i * row..][..row]);
-                if inside.len() == row {
-                    slope.apply(inside, dy, r, sums);
-                } else {
-                    slope.apply(buffer, dy, r, sums);
-                    inside.as_chunks_mut::<2>().0.iter_mut().zip(&*buffer).for_each(|(to, &g)| *to = [g; 2]);
+        let size = self.sizes.output;
+        let row = size[1] * self.sizes.out_channels;
+        map.fill_border(to, size);
+        let inside = map.inside(size);
+        // Rows of other units are summed by them.
+        for (part, own) in [(inside.start..rows.start, false), (rows.clone(), true), (rows.end..inside.end, false)] {
+            let doubled = map.channels != self.sizes.out_channels;
+            let at_once = if doubled { (buffer.len() / row).max(1) } else { part.len().max(1) };
+            for from in part.clone().step_by(at_once) {
+                let count = at_once.min(part.end - from);
+                let (to, sums) = (&mut to[map.at(from, 0)..], own.then_some(&mut *sums));
+                let of_rows = [&dy[from * row..], &r[from * row..]];
+                if !doubled {
+                    slope.apply([count, row], (to, map.pitch()), of_rows, sums);
+                    continue;
                 }
-            },
-        );
+                slope.apply([count, row], (&mut *buffer, row), of_rows, sums);
+                for (to, g) in to.chunks_mut(map.pitch()).zip(buffer.chunks_exact(row)).take(count) {
+                    to.as_chunks_mut::<2>().0.iter_mut().zip(g).for_each(|(to, &g)| *to = [g; 2]);
+                }
+            }
+        }
     }
 
     /// A unit's rows of dx.
@@ -415,15 +436,17 @@ pub(super) fn measure<T: Real>(to: &mut [T], scratch: &mut [T], dy: &[T], r: &[T
     lanes::dispatch(
         #[inline(always)]
         || {
-            for (dy, r) in dy.chunks(len).zip(r.chunks(len)) {
-                let len = dy.len();
-                lanes::map(
-                    [dy, r, &mean[..len]],
-                    [&mut sums[..len], &mut products[..len], &mut rests[..len]],
-                    #[inline(always)]
-                    |[dy, r, mean], [sum, product, rest]| [sum + dy, product + dy * (r - mean), rest + (r - mean)],
-                );
-            }
+            lanes::sweep(
+                Rows { rows: 1, row: dy.len(), period: len },
+                [(dy, 0), (r, 0)],
+                [&*mean],
+                [],
+                [&mut *sums, &mut *products, &mut *rests],
+                #[inline(always)]
+                |[dy, r], [mean], [], [sum, product, rest]| {
+                    ([], [sum + dy, product + dy * (r - mean), rest + (r - mean)])
+                },
+            );
         },
     );
     for (pattern, to) in [sums, products, rests].into_iter().zip(to.chunks_exact_mut(channels)) {

@@ -10,7 +10,7 @@ use crate::ops::conv2d::cpu::packing::{Packing, Part, packed_len};
 use crate::ops::conv2d::cpu::product::{Lanes, Product};
 use crate::ops::conv2d::cpu::taps::x_map;
 use crate::ops::conv2d::cpu::{add_pairs, buffer_len, forward_lanes, forward_taps, forward_weights, rows_at_once};
-use crate::ops::lanes;
+use crate::ops::lanes::{self, Rows};
 use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
 use crate::tensor::Real;
 
@@ -20,12 +20,14 @@ pub(super) fn fill_input<T: Real>(map: &Map, to: &mut [T], x: &[T], sizes: &Conv
     let row = sizes.input[1] * sizes.in_channels;
     match norm {
         None => map.fill_from_planes(to, x, sizes.input),
-        Some(patterns) => map.fill(
-            to,
-            sizes.input,
-            #[inline(always)]
-            |i, inside| normalise(inside, &x[i * row..][..row], patterns, pattern_len(sizes.in_channels)),
-        ),
+        Some(patterns) => {
+            map.fill_border(to, sizes.input);
+            let rows = map.inside(sizes.input);
+            if !rows.is_empty() {
+                let over = Rows { rows: rows.len(), row, period: pattern_len(sizes.in_channels) };
+                normalise(over, (&mut to[map.at(rows.start, 0)..], map.pitch()), &x[rows.start * row..], patterns);
+            }
+        }
     }
 }
 

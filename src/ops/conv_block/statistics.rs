@@ -1,15 +1,15 @@
 //! Sums over the pixels of `[pixels, channels]`, and numbers of each channel repeated along a row, so that plain loops over
 //! elements become vectors whatever the number of channels.
 
-use crate::ops::lanes::{dispatch, map};
+use crate::ops::lanes::{Rows, dispatch, sweep};
 use crate::tensor::Real;
 
-/// About how long a pattern is: the running sums of so many elements do not wait for each other.
-const PATTERN: usize = 128;
+/// The least length of a pattern: the running sums of so many elements hardly wait for each other, and stay in registers.
+const PATTERN: usize = 32;
 
 /// Length of a pattern: the channels' numbers once or several times.
 pub(super) fn pattern_len(channels: usize) -> usize {
-    channels * (PATTERN / channels).max(1)
+    channels * PATTERN.div_ceil(channels)
 }
 
 /// Fills a pattern with `f(channel)`.
@@ -57,18 +57,19 @@ impl<T: Real> Moments<'_, T> {
         let (rests, squares) = rest.split_at_mut(len);
         let squares = &mut squares[..len];
         means.fill(T::ZERO);
+        let over = Rows { rows: 1, row: r.len(), period: len };
         dispatch(
             #[inline(always)]
             || {
-                for r in r.chunks_mut(len) {
-                    let len = r.len();
-                    map(
-                        [],
-                        [r, &mut means[..len]],
-                        #[inline(always)]
-                        |[], [r, sum]| [r.max(T::ZERO), sum + r.max(T::ZERO)],
-                    );
-                }
+                sweep(
+                    over,
+                    [],
+                    [],
+                    [(&mut *r, 0)],
+                    [&mut *means],
+                    #[inline(always)]
+                    |[], [], [r], [sum]| ([r.max(T::ZERO)], [sum + r.max(T::ZERO)]),
+                );
             },
         );
         fold(means, channels);
@@ -82,15 +83,15 @@ impl<T: Real> Moments<'_, T> {
         dispatch(
             #[inline(always)]
             || {
-                for r in r.chunks(len) {
-                    let len = r.len();
-                    map(
-                        [r, &means[..len]],
-                        [&mut rests[..len], &mut squares[..len]],
-                        #[inline(always)]
-                        |[r, mean], [rest, square]| [rest + (r - mean), square + (r - mean) * (r - mean)],
-                    );
-                }
+                sweep(
+                    over,
+                    [(&*r, 0)],
+                    [&*means],
+                    [],
+                    [&mut *rests, &mut *squares],
+                    #[inline(always)]
+                    |[r], [mean], [], [rest, square]| ([], [rest + (r - mean), square + (r - mean) * (r - mean)]),
+                );
             },
         );
         fold(rests, channels);
@@ -157,20 +158,21 @@ fn widen<T: Real>(from: &[T]) -> [f64; SIDE] {
     to
 }
 
-/// `(x - mean) * scale + beta` along a row, with the patterns of [`norm_patterns`] one after the other.
+/// `(x - mean) * scale + beta` of rows one after the other, with the patterns of [`norm_patterns`]; the results' rows are some
+/// distance apart.
 #[inline(always)]
-pub(super) fn normalise<T: Real>(to: &mut [T], x: &[T], patterns: &[T], len: usize) {
-    let (mean, rest) = patterns.split_at(len);
-    let (scale, beta) = rest.split_at(len);
-    for (to, x) in to.chunks_mut(len).zip(x.chunks(len)) {
-        let len = to.len();
-        map(
-            [x, &mean[..len], &scale[..len], &beta[..len]],
-            [to],
-            #[inline(always)]
-            |[x, mean, scale, beta], [_]| [(x - mean) * scale + beta],
-        );
-    }
+pub(super) fn normalise<T: Real>(over: Rows, to: (&mut [T], usize), x: &[T], patterns: &[T]) {
+    let (mean, rest) = patterns.split_at(over.period);
+    let (scale, beta) = rest.split_at(over.period);
+    sweep(
+        over,
+        [(x, over.row)],
+        [mean, scale, beta],
+        [to],
+        [],
+        #[inline(always)]
+        |[x], [mean, scale, beta], [_], []| ([(x - mean) * scale + beta], []),
+    );
 }
 
 /// The patterns of [`normalise`], from statistics `[2, C]`, gamma and beta.

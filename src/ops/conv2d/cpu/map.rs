@@ -47,34 +47,37 @@ impl Map {
         inside(row, self.top) * self.pitch() + inside(column, self.left) * self.channels
     }
 
-    /// Fills the border with zeros, and each of the item's rows by `fill(row, its elements)`.
+    /// Rows of an item of this size that the map has.
+    pub fn inside(&self, size: [usize; 2]) -> Range<usize> {
+        let row = |r: isize| r.clamp(0, size[0] as isize) as usize;
+        row(self.top)..row(self.top + self.rows as isize)
+    }
+
+    /// Fills the border with zeros, of which all is border that does not belong to the item.
     #[inline(always)]
-    pub fn fill<T: Real>(&self, to: &mut [T], size: [usize; 2], mut fill: impl FnMut(usize, &mut [T])) {
-        let border = (-self.left) as usize * self.channels;
-        for (r, line) in to[..self.rows * self.pitch()].chunks_exact_mut(self.pitch()).enumerate() {
-            let row = self.top + r as isize;
-            if row < 0 || row >= size[0] as isize {
-                line.fill(T::ZERO);
-                continue;
-            }
-            let (left, rest) = line.split_at_mut(border);
-            let (inside, right) = rest.split_at_mut(size[1] * self.channels);
-            left.fill(T::ZERO);
-            right.fill(T::ZERO);
-            fill(row as usize, inside);
+    pub fn fill_border<T: Real>(&self, to: &mut [T], size: [usize; 2]) {
+        let inside = self.inside(size);
+        let above = if inside.is_empty() { self.rows } else { (inside.start as isize - self.top) as usize };
+        let (top, rest) = to[..self.rows * self.pitch()].split_at_mut(above * self.pitch());
+        let (middle, bottom) = rest.split_at_mut(inside.len() * self.pitch());
+        top.fill(T::ZERO);
+        bottom.fill(T::ZERO);
+        let left = (-self.left) as usize * self.channels;
+        for line in middle.chunks_exact_mut(self.pitch()) {
+            line[..left].fill(T::ZERO);
+            line[left + size[1] * self.channels..].fill(T::ZERO);
         }
     }
 
     /// Fills the map from `[channels, height, width]`.
     #[inline(always)]
     pub fn fill_from_planes<T: Real>(&self, to: &mut [T], planes: &[T], size: [usize; 2]) {
+        self.fill_border(to, size);
         let plane = size[0] * size[1];
-        self.fill(
-            to,
-            size,
-            #[inline(always)]
-            |row, inside| interleave(inside, &planes[row * size[1]..], plane, self.channels, size[1]),
-        );
+        for row in self.inside(size) {
+            let inside = &mut to[self.at(row, 0)..][..size[1] * self.channels];
+            interleave(inside, &planes[row * size[1]..], plane, self.channels, size[1]);
+        }
     }
 }
 
