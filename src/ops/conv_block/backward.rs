@@ -11,6 +11,7 @@ use super::{ConvBlockGradient, Entry, SUMS};
 use crate::graph::{Kernel, SharedMut};
 use crate::ops::ahead::Ahead;
 use crate::ops::conv2d::ConvSizes;
+use crate::ops::conv2d::cpu::collect::Places;
 use crate::ops::conv2d::cpu::map::{Cut, Map};
 use crate::ops::conv2d::cpu::outer::{Outer, Sums};
 use crate::ops::conv2d::cpu::product::{Lanes, Product};
@@ -171,18 +172,20 @@ impl ConvBlockGradient {
         let looks_ahead = cut.whole() && Ahead::pays(x.len() + dx.len() + r.len() + dy.len());
         let dx = self.dx().then(|| SharedMut::new(dx));
         let all_unit_sums = SharedMut::new(&mut *unit_sums);
+        let places = Places::default();
         parallel.run(cut.chunks, &|chunk, worker| {
-            // SAFETY: this is the task of this worker, and every chunk has its own sums.
+            let place = places.of(chunk, worker, &cut, at_once);
+            // SAFETY: this is the task of this worker, and every chunk has its own sums, but for one that is done by this worker.
             let (private, to, db) = unsafe {
                 (
                     private.of(worker),
-                    all_sums.slice(chunk * elements..(chunk + 1) * elements),
+                    all_sums.slice(place * elements..(place + 1) * elements),
                     all_db.slice(chunk * channels..(chunk + 1) * channels),
                 )
             };
             let (db_pattern, private) = private.split_at_mut(len);
             db_pattern.fill(T::ZERO);
-            let mut begins = true;
+            let mut begins = place == chunk;
             for (units, rows) in cut.together(chunk, at_once) {
                 let count = units.len();
                 let next = cut.following(&units, chunk, parallel.after(chunk));
@@ -246,6 +249,9 @@ impl ConvBlockGradient {
                 });
                 begins = false;
             }
+            if place == chunk {
+                places.made(chunk, worker);
+            }
             fold(db_pattern, channels);
             db.copy_from_slice(&db_pattern[..channels]);
         });
@@ -256,7 +262,7 @@ impl ConvBlockGradient {
         for (c, db) in db.iter_mut().enumerate() {
             *db = (0..cut.chunks).map(|chunk| chunk_db[chunk * channels + c]).sum();
         }
-        shape.collect(parallel, &sum_lanes, sums, cut.chunks, dw);
+        shape.collect(parallel, &sum_lanes, sums, cut.chunks, &places, dw);
     }
 
     /// The gradients of gamma and beta, and the patterns of [`Slope`].

@@ -2,13 +2,18 @@
 //!
 //! In the sums a term's output channels lie side by side, in the gradient an output channel's taps: blocks of eight by eight are
 //! turned.
+//!
+//! Chunks are added up in pairs, and pairs in order. A thread that comes to both chunks of a pair adds the second's sums to the first's
+//! while they are in its cache, which gives the same bits.
 
+use super::map::{Cut, MAX_CHUNKS};
 use super::outer::Sums;
 use super::product::Lanes;
 use crate::graph::{Parallel, SharedMut};
 use crate::ops::simd::SimdReal;
 use crate::ops::turn::{self, TURN, Turn, Turning};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Sums that a task adds up at least: about half a microsecond's work.
 const PER_TASK: usize = 4096;
@@ -18,6 +23,40 @@ const OUTPUTS: usize = 32;
 const TAPS: usize = 16;
 const TOTALS: usize = 4096;
 
+/// Where the sums of which chunk are.
+#[derive(Default)]
+pub(in crate::ops) struct Places {
+    /// Who made a chunk's sums, in a place of their own: 1 and the worker's number.
+    makers: [AtomicUsize; MAX_CHUNKS],
+    /// The chunks whose sums were added to their neighbour's, a bit each.
+    joined: AtomicUsize,
+}
+
+impl Places {
+    /// The chunk in whose place the sums of this one belong, which this worker makes now: itself, or its neighbour where the same
+    /// worker has made that. What is added to a neighbour's must be added up in registers first, so a chunk that takes several
+    /// turns stays alone.
+    pub fn of(&self, chunk: usize, worker: usize, cut: &Cut, at_once: usize) -> usize {
+        let neighbour = chunk ^ 1;
+        let made = neighbour < cut.chunks && self.makers[neighbour].load(Ordering::Relaxed) == worker + 1;
+        if made && cut.together(chunk, at_once).nth(1).is_none() {
+            self.joined.fetch_or(1 << chunk, Ordering::Relaxed);
+            neighbour
+        } else {
+            chunk
+        }
+    }
+
+    /// Says that a chunk's sums, in a place of their own, are made.
+    pub fn made(&self, chunk: usize, worker: usize) {
+        self.makers[chunk].store(worker + 1, Ordering::Relaxed);
+    }
+
+    fn holds(&self, chunk: usize) -> bool {
+        self.joined.load(Ordering::Relaxed) & 1 << chunk == 0
+    }
+}
+
 impl Sums {
     /// Makes dw of the sums of all chunks: of each chunk those of all groups, one after another.
     pub fn collect<T: SimdReal>(
@@ -26,6 +65,7 @@ impl Sums {
         lanes: &Lanes,
         sums: &[T],
         chunks: usize,
+        places: &Places,
         dw: &mut [T],
     ) {
         let (inputs, outputs, taps) = (self.sizes.in_channels, self.sizes.out_channels, self.sizes.taps());
@@ -42,6 +82,7 @@ impl Sums {
                 lanes: *lanes,
                 sums: &sums[group * elements..],
                 chunks,
+                places,
                 each: groups * elements,
                 outputs: block * OUTPUTS..((block + 1) * OUTPUTS).min(outputs),
                 inputs: part * stretch..((part + 1) * stretch).min(inputs),
@@ -59,6 +100,7 @@ struct Task<'a, T> {
     /// From the group's sums of the first chunk on; those of the others are `each` elements apart.
     sums: &'a [T],
     chunks: usize,
+    places: &'a Places,
     each: usize,
     outputs: Range<usize>,
     inputs: Range<usize>,
@@ -72,35 +114,38 @@ impl<T: SimdReal> Task<'_, T> {
     #[inline(always)]
     fn add_up(&self, total: &mut [T], term: usize) {
         let (pitch, first) = (self.lanes.pitch(), self.outputs.start);
-        let chunks = self.sums.chunks(self.each).take(self.chunks);
-        total.fill(T::ZERO);
         if self.lanes.pairs {
             // Both terms that share a vector, so that it can be added up as one.
             let mut both = [T::ZERO; 2 * OUTPUTS];
             let both = &mut both[..2 * total.len()];
-            for chunk in chunks {
-                let from = &chunk[term / 2 * pitch + 2 * first..][..both.len()];
-                for (to, &x) in both.iter_mut().zip(from) {
-                    *to += x;
-                }
-            }
+            self.add_chunks(both, term / 2 * pitch + 2 * first);
             for (to, both) in total.iter_mut().zip(both.as_chunks::<2>().0) {
                 *to = both[term % 2];
             }
         } else if let Some(total) = total.first_chunk_mut::<OUTPUTS>() {
             // All of them, so that they stay in registers.
             let mut sums = [T::ZERO; OUTPUTS];
-            for chunk in chunks {
-                let from = &chunk[term * pitch + first..][..OUTPUTS];
-                for (sum, &x) in sums.iter_mut().zip(from) {
-                    *sum += x;
-                }
-            }
+            self.add_chunks(&mut sums, term * pitch + first);
             *total = sums;
         } else {
-            for chunk in chunks {
-                let from = &chunk[term * pitch + first..][..total.len()];
-                for (to, &x) in total.iter_mut().zip(from) {
+            total.fill(T::ZERO);
+            self.add_chunks(total, term * pitch + first);
+        }
+    }
+
+    /// Adds the elements from `start` on of all chunks.
+    #[inline(always)]
+    fn add_chunks(&self, total: &mut [T], start: usize) {
+        let len = total.len();
+        let of = |chunk: usize| &self.sums[chunk * self.each + start..][..len];
+        for chunk in (0..self.chunks).step_by(2) {
+            let (a, b) = (self.places.holds(chunk), chunk + 1 < self.chunks && self.places.holds(chunk + 1));
+            if a && b {
+                for ((to, &a), &b) in total.iter_mut().zip(of(chunk)).zip(of(chunk + 1)) {
+                    *to += a + b;
+                }
+            } else {
+                for (to, &x) in total.iter_mut().zip(of(if a { chunk } else { chunk + 1 })) {
                     *to += x;
                 }
             }

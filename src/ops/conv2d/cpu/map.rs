@@ -12,7 +12,7 @@ use std::ops::Range;
 /// How many units a small batch is cut into, so that several threads have work.
 const WANTED_UNITS: usize = 8;
 /// The most chunks, and what their sums may take up together, in elements.
-const MAX_CHUNKS: usize = 16;
+pub(in crate::ops) const MAX_CHUNKS: usize = 16;
 const MAX_SUMS: usize = 1 << 20;
 /// The fewest pixels of a chunk, where that leaves [`MIN_CHUNKS`]: for fewer, writing the sums and adding them up again takes longer
 /// than the products.

@@ -5,7 +5,7 @@
 //! back. Blocks of a network that keep channels innermost throughout ([`conv_block`](crate::ops::conv_block)) share
 //! everything but the turning.
 
-mod collect;
+pub(in crate::ops) mod collect;
 pub(in crate::ops) mod map;
 pub(in crate::ops) mod outer;
 pub(in crate::ops) mod packing;
@@ -18,6 +18,7 @@ use crate::ops::ahead::Ahead;
 use crate::ops::lanes;
 use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
 use crate::tensor::{Real, Spec};
+use collect::Places;
 use map::{Cut, Map, separate};
 use outer::{Outer, Sums};
 use packing::{Packing, Part, Weights, packed_len};
@@ -348,6 +349,6 @@ impl Conv2dWeightGradient {
                 begins = false;
             }
         });
-        shape.collect(parallel, &lanes, sums, cut.chunks, dw);
+        shape.collect(parallel, &lanes, sums, cut.chunks, &Places::default(), dw);
     }
 }
