@@ -15,7 +15,7 @@ use crate::ops::conv2d::cpu::collect::Places;
 use crate::ops::conv2d::cpu::map::{Cut, Map};
 use crate::ops::conv2d::cpu::outer::{Outer, Sums};
 use crate::ops::conv2d::cpu::product::{Lanes, Product};
-use crate::ops::conv2d::cpu::taps::{Classes, dx_rows, dy_map, packed_classes, x_map};
+use crate::ops::conv2d::cpu::taps::{Class, Classes, dx_rows, dy_map, packed_classes, x_map};
 use crate::ops::conv2d::cpu::{buffer_len, rows_at_once, units_at_once};
 use crate::ops::lanes::{self, Rows};
 use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
@@ -150,7 +150,7 @@ impl ConvBlockGradient {
         let found = measured.unwrap_or(&unit_sums[..cut.units * SUMS * channels]);
         self.norm_gradient(found, saved, gamma, [dgamma, dbeta], patterns);
 
-        let classes = Classes::new::<T>(self.sizes);
+        let classes = Classes::new::<T>(self.sizes, true);
         if self.dx() {
             classes.pack(parallel, w, packed);
         }
@@ -372,6 +372,38 @@ impl ConvBlockGradient {
         let [stride_h, stride_w] = options.stride;
         let pitch = input[1] * in_channels;
         let lanes = &classes.lanes;
+        let product = |class: &Class, rows: Range<usize>, out: &mut [T], out_row: usize, out_column: usize| {
+            dispatch(Product {
+                source: g,
+                map: *g_map,
+                taps: class.taps,
+                lanes: *lanes,
+                tiling: class.tiling,
+                weights: &packed[class.weights.0..class.weights.1],
+                rows,
+                columns: class.grid[1],
+                out,
+                out_row,
+                out_column,
+                ahead: &Ahead::nothing(),
+            });
+        };
+        if classes.joined > 1 {
+            // Row after row: where the last vector of one reaches into the next, that is written later.
+            let to_column = classes.joined * in_channels;
+            for row in 0..dx.len() / pitch {
+                let class = classes.get(row % stride_h, rows, g_map);
+                let at = row / stride_h;
+                let to = &mut dx[row * pitch..];
+                if (class.grid[1] - 1) * to_column + lanes.pitch() <= to.len() {
+                    product(&class, at..at + 1, to, 0, to_column);
+                } else {
+                    product(&class, at..at + 1, buffer, 0, to_column);
+                    to.copy_from_slice(&buffer[..to.len()]);
+                }
+            }
+            return;
+        }
         for number in 0..classes.count {
             let class = classes.get(number, rows, g_map);
             let [class_rows, columns] = class.grid;
@@ -379,24 +411,8 @@ impl ConvBlockGradient {
                 continue;
             }
             let to = &mut dx[class.phase[0] * pitch + class.phase[1] * in_channels..];
-            let product = |rows: Range<usize>, out: &mut [T], out_row: usize, out_column: usize| {
-                dispatch(Product {
-                    source: g,
-                    map: *g_map,
-                    taps: class.taps,
-                    lanes: *lanes,
-                    tiling: class.tiling,
-                    weights: &packed[class.weights.0..class.weights.1],
-                    rows,
-                    columns,
-                    out,
-                    out_row,
-                    out_column,
-                    ahead: &Ahead::nothing(),
-                });
-            };
             if lanes.pitch() == in_channels {
-                product(0..class_rows, to, stride_h * pitch, stride_w * in_channels);
+                product(&class, 0..class_rows, to, stride_h * pitch, stride_w * in_channels);
                 continue;
             }
             let row_len = columns * lanes.pitch();
@@ -404,7 +420,7 @@ impl ConvBlockGradient {
             for from in (0..class_rows).step_by(at_once) {
                 let count = at_once.min(class_rows - from);
                 let buffer = &mut buffer[..count * row_len];
-                product(from..from + count, buffer, row_len, lanes.pitch());
+                product(&class, from..from + count, buffer, row_len, lanes.pitch());
                 for (i, buffer) in buffer.chunks_exact_mut(row_len).enumerate() {
                     let to = &mut to[(from + i) * stride_h * pitch..];
                     let end = ((columns - 1) * stride_w + 1) * in_channels;

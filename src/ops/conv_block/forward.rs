@@ -95,7 +95,7 @@ impl ConvBlock {
             lanes,
             channels: [channels, sizes.in_channels],
             kernel: sizes.kernel,
-            part: |_| Part { taps, at: 0 },
+            part: |_| Part::alone(taps, 0),
             parts: 1,
             weights: forward_weights(&sizes, w),
             bias: Some(b),

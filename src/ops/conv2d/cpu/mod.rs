@@ -99,7 +99,7 @@ impl Conv2d {
             let weights = forward_weights(&sizes, &w[group * part..][..part]);
             let bias = bias.map(|bias| &bias[group * out_channels..][..out_channels]);
             let channels = [out_channels, in_channels];
-            let part = |_| Part { taps, at: 0 };
+            let part = |_| Part::alone(taps, 0);
             Packing { lanes, channels, kernel: sizes.kernel, part, parts: 1, weights, bias }.run(parallel, packed);
         }
         let packed = &*packed;
@@ -196,7 +196,7 @@ impl Conv2dInputGradient {
         let (parallel, private) = (kernel.parallel(), kernel.private());
         let ([dx], [packed]) = kernel.outputs_and_scratch::<1, 1>();
         let ConvSizes { in_channels, out_channels, groups, input, output, options, .. } = *sizes;
-        let classes = Classes::new::<T>(*sizes);
+        let classes = Classes::new::<T>(*sizes, false);
         let lanes = classes.lanes;
         let each = packed.len() / groups;
         for (packed, w) in packed.chunks_exact_mut(each).zip(w.chunks_exact(w.len() / groups)) {

@@ -31,6 +31,18 @@ pub(in crate::ops) struct Weights<'a, T> {
 pub(in crate::ops) struct Part {
     pub taps: [Taps; 2],
     pub at: usize,
+    /// Lanes before its channels: other parts have the rest.
+    pub lane: usize,
+    /// Taps of a kernel row of the product, and how many of them are before the part's own: weights of others are zero.
+    pub columns: usize,
+    pub before: usize,
+}
+
+impl Part {
+    /// A product by itself.
+    pub fn alone(taps: [Taps; 2], at: usize) -> Self {
+        Self { taps, at, lane: 0, columns: taps[1].count, before: 0 }
+    }
 }
 
 /// Packs the weights of one product, or of several among which a kernel's taps are divided: tile by tile, and before each tile's
@@ -59,6 +71,11 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Packing<'_, T, P> {
         });
     }
 
+    /// Whether parts share vectors: a part then has some of the lanes, and some of the terms.
+    fn shared(&self) -> bool {
+        self.parts > 1 && (self.part)(1).lane > 0
+    }
+
     /// Terms that share a vector.
     fn per(&self) -> usize {
         if self.lanes.pairs { 2 } else { 1 }
@@ -66,8 +83,8 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Packing<'_, T, P> {
 
     /// How many stretches of the source's channels are tasks of their own.
     fn stretches(&self) -> usize {
-        if self.lanes.pairs {
-            // Neighbouring terms may share a vector.
+        if self.lanes.pairs || self.shared() {
+            // Vectors have weights of several terms or parts.
             return 1;
         }
         let tile = (VECTORS * self.lanes.lanes).min(self.channels[0]);
@@ -94,58 +111,67 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Task<'_, T, P> {
         (first, (channels[0] - first).min(width / self.packing.per()), width)
     }
 
-    /// Calls `with(tap, its place)` for every tap of the kernel: the tap's number, where the tile's weights of its product start, and
-    /// the term of the source's channel 0.
+    /// Where the tile's biases of a product are; its weights follow.
     #[inline(always)]
-    fn taps(&self, mut with: impl FnMut(usize, usize, usize)) {
+    fn start(&self, part: &Part) -> usize {
+        let terms = self.packing.channels[1] * part.taps[0].count * part.columns;
+        let (first, _, _) = self.extent();
+        part.at + first * (terms / self.packing.per() + 1)
+    }
+
+    /// Calls `with(tap, start, term, lane)` for every tap of the kernel: its number, where the tile's weights of its product start, the
+    /// term of the source's channel 0, and the lane of the result's first channel.
+    #[inline(always)]
+    fn taps(&self, mut with: impl FnMut(usize, usize, usize, usize)) {
         let Packing { kernel, channels, part, parts, .. } = self.packing;
-        let (first, _, width) = self.extent();
-        for Part { taps, at } in (0..*parts).map(part) {
-            let terms = channels[1] * taps[0].count * taps[1].count;
-            let start = at + first * (terms / self.packing.per() + 1) + width;
+        let (_, _, width) = self.extent();
+        for part in (0..*parts).map(part) {
+            let (start, taps) = (self.start(&part) + width, part.taps);
             for u in 0..taps[0].count {
                 for v in 0..taps[1].count {
                     let tap = taps[0].kernel(u) * kernel[1] + taps[1].kernel(v);
-                    with(tap, start, (u * taps[1].count + v) * channels[1]);
+                    with(tap, start, (u * part.columns + part.before + v) * channels[1], part.lane);
                 }
             }
         }
     }
 
-    /// The biases, before each product's weights.
+    /// The biases, before each product's weights, and zeros wherever no weights will be.
     #[inline(always)]
     fn biases(&self) {
         let Packing { channels, part, parts, bias, .. } = self.packing;
         let ((first, count, width), per) = (self.extent(), self.packing.per());
-        for Part { taps, at } in (0..*parts).map(part) {
-            let terms = channels[1] * taps[0].count * taps[1].count;
-            let start = at + first * (terms / per + 1);
-            // SAFETY: the biases of a tile belong to the task of its first channels.
-            let head = unsafe { self.to.slice(start..start + width) };
+        for part in (0..*parts).map(part).filter(|part| part.lane == 0) {
+            let start = self.start(&part);
+            let all = if self.packing.shared() { channels[1] * part.taps[0].count * part.columns / per } else { 0 };
+            // SAFETY: the biases of a tile belong to the task of its first channels, which is the only one where parts share
+            // their vectors.
+            let head = unsafe { self.to.slice(start..start + (all + 1) * width) };
             head.fill(T::ZERO);
             if let Some(bias) = bias {
-                head.iter_mut().step_by(per).zip(&bias[first..first + count]).for_each(|(to, &b)| *to = b);
+                head[..width].iter_mut().step_by(per).zip(&bias[first..first + count]).for_each(|(to, &b)| *to = b);
             }
         }
     }
 
     /// The weights of one tap, number by number.
     #[inline(always)]
-    fn one_by_one(&self, tap: usize, start: usize, term: usize) {
+    fn one_by_one(&self, tap: usize, start: usize, term: usize, lane: usize) {
         let ((first, count, width), per) = (self.extent(), self.packing.per());
         let Weights { data, channel, source_channel } = self.packing.weights;
         for c in self.source.clone() {
             let (line, half) = ((term + c) / per, (term + c) % per);
             // SAFETY: every term's weights belong to one task.
-            let to = unsafe { self.to.slice(start + line * width + half..start + (line + 1) * width) };
+            let from_lane = start + line * width + half + lane * per;
+            let to = unsafe { self.to.slice(from_lane..start + (line + 1) * width) };
             let from = &data[first * channel + c * source_channel + tap..][..(count - 1) * channel + 1];
             assert!((count - 1) * per < to.len());
             for o in 0..count {
                 // SAFETY: both reach to the last channel. (Checked, this takes twice as long.)
                 unsafe { *to.get_unchecked_mut(o * per) = *from.get_unchecked(o * channel) };
             }
-            for o in count..(width - half).div_ceil(per) {
-                to[o * per] = T::ZERO;
+            if !self.packing.shared() {
+                to.iter_mut().step_by(per).skip(count).for_each(|to| *to = T::ZERO);
             }
         }
     }
@@ -172,7 +198,7 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Turning for Task<'_, T, P> {
             let mut places = [0; TURN];
             self.taps(
                 #[inline(always)]
-                |tap, start, term| {
+                |tap, start, term, _| {
                     if (block..block + TURN).contains(&tap) {
                         places[tap - block] = start + term * width;
                     }
@@ -200,9 +226,9 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Turning for Task<'_, T, P> {
         }
         self.taps(
             #[inline(always)]
-            |tap, start, term| {
+            |tap, start, term, lane| {
                 if tap >= turned {
-                    self.one_by_one(tap, start, term);
+                    self.one_by_one(tap, start, term, lane);
                 }
             },
         );

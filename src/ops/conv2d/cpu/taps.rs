@@ -8,7 +8,7 @@ use super::map::Map;
 use super::packing::{Packing, Part, Weights, packed_len};
 use super::product::{Lanes, Tiling};
 use crate::graph::Parallel;
-use crate::ops::simd::SimdReal;
+use crate::ops::simd::{MAX_LANES, SimdReal};
 use std::ops::Range;
 
 /// The taps along one axis, in the order of the source: result i reads, for tap t, the source's element
@@ -65,6 +65,17 @@ impl Taps {
     }
 }
 
+impl Taps {
+    /// The columns of dy that reach any of the input's columns within a stride, which must not be dilated.
+    fn reaching_any(sizes: &ConvSizes) -> Self {
+        let each =
+            (0..sizes.options.stride[1]).map(|phase| Self::reaching(sizes, 1, phase)).filter(|taps| taps.count > 0);
+        let first = each.clone().map(|taps| taps.start as isize).min().unwrap_or(0);
+        let end = each.map(|taps| taps.start as isize + taps.count as isize).max().unwrap_or(first);
+        Self { count: (end - first) as usize, start: first as usize, step: 1, stride: 1, first: 0, along: 1 }
+    }
+}
+
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
@@ -99,9 +110,15 @@ pub(in crate::ops) fn dy_map(sizes: &ConvSizes, rows: &Range<usize>, dx: bool) -
             }
             let (stride, dilation) = (sizes.options.stride[axis] as isize, sizes.options.dilation[axis] as isize);
             let padding = sizes.options.padding[axis] as isize;
+            // Joined columns are whole strides.
+            let end = if axis == 1 && joinable(sizes) {
+                (range.end as isize + stride - 1) / stride * stride
+            } else {
+                range.end as isize
+            };
             let span = (sizes.kernel[axis] as isize - 1) * dilation;
             let lowest = (range.start as isize + padding - span).div_euclid(stride);
-            let highest = (range.end as isize - 1 + padding).div_euclid(stride);
+            let highest = (end - 1 + padding).div_euclid(stride);
             reach[axis] = reach[axis].start.min(lowest)..reach[axis].end.max(highest + 1);
         }
     }
@@ -109,7 +126,8 @@ pub(in crate::ops) fn dy_map(sizes: &ConvSizes, rows: &Range<usize>, dx: bool) -
     Map { rows: len(0), columns: len(1), channels: sizes.out_channels, top: reach[0].start, left: reach[1].start }
 }
 
-/// One class of input pixels: those whose row and column leave the same remainders modulo the stride.
+/// One class of input pixels: those whose row and column leave the same remainders modulo the stride. Where columns are
+/// [joined](Classes::joined), those whose row does; a pixel of it is then as many neighbours as the stride has columns.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ops) struct Class {
     pub phase: [usize; 2],
@@ -127,37 +145,44 @@ const KNOWN: usize = 9;
 /// All classes of input pixels.
 pub(in crate::ops) struct Classes {
     sizes: ConvSizes,
-    /// How the input's channels lie in vectors.
+    /// How the input's channels lie in vectors; of joined columns, one column's after the other's.
     pub lanes: Lanes,
     pub count: usize,
+    /// How many neighbouring columns are computed in one vector: all that lie within a stride, where their channels fit into one. Each
+    /// then meets the taps of all, with zeros where they do not reach it: more multiply-adds, but each with one number of dy that all
+    /// share, and whole stretches of results.
+    pub joined: usize,
     known: [Class; KNOWN],
 }
 
 impl Classes {
-    pub fn new<T: SimdReal>(sizes: ConvSizes) -> Self {
-        let lanes = Lanes::new::<T>(sizes.in_channels, sizes.out_channels);
-        let count = classes(&sizes);
-        let first = Self::class(&sizes, &lanes, 0, 0);
-        let mut known = [first; KNOWN];
+    /// For the classes apart, or joined where that pays.
+    pub fn new<T: SimdReal>(sizes: ConvSizes, join: bool) -> Self {
+        let together = sizes.options.stride[1];
+        let all = Lanes::new::<T>(together * sizes.in_channels, sizes.out_channels);
+        let join = join && joinable(&sizes) && all.vectors == 1 && !all.pairs;
+        let joined = if join { together } else { 1 };
+        let lanes = Lanes::new::<T>(joined * sizes.in_channels, sizes.out_channels);
+        let count = sizes.options.stride[0] * together / joined;
+        let mut known = [Self::class(&sizes, &lanes, joined, 0, 0); KNOWN];
         for number in 1..count.min(KNOWN) {
-            known[number] = Self::class(&sizes, &lanes, number, known[number - 1].weights.1);
+            known[number] = Self::class(&sizes, &lanes, joined, number, known[number - 1].weights.1);
         }
-        Self { sizes, lanes, count, known }
+        Self { sizes, lanes, count, joined, known }
     }
 
     /// A class by itself, whose packed weights start there: rows from 0 on, and dy from its first element on.
-    fn class(sizes: &ConvSizes, lanes: &Lanes, class: usize, start: usize) -> Class {
+    fn class(sizes: &ConvSizes, lanes: &Lanes, joined: usize, class: usize, start: usize) -> Class {
         let stride = sizes.options.stride;
-        let phase = [class / stride[1], class % stride[1]];
+        let apart = stride[1] / joined;
+        let phase = [class / apart, class % apart];
         let columns = sizes.input[1].saturating_sub(phase[1]).div_ceil(stride[1]);
-        let taps = class_taps(sizes, class);
-        Class {
-            phase,
-            taps,
-            grid: [0, columns],
-            tiling: lanes.tiling(columns),
-            weights: (start, start + class_len(sizes, &taps)),
-        }
+        let taps = [
+            Taps::reaching(sizes, 0, phase[0]),
+            if joined > 1 { Taps::reaching_any(sizes) } else { Taps::reaching(sizes, 1, phase[1]) },
+        ];
+        let len = packed_len(joined * sizes.in_channels, taps[0].count * taps[1].count * sizes.out_channels);
+        Class { phase, taps, grid: [0, columns], tiling: lanes.tiling(columns), weights: (start, start + len) }
     }
 
     /// Packs the weights of one group, each class's where [`Class::weights`] says.
@@ -165,15 +190,21 @@ impl Classes {
         let ConvSizes { in_channels, out_channels, kernel, .. } = self.sizes;
         let taps = self.sizes.taps();
         let part = |number: usize| {
-            let Class { taps, weights, .. } = self.by_itself(number);
-            Part { taps, at: weights.0 }
+            let (class, column) = (self.by_itself(number / self.joined), number % self.joined);
+            let [rows, columns] = class.taps;
+            if self.joined == 1 {
+                return Part::alone(class.taps, class.weights.0);
+            }
+            let own = Taps::reaching(&self.sizes, 1, column);
+            let before = own.start.wrapping_sub(columns.start);
+            Part { taps: [rows, own], at: class.weights.0, lane: column * in_channels, columns: columns.count, before }
         };
         Packing {
             lanes: self.lanes,
             channels: [in_channels, out_channels],
             kernel,
             part,
-            parts: self.count,
+            parts: self.count * self.joined,
             weights: Weights { data: w, channel: taps, source_channel: in_channels * taps },
             bias: None,
         }
@@ -182,11 +213,9 @@ impl Classes {
 
     /// A class by itself, looked up where it is known.
     fn by_itself(&self, number: usize) -> Class {
+        let class = |number, start| Self::class(&self.sizes, &self.lanes, self.joined, number, start);
         let known = self.known.get(number).copied();
-        known.unwrap_or_else(|| {
-            let before = (0..number).map(|class| class_len(&self.sizes, &class_taps(&self.sizes, class))).sum();
-            Self::class(&self.sizes, &self.lanes, number, before)
-        })
+        known.unwrap_or_else(|| class(number, (0..number).fold(0, |start, before| class(before, start).weights.1)))
     }
 
     /// A class of the rows of dx that belong to these output rows, read from `dy`.
@@ -202,24 +231,22 @@ impl Classes {
     }
 }
 
-/// The number of classes.
-fn classes(sizes: &ConvSizes) -> usize {
-    sizes.options.stride[0] * sizes.options.stride[1]
+/// Whether the columns within a stride may be computed in one vector on some machine.
+fn joinable(sizes: &ConvSizes) -> bool {
+    let [_, stride] = sizes.options.stride;
+    stride > 1 && sizes.options.dilation[1] == 1 && stride * sizes.in_channels <= MAX_LANES
 }
 
-/// The taps of each class alone, for rows and columns from 0 on and dy from its first element on (where starts may lie below
-/// zero, and wrap).
-fn class_taps(sizes: &ConvSizes, class: usize) -> [Taps; 2] {
-    let stride = sizes.options.stride[1];
-    [Taps::reaching(sizes, 0, class / stride), Taps::reaching(sizes, 1, class % stride)]
-}
-
-/// Elements that the packed weights of all classes take up: each with biases of its own, which are zero.
+/// Elements that the packed weights of all classes take up at most: each with biases of its own, which are zero.
 pub(in crate::ops) fn packed_classes(sizes: &ConvSizes) -> usize {
-    (0..classes(sizes)).map(|class| class_len(sizes, &class_taps(sizes, class))).sum()
-}
-
-/// Elements that the packed weights of a class with these taps take up.
-fn class_len(sizes: &ConvSizes, [rows, columns]: &[Taps; 2]) -> usize {
-    packed_len(sizes.in_channels, rows.count * columns.count * sizes.out_channels)
+    let [rows, columns] = sizes.options.stride;
+    let taps = |axis: usize, phase: usize| Taps::reaching(sizes, axis, phase).count;
+    let all_columns = |rows: usize| -> usize {
+        let len = |columns: usize, channels: usize| packed_len(channels, rows * columns * sizes.out_channels);
+        let apart = (0..columns).map(|phase| len(taps(1, phase), sizes.in_channels)).sum();
+        let joined =
+            if joinable(sizes) { len(Taps::reaching_any(sizes).count, columns * sizes.in_channels) } else { 0 };
+        joined.max(apart)
+    };
+    (0..rows).map(|phase| all_columns(taps(0, phase))).sum()
 }
