@@ -123,6 +123,8 @@ fn networks() -> Vec<(Classifier, usize, [usize; 2])> {
         (Classifier { pooling: highest, ..network(2, vec![block(8, 3, 1), block(12, 3, 2)]) }, 3, [11, 14]),
         (network(2, vec![block(20, 3, 4), block(130, 2, 1), block(33, 3, 2)]), 2, [17, 40]),
         (network(1, vec![block(7, 4, 2)]), 33, [12, 8]),
+        // Channels of all columns within a stride in one vector, of f64, too; an even width, and an odd one.
+        (network(1, vec![block(4, 3, 1), block(4, 5, 2), block(8, 3, 2)]), 3, [13, 22]),
         (network(2, vec![block(5, 3, 2), Block { time_dilation: 3, ..block(17, 3, 1) }, block(8, 3, 2)]), 3, [11, 19]),
         (
             network(

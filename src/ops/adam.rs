@@ -24,12 +24,14 @@ use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, SharedMut, Target, Value, no_gradient};
 use crate::tensor::Spec;
 
-/// Elements of a task: fewer than of simpler operations, so that a small network's parameters are divided evenly.
-const PER_ADAM_TASK: usize = 1024;
-/// Elements after which memory is asked for, and how far ahead: half the gradients were made, and half the parameters last read, on
-/// other cores.
+/// Elements of a task at most: fewer than of simpler operations; and of what their number is a multiple: so that a small network's
+/// parameters are divided evenly.
+const PER_ADAM_TASK: usize = 2048;
+const ADAM_TASKS: usize = 4;
+/// Elements after which memory is asked for, and how far ahead: some gradients were made, and some parameters last read, on other cores,
+/// and moments were last used a step ago.
 const BLOCK: usize = 64;
-const BLOCKS_AHEAD: usize = 8;
+const BLOCKS_AHEAD: usize = 4;
 
 /// What changes from step to step: the elements of Adam's last input, in this order.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -135,20 +137,29 @@ impl Adam {
         };
         let len = g.len();
         let [p, m, v] = kernel.outputs().map(SharedMut::new);
-        parallel.run(len.div_ceil(PER_ADAM_TASK), &|task, _| {
-            let range = task * PER_ADAM_TASK..((task + 1) * PER_ADAM_TASK).min(len);
+        let tasks = len.div_ceil(PER_ADAM_TASK).next_multiple_of(ADAM_TASKS);
+        let per_task = len.div_ceil(tasks.max(1)).next_multiple_of(BLOCK).max(BLOCK);
+        parallel.run(len.div_ceil(per_task), &|task, _| {
+            let range = task * per_task..((task + 1) * per_task).min(len);
             // SAFETY: every task has its own range.
             let (p, m, v) = unsafe { (p.slice(range.clone()), m.slice(range.clone()), v.slice(range.clone())) };
             let g = &g[range];
             dispatch(
                 #[inline(always)]
                 || {
-                    let (p_start, g_start) = (p.as_mut_ptr(), g.as_ptr());
+                    let (p_start, m_start, v_start, g_start) =
+                        (p.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr(), g.as_ptr());
+                    let ask = |first: usize, elements: usize| {
+                        ahead::ask_for(g_start.wrapping_add(first), elements);
+                        ahead::ask_to_write(p_start.wrapping_add(first), elements);
+                        ahead::ask_to_write(m_start.wrapping_add(first), elements);
+                        ahead::ask_to_write(v_start.wrapping_add(first), elements);
+                    };
+                    ask(0, BLOCK * BLOCKS_AHEAD);
                     let blocks =
                         p.chunks_mut(BLOCK).zip(m.chunks_mut(BLOCK)).zip(v.chunks_mut(BLOCK)).zip(g.chunks(BLOCK));
                     for (i, (((p, m), v), g)) in blocks.enumerate() {
-                        ahead::ask_for(g_start.wrapping_add((i + BLOCKS_AHEAD) * BLOCK), BLOCK);
-                        ahead::ask_to_write(p_start.wrapping_add((i + BLOCKS_AHEAD) * BLOCK), BLOCK);
+                        ask((i + BLOCKS_AHEAD) * BLOCK, BLOCK);
                         for (((p, m), v), &g) in p.iter_mut().zip(m.iter_mut()).zip(v.iter_mut()).zip(g) {
                             *m += one_minus_beta1 * (g - *m);
                             *v = beta2 * *v + one_minus_beta2 * g * g;
