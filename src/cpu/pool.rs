@@ -296,3 +296,80 @@ impl Drop for Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// Runs a job, and says how often each task was run.
+    fn counts(pool: &Pool, tasks: usize) -> Vec<usize> {
+        let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+        pool.run(tasks, &|task, worker| {
+            assert!(worker < pool.workers());
+            counts[task].fetch_add(1, Ordering::Relaxed);
+        });
+        counts.into_iter().map(AtomicUsize::into_inner).collect()
+    }
+
+    #[test]
+    fn every_task_runs_once() {
+        for threads in [1, 2, 3, 7] {
+            let pool = Pool::new(threads);
+            for job in 0..2000 {
+                pool.set_backwards(job % 3 == 0);
+                let tasks = job * 7 % 41;
+                assert_eq!(counts(&pool, tasks), vec![1; tasks], "{threads} threads, job {job}");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_that_fell_asleep_wake_up() {
+        let pool = Pool::new(3);
+        for job in 0..30 {
+            std::thread::sleep(Duration::from_millis(job % 3 * 2));
+            // Each waits for the others: all three must be at work.
+            let arrived = AtomicUsize::new(0);
+            pool.run(3, &|_, _| {
+                arrived.fetch_add(1, Ordering::Relaxed);
+                while arrived.load(Ordering::Relaxed) < 3 {
+                    std::thread::yield_now();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn tasks_begin_at_either_end() {
+        let pool = Pool::new(1);
+        for (backwards, expected) in [(false, [0, 1, 2]), (true, [2, 1, 0])] {
+            pool.set_backwards(backwards);
+            let order = Mutex::new(Vec::new());
+            pool.run(3, &|task, _| order.lock().unwrap().push(task));
+            assert_eq!(order.into_inner().unwrap(), expected);
+            assert_eq!(pool.after(expected[0]), expected[1]);
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let pool = Pool::new(2);
+        for bad in [0, 5, 9] {
+            let job = AssertUnwindSafe(|| pool.run(10, &|task, _| assert_ne!(task, bad, "on purpose")));
+            assert!(catch_unwind(job).is_err());
+            assert_eq!(counts(&pool, 10), [1; 10]);
+        }
+    }
+
+    #[test]
+    fn several_callers_take_turns() {
+        let pool = Pool::new(2);
+        std::thread::scope(|scope| {
+            for tasks in [3, 17, 64] {
+                let pool = &pool;
+                scope.spawn(move || (0..300).for_each(|_| assert_eq!(counts(pool, tasks), vec![1; tasks])));
+            }
+        });
+    }
+}
