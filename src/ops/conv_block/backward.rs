@@ -150,8 +150,8 @@ impl ConvBlockGradient {
         let found = measured.unwrap_or(&unit_sums[..cut.units * SUMS * channels]);
         self.norm_gradient(found, saved, gamma, [dgamma, dbeta], patterns);
 
-        let classes = Classes::new::<T>(self.sizes, true);
-        if self.dx() {
+        let classes = self.dx().then(|| Classes::new::<T>(self.sizes, true));
+        if let Some(classes) = &classes {
             classes.pack(parallel, w, packed);
         }
         let packed = &*packed;
@@ -215,7 +215,7 @@ impl ConvBlockGradient {
                             self.fill_gradient(&doubled, g, [dy, r], &rows, &slope, db_pattern, buffer);
                         },
                     );
-                    if let (Some(dx), Some([means, ..])) = (&dx, before) {
+                    if let (Some(dx), Some(classes), Some([means, ..])) = (&dx, &classes, before) {
                         let pitch = input[1] * in_channels;
                         let of_unit = dx_rows(&self.sizes, &rows);
                         let of_unit = of_unit.start * pitch..of_unit.end * pitch;
@@ -227,7 +227,7 @@ impl ConvBlockGradient {
                                 all_unit_sums.slice(start..start + SUMS * in_channels),
                             )
                         };
-                        self.input_gradient(dx, g, &g_map, &rows, packed, &classes, buffer);
+                        self.input_gradient(dx, g, &g_map, &rows, packed, classes, buffer);
                         // While both are in the cache.
                         measure(sums, buffer, dx, &x[of_unit], &means[..in_channels]);
                     }

@@ -202,7 +202,7 @@ impl ConvBlock {
                         #[inline(always)]
                         |unit| {
                             let of_unit = &moments[unit * MOMENTS * channels..][..MOMENTS * channels];
-                            let count = (cut.unit(unit).1.len() * sizes.output[1]) as f64;
+                            let count = (cut.rows_of(unit) * sizes.output[1]) as f64;
                             (count, [0, 1, 2].map(|m| &of_unit[m * channels + first..m * channels + end]))
                         },
                     ));

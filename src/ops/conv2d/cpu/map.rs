@@ -199,6 +199,12 @@ impl Cut {
         (item, block * self.block_rows..((block + 1) * self.block_rows).min(self.rows))
     }
 
+    /// How many output rows a unit has.
+    #[inline(always)]
+    pub fn rows_of(&self, unit: usize) -> usize {
+        if self.whole() { self.rows } else { self.unit(unit).1.len() }
+    }
+
     /// Whether a unit is a whole item.
     pub fn whole(&self) -> bool {
         self.blocks == 1

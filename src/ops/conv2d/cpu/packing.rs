@@ -6,12 +6,15 @@
 use super::product::{Lanes, VECTORS};
 use super::taps::Taps;
 use crate::graph::{Parallel, SharedMut};
+use crate::ops::ahead;
 use crate::ops::simd::{MAX_LANES, SimdReal};
 use crate::ops::turn::{self, TURN, Turn, Turning};
 use std::ops::Range;
 
 /// About how many weights a task packs: some half a microsecond's work.
 const PER_TASK: usize = 2048;
+/// How many channels of the source ahead memory is asked for.
+const CHANNELS_AHEAD: usize = 3;
 
 /// The most elements that the packed weights of `channels` by `terms` take up, on any machine.
 pub(in crate::ops) fn packed_len(channels: usize, terms: usize) -> usize {
@@ -209,6 +212,11 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Turning for Task<'_, T, P> {
             let end = places.into_iter().max().unwrap_or(0) + self.source.end * width;
             assert!(end <= self.to.len(), "packing writes {end} of {}", self.to.len());
             for c in self.source.clone() {
+                for place in places {
+                    // What other cores have read since it was last written has to be fetched before it can be written.
+                    let soon = place + (c + CHANNELS_AHEAD) * width;
+                    ahead::ask_to_write(self.to.pointer().wrapping_add(soon), width);
+                }
                 for o in (0..width).step_by(TURN) {
                     // SAFETY: asserted for the last channels; every term's weights belong to one task.
                     unsafe {
