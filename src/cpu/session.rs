@@ -1,5 +1,6 @@
 //! A session on the CPU: memory, state, and plans bound to addresses.
 
+use super::pace::{Alone, Pace};
 use crate::error::{Error, Result};
 use crate::graph::{
     BufferKind, Constant, CpuReal, GroupId, Kernel, Op, Parallel, Place, Plan, PlanId, Private, Region, Series,
@@ -49,6 +50,8 @@ struct Compiled {
     steps: Vec<Bound>,
     inputs: Vec<Region>,
     outputs: Vec<Region>,
+    /// Whether its runs are quicker on one thread.
+    pace: Pace,
     // Holds what the regions point to. State buffers belong to the session.
     _memory: Vec<Memory>,
 }
@@ -136,13 +139,19 @@ impl<T: CpuReal> CpuSession<T> {
     }
 
     /// Runs the plan step by step, calling `after(name of the operation, number of the step)` after each.
-    pub fn run_with(&mut self, id: PlanId, mut after: impl FnMut(&'static str, usize)) {
+    pub fn run_with(&mut self, id: PlanId, after: impl FnMut(&'static str, usize)) {
+        let pool = self.pool.clone();
+        self.run_on(&*pool, id, after);
+    }
+
+    /// [`CpuSession::run_with`] on these threads: those of the pool, or fewer.
+    fn run_on(&mut self, parallel: &dyn Parallel, id: PlanId, mut after: impl FnMut(&'static str, usize)) {
         let workers = self.pool.workers();
         let region = Region { pointer: self.private.pointer(), len: self.private_each * workers, dtype: DType::Real };
         // SAFETY: the memory is the session's and was made with room for all workers.
         let private = unsafe { Private::<T>::new(region, workers) };
         for (i, step) in self.plans[id.0].steps.iter().enumerate() {
-            self.pool.set_backwards(i % 2 == 1);
+            parallel.set_backwards(i % 2 == 1);
             match &step.op {
                 Some(op) => {
                     // SAFETY: the plan gives values that live at the same time disjoint places; the memory is the
@@ -154,7 +163,7 @@ impl<T: CpuReal> CpuSession<T> {
                             &step.scratch,
                             &step.input_specs,
                             &step.output_specs,
-                            &*self.pool,
+                            parallel,
                             private,
                         )
                     };
@@ -256,7 +265,7 @@ impl<T: CpuReal> Session for CpuSession<T> {
         let steps = plan.steps.iter().map(bind).collect();
         let inputs = plan.inputs.iter().map(|port| region(&port.place)).collect();
         let outputs = plan.outputs.iter().map(|port| region(&port.place)).collect();
-        self.plans.push(Compiled { plan, steps, inputs, outputs, _memory: memory });
+        self.plans.push(Compiled { plan, steps, inputs, outputs, pace: Pace::default(), _memory: memory });
         Ok(PlanId(self.plans.len() - 1))
     }
 
@@ -282,7 +291,19 @@ impl<T: CpuReal> Session for CpuSession<T> {
     }
 
     fn run(&mut self, id: PlanId) -> Result<()> {
-        self.run_with(id, |_, _| ());
+        let pool = self.pool.clone();
+        if pool.workers() == 1 {
+            self.run_on(&*pool, id, |_, _| ());
+            return Ok(());
+        }
+        let pace = &self.plans[id.0].pace;
+        let (alone, start) = (pace.alone(), pace.timed().then(Instant::now));
+        if alone {
+            self.run_on(&Alone::default(), id, |_, _| ());
+        } else {
+            self.run_on(&*pool, id, |_, _| ());
+        }
+        self.plans[id.0].pace.ran(start.map(|start| start.elapsed().as_secs_f64()));
         Ok(())
     }
 

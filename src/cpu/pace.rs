@@ -1,0 +1,147 @@
+//! Whether a plan's runs are quicker on all threads or on the caller's alone.
+//!
+//! A small step is some thirty jobs, between which data changes cores. Where cores are near each other that costs little; where they
+//! are not (on two dies, or wherever a virtual machine has put them), or where another program has one of them, a short step can take
+//! longer on two threads than on one. Nothing that the system tells says which it is, and it changes while a program runs: so it is
+//! tried now and then. Results are the same either way, to the bit.
+
+use crate::graph::Parallel;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Runs on all threads, then as many on one, that make a trial; the first of each warms the caches and does not count.
+const RUNS: usize = 6;
+/// Runs before the first trial, and between trials.
+const BEFORE: u32 = 64;
+const BETWEEN: u32 = 2048;
+/// Seconds of a run from which on all threads are quicker for certain.
+const LONG: f64 = 2e-3;
+/// One thread has to be quicker by so much.
+const QUICKER: f64 = 0.95;
+
+/// What is known of a plan's runs.
+pub(super) struct Pace {
+    alone: bool,
+    /// Runs until the next trial; 0 during one.
+    left: u32,
+    /// Seconds of a trial's runs so far, on all threads and on one.
+    times: [[f64; RUNS]; 2],
+    done: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { alone: false, left: BEFORE, times: [[0.0; RUNS]; 2], done: 0 }
+    }
+}
+
+impl Pace {
+    /// Whether the next run should be the caller's alone.
+    pub fn alone(&self) -> bool {
+        if self.timed() { self.done >= RUNS } else { self.alone }
+    }
+
+    /// Whether it wants to know how long that takes.
+    pub fn timed(&self) -> bool {
+        self.left == 0
+    }
+
+    /// A run is over, and took so many seconds, if it was timed.
+    pub fn ran(&mut self, seconds: Option<f64>) {
+        let Some(seconds) = seconds else {
+            self.left = self.left.saturating_sub(1);
+            return;
+        };
+        self.times[self.done / RUNS][self.done % RUNS] = seconds;
+        self.done += 1;
+        let median = |times: &mut [f64; RUNS]| {
+            let times = &mut times[1..];
+            times.sort_unstable_by(f64::total_cmp);
+            times[times.len() / 2]
+        };
+        let [all, one] = &mut self.times;
+        if self.done == RUNS && median(all) > LONG {
+            self.alone = false;
+        } else if self.done == 2 * RUNS {
+            self.alone = median(one) < QUICKER * median(all);
+        } else {
+            return;
+        }
+        (self.done, self.left) = (0, BETWEEN);
+    }
+}
+
+/// Runs jobs on the thread of the caller.
+#[derive(Default)]
+pub(super) struct Alone(AtomicBool);
+
+impl Parallel for Alone {
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync)) {
+        let backwards = self.0.load(Ordering::Relaxed);
+        (0..tasks).for_each(|i| task(if backwards { tasks - 1 - i } else { i }, 0));
+    }
+
+    fn workers(&self) -> usize {
+        1
+    }
+
+    fn set_backwards(&self, backwards: bool) {
+        self.0.store(backwards, Ordering::Relaxed);
+    }
+
+    fn after(&self, task: usize) -> usize {
+        if self.0.load(Ordering::Relaxed) { task.wrapping_sub(1) } else { task + 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs that take so long on all threads and on one; how many were the caller's alone.
+    fn runs(pace: &mut Pace, count: usize, [all, one]: [f64; 2]) -> usize {
+        let mut alone = 0;
+        for _ in 0..count {
+            let seconds = if pace.alone() { one } else { all };
+            alone += usize::from(pace.alone());
+            pace.ran(pace.timed().then_some(seconds));
+        }
+        alone
+    }
+
+    #[test]
+    fn the_quicker_is_found_and_found_again() {
+        let (near, far) = ([3e-4, 5e-4], [6e-4, 5e-4]);
+        let (trial, between) = (2 * RUNS, BETWEEN as usize);
+        let mut pace = Pace::default();
+        assert_eq!(runs(&mut pace, BEFORE as usize, near), 0);
+        assert_eq!(runs(&mut pace, trial + between, near), RUNS);
+        assert_eq!(runs(&mut pace, trial + between, far), RUNS + between);
+        // A little quicker is not enough.
+        assert_eq!(runs(&mut pace, trial + between, [5.1e-4, 5e-4]), RUNS);
+        assert_eq!(runs(&mut pace, trial + between, near), RUNS);
+    }
+
+    #[test]
+    fn long_runs_are_never_the_callers_alone() {
+        let mut pace = Pace::default();
+        assert_eq!(runs(&mut pace, 10_000, [2.0 * LONG, 1.0 * LONG]), 0);
+    }
+
+    #[test]
+    fn one_slow_run_decides_nothing() {
+        let mut pace = Pace::default();
+        runs(&mut pace, BEFORE as usize, [3e-4, 5e-4]);
+        assert!(pace.timed());
+        for run in 0..2 * RUNS {
+            let disturbed = run < RUNS && run % 3 == 0;
+            pace.ran(Some(if disturbed {
+                1e-2
+            } else if run < RUNS {
+                3e-4
+            } else {
+                5e-4
+            }));
+        }
+        assert!(!pace.alone() && !pace.timed());
+    }
+}
