@@ -1,10 +1,21 @@
-//! Memory that the next task will use, asked for while this one computes.
+//! Memory that is asked for before it is used: by the next task, or a few elements on.
 //!
 //! Where an operation's operands do not fit into the caches, a task that begins by copying its input waits for memory, and then
 //! leaves memory idle while it computes. Asked for a few cache lines at a time between tiles, the next task's input is in
 //! the second-level cache when that task begins.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_MM_HINT_ET0 as TO_WRITE, _MM_HINT_T0 as SOON, _MM_HINT_T1 as LATER};
 use std::cell::Cell;
+
+#[cfg(not(target_arch = "x86_64"))]
+mod hints {
+    pub const SOON: i32 = 0;
+    pub const LATER: i32 = 1;
+    pub const TO_WRITE: i32 = 2;
+}
+#[cfg(not(target_arch = "x86_64"))]
+use hints::{LATER, SOON, TO_WRITE};
 
 /// Stretches at most.
 const MOST: usize = 4;
@@ -56,7 +67,7 @@ impl Ahead {
             let Some(stretch) = self.stretches.get(self.current.get()) else { return };
             let (mut from, to) = stretch.get();
             while from < to && left > 0 {
-                ask(from);
+                ask::<LATER>(from);
                 from += LINE;
                 left -= 1;
             }
@@ -71,41 +82,26 @@ impl Ahead {
 /// Asks for some elements, to be read soon; they need not be there.
 #[inline(always)]
 pub(super) fn ask_for<T>(from: *const T, elements: usize) {
-    #[cfg(target_arch = "x86_64")]
     for line in 0..(elements * size_of::<T>()).div_ceil(LINE) {
-        // SAFETY: as in `ask`.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(line * LINE));
-        }
+        ask::<SOON>(from.addr().wrapping_add(line * LINE));
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, elements);
 }
 
 /// Asks for some elements, to be written soon; they need not be there.
 #[inline(always)]
 pub(super) fn ask_to_write<T>(from: *mut T, elements: usize) {
-    #[cfg(target_arch = "x86_64")]
     for line in 0..(elements * size_of::<T>()).div_ceil(LINE) {
-        // SAFETY: as in `ask`.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_ET0>(from.cast_const().cast::<i8>().wrapping_add(line * LINE));
-        }
+        ask::<TO_WRITE>(from.addr().wrapping_add(line * LINE));
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, elements);
 }
 
 /// Asks for the cache line of an address.
 #[inline(always)]
-fn ask(address: usize) {
+fn ask<const HINT: i32>(address: usize) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, which may be given any address: nothing is read.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T1>(std::ptr::without_provenance(address));
+        std::arch::x86_64::_mm_prefetch::<HINT>(std::ptr::without_provenance(address));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;

@@ -101,73 +101,6 @@ pub fn sums<T: Real, const K: usize>(x: &[T], y: &[T], f: impl Fn(T, T) -> [T; K
     totals
 }
 
-/// Elements that [`map`] takes at once: a vector of f32 with AVX-512, and half of one for what is left.
-const AT_ONCE: usize = 16;
-
-/// `outputs[..][i] = f(inputs[..][i], outputs[..][i])` for every i; all slices have the same length.
-///
-/// The compiler checks before a plain loop over so many slices that none of them overlap, and where a row is short these checks
-/// take longer than the loop. Here a block of every slice is read before any is written.
-#[inline(always)]
-pub fn map<T: Real, const I: usize, const O: usize>(
-    inputs: [&[T]; I],
-    mut outputs: [&mut [T]; O],
-    f: impl Fn([T; I], [T; O]) -> [T; O],
-) {
-    let len = outputs[0].len();
-    assert!(inputs.iter().all(|x| x.len() == len) && outputs.iter().all(|x| x.len() == len), "slices of one length");
-    let mut at = 0;
-    while at + AT_ONCE <= len {
-        // SAFETY: all slices reach to `len`.
-        unsafe { map_block::<T, I, O, AT_ONCE>(&inputs, &mut outputs, at, &f) };
-        at += AT_ONCE;
-    }
-    if at + AT_ONCE / 2 <= len {
-        // SAFETY: as above.
-        unsafe { map_block::<T, I, O, { AT_ONCE / 2 }>(&inputs, &mut outputs, at, &f) };
-        at += AT_ONCE / 2;
-    }
-    while at < len {
-        // SAFETY: as above.
-        unsafe { map_block::<T, I, O, 1>(&inputs, &mut outputs, at, &f) };
-        at += 1;
-    }
-}
-
-/// [`map`] for the elements `at..at + BLOCK`.
-///
-/// # Safety
-/// All slices must have them. (Checked, each block would do so for each slice.)
-#[inline(always)]
-unsafe fn map_block<T: Real, const I: usize, const O: usize, const BLOCK: usize>(
-    inputs: &[&[T]; I],
-    outputs: &mut [&mut [T]; O],
-    at: usize,
-    f: &impl Fn([T; I], [T; O]) -> [T; O],
-) {
-    let (mut from, mut to) = ([[T::ZERO; BLOCK]; I], [[T::ZERO; BLOCK]; O]);
-    // SAFETY: the caller's promise.
-    unsafe {
-        for k in 0..I {
-            from[k] = inputs[k].as_ptr().add(at).cast::<[T; BLOCK]>().read();
-        }
-        for k in 0..O {
-            to[k] = outputs[k].as_ptr().add(at).cast::<[T; BLOCK]>().read();
-        }
-    }
-    for l in 0..BLOCK {
-        let (mut x, mut y) = ([T::ZERO; I], [T::ZERO; O]);
-        (0..I).for_each(|k| x[k] = from[k][l]);
-        (0..O).for_each(|k| y[k] = to[k][l]);
-        let y = f(x, y);
-        (0..O).for_each(|k| to[k][l] = y[k]);
-    }
-    for k in 0..O {
-        // SAFETY: the caller's promise.
-        unsafe { outputs[k].as_mut_ptr().add(at).cast::<[T; BLOCK]>().write(to[k]) };
-    }
-}
-
 /// Rows of elements, `period` of which in a row have numbers of their own: `row` elements each, of which element j has the numbers
 /// `j % period`.
 #[derive(Clone, Copy)]
@@ -180,7 +113,9 @@ pub struct Rows {
 /// `(outputs[..][i], sums[..][j]) = f(inputs[..][i], patterns[..][j], outputs[..][i], sums[..][j])` for every element i of some rows
 /// and its number j of the period, in an order that depends on sizes alone. Inputs and outputs come with the distance from row to row.
 ///
-/// Patterns and sums of a stretch of the period stay in registers while all rows go by.
+/// Patterns and sums of a stretch of the period stay in registers while all rows go by, and a block of every slice is read before any
+/// is written: the compiler checks before a plain loop over so many slices that none of them overlap, and where a row is short these
+/// checks take longer than the loop.
 ///
 /// # Panics
 /// Where a slice is too short.
@@ -214,17 +149,17 @@ pub fn sweep<T: Real, const I: usize, const P: usize, const O: usize, const S: u
         let mut at = 0;
         // SAFETY: all slices reach as far, as was asserted.
         unsafe {
-            while at + 4 * AT_ONCE <= end {
-                sweep_block::<T, I, P, O, S, { 4 * AT_ONCE }>(&repeats, at, &from, &patterns, &to, &mut sums, &f);
-                at += 4 * AT_ONCE;
+            while at + 64 <= end {
+                sweep_block::<T, I, P, O, S, 64>(&repeats, at, &from, &patterns, &to, &mut sums, &f);
+                at += 64;
             }
-            while at + 2 * AT_ONCE <= end {
-                sweep_block::<T, I, P, O, S, { 2 * AT_ONCE }>(&repeats, at, &from, &patterns, &to, &mut sums, &f);
-                at += 2 * AT_ONCE;
+            while at + 32 <= end {
+                sweep_block::<T, I, P, O, S, 32>(&repeats, at, &from, &patterns, &to, &mut sums, &f);
+                at += 32;
             }
-            while at + AT_ONCE / 2 <= end {
-                sweep_block::<T, I, P, O, S, { AT_ONCE / 2 }>(&repeats, at, &from, &patterns, &to, &mut sums, &f);
-                at += AT_ONCE / 2;
+            while at + 8 <= end {
+                sweep_block::<T, I, P, O, S, 8>(&repeats, at, &from, &patterns, &to, &mut sums, &f);
+                at += 8;
             }
             while at < end {
                 sweep_block::<T, I, P, O, S, 1>(&repeats, at, &from, &patterns, &to, &mut sums, &f);

@@ -7,7 +7,7 @@ use super::{Entry, SUMS, expect_entry, expect_map};
 use crate::cpu_kernels;
 use crate::error::Result;
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, SharedMut, Target, Value, no_gpu_kernel, no_gradient};
-use crate::ops::lanes;
+use crate::ops::lanes::{self, Rows};
 use crate::tensor::{Real, Spec};
 
 /// Elements of r that a task reads at least: some half a microsecond's work.
@@ -85,21 +85,25 @@ impl BlockMean {
                         // Row by row, so that no sum has many terms.
                         for row in r.chunks_exact(width * channels) {
                             line.fill(T::ZERO);
-                            for pixel in row.chunks_exact(channels) {
-                                lanes::map(
-                                    [pixel, mean],
-                                    [line],
-                                    #[inline(always)]
-                                    |[r, mean], [sum]| [sum + (r - mean)],
-                                );
-                            }
+                            lanes::sweep(
+                                Rows { rows: 1, row: row.len(), period: channels },
+                                [(row, 0)],
+                                [mean],
+                                [],
+                                [&mut *line],
+                                #[inline(always)]
+                                |[r], [mean], [], [sum]| ([], [sum + (r - mean)]),
+                            );
                             y.iter_mut().zip(&*line).for_each(|(y, &sum)| *y += sum);
                         }
-                        lanes::map(
+                        lanes::sweep(
+                            Rows { rows: 1, row: channels, period: channels },
+                            [],
                             [inverse, gamma, beta],
-                            [y],
+                            [(y, 0)],
+                            [],
                             #[inline(always)]
-                            |[inverse, gamma, beta], [y]| [y * per_pixel * (inverse * gamma) + beta],
+                            |[], [inverse, gamma, beta], [y], []| ([y * per_pixel * (inverse * gamma) + beta], []),
                         );
                     }
                 },
