@@ -5,9 +5,6 @@
 //! longer on two threads than on one. Nothing that the system tells says which it is, and it changes while a program runs: so it is
 //! tried now and then. Results are the same either way, to the bit.
 
-use crate::graph::Parallel;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 /// Runs on all threads, then as many on one, that make a trial; the first of each warms the caches and does not count.
 const RUNS: usize = 6;
 /// Runs before the first trial, and between trials.
@@ -67,29 +64,6 @@ impl Pace {
             return;
         }
         (self.done, self.left) = (0, BETWEEN);
-    }
-}
-
-/// Runs jobs on the thread of the caller.
-#[derive(Default)]
-pub(super) struct Alone(AtomicBool);
-
-impl Parallel for Alone {
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync)) {
-        let backwards = self.0.load(Ordering::Relaxed);
-        (0..tasks).for_each(|i| task(if backwards { tasks - 1 - i } else { i }, 0));
-    }
-
-    fn workers(&self) -> usize {
-        1
-    }
-
-    fn set_backwards(&self, backwards: bool) {
-        self.0.store(backwards, Ordering::Relaxed);
-    }
-
-    fn after(&self, task: usize) -> usize {
-        if self.0.load(Ordering::Relaxed) { task.wrapping_sub(1) } else { task + 1 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A session on the CPU: memory, state, and plans bound to addresses.
 
-use super::pace::{Alone, Pace};
+use super::Pool;
+use super::pace::Pace;
 use crate::error::{Error, Result};
 use crate::graph::{
     BufferKind, Constant, CpuReal, GroupId, Kernel, Op, Parallel, Place, Plan, PlanId, Private, Region, Series,
@@ -62,6 +63,8 @@ pub struct CpuSession<T: CpuReal = f32> {
     groups: Vec<Memory>,
     plans: Vec<Compiled>,
     pool: Arc<dyn Parallel + Send>,
+    /// The caller's thread alone.
+    alone: Arc<dyn Parallel + Send>,
     private: Memory,
     /// Elements of each thread's part of `private`: the most that any step of any plan asks for.
     private_each: usize,
@@ -91,6 +94,7 @@ impl<T: CpuReal> CpuSession<T> {
             groups,
             plans: Vec::new(),
             pool,
+            alone: Arc::new(Pool::new(1)),
             private: Memory(Vec::new()),
             private_each: 0,
             real: std::marker::PhantomData,
@@ -291,18 +295,10 @@ impl<T: CpuReal> Session for CpuSession<T> {
     }
 
     fn run(&mut self, id: PlanId) -> Result<()> {
-        let pool = self.pool.clone();
-        if pool.workers() == 1 {
-            self.run_on(&*pool, id, |_, _| ());
-            return Ok(());
-        }
         let pace = &self.plans[id.0].pace;
-        let (alone, start) = (pace.alone(), pace.timed().then(Instant::now));
-        if alone {
-            self.run_on(&Alone::default(), id, |_, _| ());
-        } else {
-            self.run_on(&*pool, id, |_, _| ());
-        }
+        let start = pace.timed().then(Instant::now);
+        let threads = if pace.alone() { &self.alone } else { &self.pool }.clone();
+        self.run_on(&*threads, id, |_, _| ());
         self.plans[id.0].pace.ran(start.map(|start| start.elapsed().as_secs_f64()));
         Ok(())
     }

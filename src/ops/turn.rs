@@ -48,17 +48,10 @@ impl Turn for Moves {
     }
 }
 
-/// `to[j * pitch + c] = lines[c][j]` for the first `count / 8 * 8` numbers of eight lines, which is what it returns; f32 on machines
-/// with AVX2, and nothing anywhere else.
+/// `to[j * pitch + c] = lines[c][j]` for the first numbers of eight lines, by whole blocks that fit into `to`; how many it returns.
 #[inline]
 pub(super) fn turn<T: Real>(to: &mut [T], pitch: usize, lines: [&[T]; TURN], count: usize) -> usize {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = avx2::available::<T>() {
-        let lines = lines.map(|line| &line[..count]);
-        return simd.vectorize(avx2::Run { work: Lines { to, pitch, lines }, simd });
-    }
-    let _ = (to, pitch, lines, count);
-    0
+    dispatch::<T, _>(Lines { to, pitch, lines: lines.map(|line| &line[..count]) })
 }
 
 /// `to[i] = from[len - 1 - i]`, both of one length.
@@ -71,14 +64,12 @@ pub(super) fn reverse<T: Real>(to: &mut [T], from: &[T]) {
     to.iter_mut().zip(from.iter().rev()).for_each(|(to, &x)| *to = x);
 }
 
-#[cfg(target_arch = "x86_64")]
 struct Lines<'a, T> {
     to: &'a mut [T],
     pitch: usize,
     lines: [&'a [T]; TURN],
 }
 
-#[cfg(target_arch = "x86_64")]
 impl<T: Real> Turning for Lines<'_, T> {
     type Output = usize;
 

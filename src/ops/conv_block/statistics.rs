@@ -38,7 +38,7 @@ pub(super) fn fold<T: Real>(pattern: &mut [T], channels: usize) {
 pub(super) struct Moments<'a, T> {
     /// Mean, rest, squares: `channels` numbers each.
     pub to: &'a mut [T],
-    /// Four patterns.
+    /// [`MOMENT_PATTERNS`] patterns.
     pub scratch: &'a mut [T],
     pub channels: usize,
 }

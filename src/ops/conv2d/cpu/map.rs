@@ -99,21 +99,7 @@ pub(in crate::ops) fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize
     let mut first = 0;
     while first + TURN <= channels {
         let lines: [&[T]; TURN] = std::array::from_fn(|c| &from[(first + c) * plane..][..count]);
-        let mut j = turn(&mut to[first..], channels, lines, count);
-        while j + TURN <= count {
-            let mut block = [[T::ZERO; TURN]; TURN];
-            for (c, block) in block.iter_mut().enumerate() {
-                block.copy_from_slice(&lines[c][j..j + TURN]);
-            }
-            for i in 0..TURN {
-                let pixel = &mut to[(j + i) * channels + first..][..TURN];
-                for c in 0..TURN {
-                    pixel[c] = block[c][i];
-                }
-            }
-            j += TURN;
-        }
-        for j in j..count {
+        for j in turn(&mut to[first..], channels, lines, count)..count {
             let pixel = &mut to[j * channels + first..][..TURN];
             for c in 0..TURN {
                 pixel[c] = lines[c][j];
@@ -199,7 +185,7 @@ impl Cut {
         (item, block * self.block_rows..((block + 1) * self.block_rows).min(self.rows))
     }
 
-    /// How many output rows a unit has.
+    /// How many output rows a unit has; without a division where units are items.
     #[inline(always)]
     pub fn rows_of(&self, unit: usize) -> usize {
         if self.whole() { self.rows } else { self.unit(unit).1.len() }

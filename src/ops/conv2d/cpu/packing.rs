@@ -74,11 +74,6 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Packing<'_, T, P> {
         });
     }
 
-    /// Whether parts share vectors: a part then has some of the lanes, and some of the terms.
-    fn shared(&self) -> bool {
-        self.parts > 1 && (self.part)(1).lane > 0
-    }
-
     /// Terms that share a vector.
     fn per(&self) -> usize {
         if self.lanes.pairs { 2 } else { 1 }
@@ -86,8 +81,8 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Packing<'_, T, P> {
 
     /// How many stretches of the source's channels are tasks of their own.
     fn stretches(&self) -> usize {
-        if self.lanes.pairs || self.shared() {
-            // Vectors have weights of several terms or parts.
+        if self.lanes.pairs {
+            // Neighbouring terms may share a vector.
             return 1;
         }
         let tile = (VECTORS * self.lanes.lanes).min(self.channels[0]);
@@ -139,20 +134,28 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Task<'_, T, P> {
         }
     }
 
-    /// The biases, before each product's weights, and zeros wherever no weights will be.
+    /// The biases, before each product's weights, and zeros for lanes that no weight may fill.
     #[inline(always)]
-    fn biases(&self) {
+    fn begin(&self) {
         let Packing { channels, part, parts, bias, .. } = self.packing;
         let ((first, count, width), per) = (self.extent(), self.packing.per());
+        // Parts that share vectors have one product.
         for part in (0..*parts).map(part).filter(|part| part.lane == 0) {
             let start = self.start(&part);
-            let all = if self.packing.shared() { channels[1] * part.taps[0].count * part.columns / per } else { 0 };
-            // SAFETY: the biases of a tile belong to the task of its first channels, which is the only one where parts share
-            // their vectors.
-            let head = unsafe { self.to.slice(start..start + (all + 1) * width) };
-            head.fill(T::ZERO);
-            if let Some(bias) = bias {
-                head[..width].iter_mut().step_by(per).zip(&bias[first..first + count]).for_each(|(to, &b)| *to = b);
+            if self.source.start == 0 {
+                // SAFETY: the biases of a tile belong to the task of its first channels.
+                let head = unsafe { self.to.slice(start..start + width) };
+                head.fill(T::ZERO);
+                if let Some(bias) = bias {
+                    head.iter_mut().step_by(per).zip(&bias[first..first + count]).for_each(|(to, &b)| *to = b);
+                }
+            }
+            if count * per < width {
+                for tap in 0..part.taps[0].count * part.columns {
+                    let line = |c: usize| start + width + (tap * channels[1] + c) / per * width;
+                    // SAFETY: every term's weights belong to one task.
+                    unsafe { self.to.slice(line(self.source.start)..line(self.source.end)) }.fill(T::ZERO);
+                }
             }
         }
     }
@@ -173,9 +176,6 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Task<'_, T, P> {
                 // SAFETY: both reach to the last channel. (Checked, this takes twice as long.)
                 unsafe { *to.get_unchecked_mut(o * per) = *from.get_unchecked(o * channel) };
             }
-            if !self.packing.shared() {
-                to.iter_mut().step_by(per).skip(count).for_each(|to| *to = T::ZERO);
-            }
         }
     }
 }
@@ -185,9 +185,7 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Turning for Task<'_, T, P> {
 
     #[inline(always)]
     fn run(&mut self, turn: impl Turn) {
-        if self.source.start == 0 {
-            self.biases();
-        }
+        self.begin();
         let (first, count, width) = self.extent();
         let Packing { kernel, weights: Weights { data, channel, source_channel }, .. } = *self.packing;
         let taps = kernel[0] * kernel[1];

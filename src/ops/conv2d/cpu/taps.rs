@@ -63,9 +63,7 @@ impl Taps {
             along: -(apart as isize),
         }
     }
-}
 
-impl Taps {
     /// The columns of dy that reach any of the input's columns within a stride, which must not be dilated.
     fn reaching_any(sizes: &ConvSizes) -> Self {
         let each =
