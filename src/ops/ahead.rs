@@ -17,7 +17,7 @@ mod hints {
 #[cfg(not(target_arch = "x86_64"))]
 use hints::{LATER, SOON, TO_WRITE};
 
-/// Stretches at most.
+/// Stretches at most; of others nothing is asked for.
 const MOST: usize = 4;
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -46,17 +46,27 @@ impl Ahead {
 
     /// These units of each of some stretches, which are given by their addresses and the elements of a unit, in so many steps.
     pub fn new<T, const N: usize>(units: &std::ops::Range<usize>, of: [(*const T, usize); N], steps: usize) -> Self {
-        let mut ahead = Self::nothing();
-        let mut lines = 0;
-        for (stretch, (start, unit)) in ahead.stretches.iter_mut().zip(of) {
+        let of = of.into_iter().map(|(start, unit)| {
             let at = |unit_number: usize| start.wrapping_add(unit_number * unit) as usize;
-            let (from, to) = (at(units.start), at(units.end));
-            *stretch = Cell::new((from, to));
+            (at(units.start), at(units.end))
+        });
+        Self::between(of, steps)
+    }
+
+    /// Some slices, in so many steps.
+    pub fn slices<'a, T: 'a>(slices: impl Iterator<Item = &'a [T]>, steps: usize) -> Self {
+        let addresses = |slice: &[T]| (slice.as_ptr_range().start as usize, slice.as_ptr_range().end as usize);
+        Self::between(slices.map(addresses), steps)
+    }
+
+    fn between(stretches: impl Iterator<Item = (usize, usize)>, steps: usize) -> Self {
+        let ahead = Self { current: Cell::new(0), ..Self::nothing() };
+        let mut lines = 0;
+        for (stretch, (from, to)) in ahead.stretches.iter().zip(stretches) {
+            stretch.set((from, to));
             lines += (to - from).div_ceil(LINE);
         }
-        ahead.current = Cell::new(0);
-        ahead.lines_per_step = lines.div_ceil(steps.max(1));
-        ahead
+        Self { lines_per_step: lines.div_ceil(steps.max(1)), ..ahead }
     }
 
     /// Asks for some more.

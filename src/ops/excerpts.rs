@@ -11,6 +11,7 @@ use crate::shader;
 use crate::tensor::{Real, Spec};
 
 use super::relu::PER_WORKGROUP;
+use std::ops::Range;
 
 static EXCERPTS: Shader = shader!("excerpts");
 
@@ -139,6 +140,38 @@ impl Excerpts {
             let share = T::ONE / T::from_f64(f64::from(place.mixed));
             y.iter_mut().for_each(|y| *y *= share);
         }
+    }
+
+    /// The samples of such a row as they lie among the recordings, where they do so one after the other.
+    pub(super) fn as_recorded<'a, T>(
+        self,
+        x: &'a [T],
+        places: &[u32],
+        row: usize,
+        of: Range<usize>,
+    ) -> Option<&'a [T]> {
+        let place = Place::of(&places.as_chunks::<{ Place::LEN }>().0[row / self.channels]);
+        let len = of.len();
+        self.looks_at(x, places, row, of).next().filter(|there| place.mixed <= 1 && there.len() == len)
+    }
+
+    /// Most of the samples that such a row is made of, a slice for each channel that is mixed.
+    pub(super) fn looks_at<'a, T>(
+        self,
+        x: &'a [T],
+        places: &[u32],
+        row: usize,
+        of: Range<usize>,
+    ) -> impl Iterator<Item = &'a [T]> {
+        let place = Place::of(&places.as_chunks::<{ Place::LEN }>().0[row / self.channels]);
+        let u = (place.start as usize + of.start) % self.length;
+        // To the end of the part or of the circle; what comes then lies elsewhere.
+        let end = (u + of.len()).min(place.samples as usize).min(self.length);
+        let first = if place.mixed > 1 { 0 } else { row % self.channels };
+        (first..first + place.mixed.max(1) as usize).map(move |channel| {
+            let start = place.first as usize + channel * place.stride as usize;
+            x.get(start + u.min(end)..(start + end).min(x.len())).unwrap_or(&[])
+        })
     }
 
     /// A window of one channel of a recording, stretch by stretch, in the place of what y holds or added to it.

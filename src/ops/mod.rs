@@ -26,7 +26,6 @@ mod simd;
 mod softmax;
 mod strided;
 mod tile;
-mod transform;
 mod turn;
 
 pub use adam::{Adam, AdamStep, ClipFactor};
@@ -52,6 +51,8 @@ mod circular_crop;
 mod decibels;
 mod excerpts;
 mod filter_bank;
+mod fourier;
+mod frames;
 mod items;
 mod mask;
 mod spectrum;
@@ -62,9 +63,10 @@ pub use circular_crop::CircularCrop;
 pub use decibels::Decibels;
 pub use excerpts::{Excerpts, Place};
 pub use filter_bank::{BankRows, FilterBank};
+pub use frames::Framing;
 pub use items::Partial;
 pub use mask::{Fill, Mask};
-pub use spectrum::{BandSpectrum, Framing, PowerSpectrum};
+pub use spectrum::{BandSpectrum, PowerSpectrum};
 pub use standardise::{Per, Standardise};
 pub use warp::Warp;
 

@@ -17,6 +17,10 @@ pub trait SimdReal: Real {
     fn mul_add_v<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// `a + b`, lane by lane.
     fn add_v<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a - b`, lane by lane.
+    fn sub_v<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a * b`, lane by lane.
+    fn mul_v<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// Whether there is a [`SimdReal::splat_pair`].
     const PAIRS: bool;
     /// `from[0]` in all even lanes, `from[1]` in all odd ones. Only where [`SimdReal::PAIRS`] and there are two lanes or more.
@@ -50,6 +54,16 @@ impl SimdReal for f32 {
         simd.add_f32s(a, b)
     }
 
+    #[inline(always)]
+    fn sub_v<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        simd.sub_f32s(a, b)
+    }
+
+    #[inline(always)]
+    fn mul_v<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        simd.mul_f32s(a, b)
+    }
+
     const PAIRS: bool = true;
     const EVERY_TILE: bool = true;
 
@@ -78,6 +92,16 @@ impl SimdReal for f64 {
     #[inline(always)]
     fn add_v<S: Simd>(simd: S, a: S::f64s, b: S::f64s) -> S::f64s {
         simd.add_f64s(a, b)
+    }
+
+    #[inline(always)]
+    fn sub_v<S: Simd>(simd: S, a: S::f64s, b: S::f64s) -> S::f64s {
+        simd.sub_f64s(a, b)
+    }
+
+    #[inline(always)]
+    fn mul_v<S: Simd>(simd: S, a: S::f64s, b: S::f64s) -> S::f64s {
+        simd.mul_f64s(a, b)
     }
 
     const PAIRS: bool = false;

@@ -4,12 +4,13 @@
 //! repeating the end sample) or `f hop ...` (not centred). `P[f, k] = |sum_t window[t] x[f, t] exp(-2 pi i k t / n_fft)|^2` for k from 0
 //! to n_fft / 2: `torch.stft(..., center, pad_mode="reflect", onesided=True).abs() ** 2`.
 
-use super::conv2d::cpu::map::interleave;
+use super::ahead::Ahead;
 use super::excerpts::Excerpts;
 use super::filter_bank::BankRows;
+use super::fourier::{Fourier, SIDE, Transform, Transforms};
+use super::frames::{Frames, Framing, Signals};
 use super::items::{expect_rank, greatest};
 use super::lanes;
-use super::transform::{Signal, Spectra, Transform, Transforms, room_len};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -18,57 +19,13 @@ use crate::graph::{
 };
 use crate::shader;
 use crate::tensor::{Real, Spec};
-use std::ops::Range;
 
 static SPECTRUM: Shader = shader!("spectrum");
 
-/// Frames that one CPU task does.
-const FRAMES_PER_TASK: usize = 16;
 /// Transform lengths that the GPU kernel's workgroup memory holds.
 pub const TRANSFORMS: std::ops::RangeInclusive<usize> = 8..=4096;
 /// The shortest transform whose room in workgroup memory holds a number for each lane.
 const MAXIMA_FROM: usize = 128;
-
-/// How a signal is cut into frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Framing {
-    /// Length of the transform: a power of two from 8 to 4096.
-    pub n_fft: usize,
-    /// Samples from one frame to the next.
-    pub hop: usize,
-    /// Whether frame f is centred on sample `f hop` of the signal, which is then reflected at both ends.
-    pub centred: bool,
-}
-
-impl Framing {
-    /// Bins of the spectrum.
-    pub fn bins(&self) -> usize {
-        self.n_fft / 2 + 1
-    }
-
-    /// The samples of a signal that these frames look at, reflected ones included.
-    fn reach(&self, frames: &Range<usize>, samples: usize) -> Range<usize> {
-        let (pad, hop) = (self.pad(), self.hop);
-        let (start, end) = (frames.start * hop, (frames.end - 1) * hop + self.n_fft);
-        // Sample -t is sample t, and sample last + t is last - t.
-        let before = if start < pad { pad - start + 1 } else { 0 };
-        let beyond = end.saturating_sub(samples + pad);
-        let first = start.saturating_sub(pad).min(samples.saturating_sub(beyond + 1));
-        first..(end - pad.min(end)).max(before).min(samples)
-    }
-
-    /// Zeros, or reflected samples, in front of the signal.
-    pub(super) fn pad(&self) -> usize {
-        if self.centred { self.n_fft / 2 } else { 0 }
-    }
-
-    /// Frames of a signal of this many samples; none where it is too short.
-    pub fn frames(&self, samples: usize) -> Option<usize> {
-        // A reflection of p samples needs p + 1.
-        let enough = if self.centred { samples > self.pad() } else { samples >= self.n_fft };
-        enough.then(|| (samples + 2 * self.pad() - self.n_fft) / self.hop.max(1) + 1)
-    }
-}
 
 /// See the top of this file. Inputs x [N, C, samples], window `[n_fft]`, twiddles [n_fft / 2, 2]; output [N, C, frames, bins].
 #[derive(Debug)]
@@ -233,31 +190,38 @@ impl Op for PowerSpectrum {
         if target == Target::Gpu { vec![1] } else { Vec::new() }
     }
 
-    fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {
-        room_len(self.framing, &self.transforms)
+    fn private_scratch(&self, inputs: &[Spec], outputs: &[Spec]) -> usize {
+        let frames = Frames::new(self.framing, inputs[0].shape[2], outputs[0].shape[2]);
+        Fourier::<f64>::room_len(self.framing.n_fft) + self.framing.bins() * SIDE + frames.room_len()
     }
 }
 
 impl PowerSpectrum {
     fn cpu<T: Transform>(&self, kernel: &mut Kernel<'_, T>) {
         let (samples, shape) = (kernel.input_spec(0).shape[2], kernel.output_spec(0).shape);
-        let (rows, frames, bins) = (shape[0] * shape[1], shape[2], shape[3]);
-        let (x, window, twiddles) = (kernel.input(0), kernel.input(1), kernel.input(2));
-        let transform = &**T::of(&self.transforms, self.framing.n_fft / 2);
-        let spectra = Spectra { framing: self.framing, window, twiddles, transform };
-        let parallel = kernel.parallel();
-        let tasks = frames.div_ceil(FRAMES_PER_TASK);
-        let private = kernel.private();
+        let (rows, bins) = (shape[0] * shape[1], shape[3]);
+        let (x, window) = (kernel.input(0), kernel.input(1));
+        let fourier = T::of(&self.transforms, self.framing.n_fft);
+        let frames = Frames::new(self.framing, samples, shape[2]);
+        let total = rows * shape[2];
+        let (parallel, private) = (kernel.parallel(), kernel.private());
         let y = SharedMut::new(kernel.output());
-        parallel.run(rows * tasks, &|task, worker| {
-            let (row, first) = (task / tasks, task % tasks * FRAMES_PER_TASK);
+        parallel.run(total.div_ceil(SIDE), &|task, worker| {
+            let group = task * SIDE..((task + 1) * SIDE).min(total);
             // SAFETY: this is the task of this worker.
-            let (mut room, _) = spectra.room(unsafe { private.of(worker) });
-            for frame in first..(first + FRAMES_PER_TASK).min(frames) {
-                let at = (row * frames + frame) * bins;
-                // SAFETY: each frame belongs to one task.
-                let power = unsafe { y.slice(at..at + bins) };
-                spectra.frame(Signal::whole(&x[row * samples..][..samples]), frame, &mut room, power);
+            let (powers, rest) = unsafe { private.of(worker) }.split_at_mut(bins * SIDE);
+            let (room, rest) = rest.split_at_mut(Fourier::<T>::room_len(self.framing.n_fft));
+            fourier.powers(
+                frames.lines(group.clone(), Signals::Whole(x), rest),
+                window,
+                room,
+                powers,
+                &Ahead::nothing(),
+            );
+            // SAFETY: each frame belongs to one task.
+            let y = unsafe { y.slice(group.start * bins..group.end * bins) };
+            for (i, line) in y.chunks_exact_mut(bins).enumerate() {
+                line.iter_mut().zip(powers.chunks_exact(SIDE)).for_each(|(to, powers)| *to = powers[i]);
             }
         });
     }
@@ -305,19 +269,20 @@ impl Op for BandSpectrum {
     }
 
     fn private_scratch(&self, inputs: &[Spec], outputs: &[Spec]) -> usize {
-        let (bins, bands) = (self.framing.bins(), outputs[0].shape[2]);
-        let cut = if self.excerpts.is_some() { self.longest_part(inputs, outputs) } else { 0 };
-        room_len(self.framing, &self.transforms) + (2 * bins + bands) * FRAMES_PER_TASK + cut
+        let samples = self.signals(inputs).map_or(0, |signals| signals.shape[2]);
+        let frames = Frames::new(self.framing, samples, outputs[0].shape[3]);
+        let rows = self.framing.bins() + outputs[0].shape[2];
+        Fourier::<f64>::room_len(self.framing.n_fft) + rows * SIDE + frames.room_len()
     }
 }
 
-/// The sums of all bands for [`FRAMES_PER_TASK`] frames side by side: `summed[band][frame]` from `powers[bin][frame]`.
+/// The sums of all bands for [`SIDE`] frames side by side: `summed[band][frame]` from `powers[bin][frame]`.
 #[inline(always)]
 fn sum_bands<T: Real>(first_bin: &[u32], offset: &[u32], weights: &[T], powers: &[T], summed: &mut [T]) {
-    let rows = powers.as_chunks::<FRAMES_PER_TASK>().0;
-    for (band, to) in summed.as_chunks_mut::<FRAMES_PER_TASK>().0.iter_mut().enumerate() {
+    let rows = powers.as_chunks::<SIDE>().0;
+    for (band, to) in summed.as_chunks_mut::<SIDE>().0.iter_mut().enumerate() {
         let weights = &weights[offset[band] as usize..offset[band + 1] as usize];
-        let mut sums = [T::ZERO; FRAMES_PER_TASK];
+        let mut sums = [T::ZERO; SIDE];
         for (&weight, row) in weights.iter().zip(&rows[first_bin[band] as usize..]) {
             for (sum, &power) in sums.iter_mut().zip(row) {
                 *sum += weight * power;
@@ -328,103 +293,56 @@ fn sum_bands<T: Real>(first_bin: &[u32], offset: &[u32], weights: &[T], powers: 
 }
 
 impl BandSpectrum {
-    /// The frames of a task.
-    fn frames(task: usize, frames: usize) -> Range<usize> {
-        task * FRAMES_PER_TASK..((task + 1) * FRAMES_PER_TASK).min(frames)
-    }
-
-    /// Samples that a task looks at, at most.
-    fn longest_part(&self, inputs: &[Spec], outputs: &[Spec]) -> usize {
-        let samples = self.signals(inputs).map_or(0, |signals| signals.shape[2]);
-        let frames = outputs[0].shape[3];
-        let tasks = 0..frames.div_ceil(FRAMES_PER_TASK);
-        tasks.map(|task| self.framing.reach(&Self::frames(task, frames), samples).len()).max().unwrap_or(0)
-    }
-
     fn cpu<T: Transform>(&self, kernel: &mut Kernel<'_, T>) {
         let signals = self.signals(kernel.input_specs());
         let signals = signals.unwrap_or_else(|_| unreachable!("shapes were checked when the graph was built"));
-        let (samples, shape) = (signals.shape[2], kernel.output_spec(0).shape);
-        let cut = self.excerpts.map(|excerpts| (excerpts, kernel.indices(6)));
-        let (rows, bands, frames) = (shape[0] * shape[1], shape[2], shape[3]);
-        let (x, window, twiddles) = (kernel.input(0), kernel.input(1), kernel.input(2));
+        let shape = kernel.output_spec(0).shape;
+        let (rows, bands, count) = (shape[0] * shape[1], shape[2], shape[3]);
+        let (x, window) = (kernel.input(0), kernel.input(1));
         let (first_bin, offset, weights) = (kernel.indices(3), kernel.indices(4), kernel.input(5));
-        let transform = &**T::of(&self.transforms, self.framing.n_fft / 2);
-        let spectra = Spectra { framing: self.framing, window, twiddles, transform };
-        let parallel = kernel.parallel();
-        let tasks = frames.div_ceil(FRAMES_PER_TASK);
-        let private = kernel.private();
+        let signals_of = match self.excerpts {
+            None => Signals::Whole(x),
+            Some(excerpts) => Signals::Excerpts { excerpts, recordings: x, places: kernel.indices(6) },
+        };
+        let fourier = T::of(&self.transforms, self.framing.n_fft);
+        let frames = Frames::new(self.framing, signals.shape[2], count);
+        let (total, bins) = (rows * count, self.framing.bins());
+        let (parallel, private) = (kernel.parallel(), kernel.private());
         let y = SharedMut::new(kernel.output());
-        parallel.run(rows * tasks, &|task, worker| {
-            let (row, in_task) = (task / tasks, Self::frames(task % tasks, frames));
-            let (first, count) = (in_task.start, in_task.len());
+        parallel.run(total.div_ceil(SIDE), &|task, worker| {
+            let group = task * SIDE..((task + 1) * SIDE).min(total);
             // SAFETY: this is the task of this worker.
-            let (mut room, rest) = spectra.room(unsafe { private.of(worker) });
-            let bins = self.framing.bins();
-            let (powers, rest) = rest.split_at_mut(bins * FRAMES_PER_TASK);
-            let (turned, rest) = rest.split_at_mut(bins * FRAMES_PER_TASK);
-            let (summed, rest) = rest.split_at_mut(bands * FRAMES_PER_TASK);
-            let signal = match cut {
-                None => Signal::whole(&x[row * samples..][..samples]),
-                Some((excerpts, places)) => {
-                    let reach = self.framing.reach(&in_task, samples);
-                    let part = &mut rest[..reach.len()];
-                    excerpts.fill(part, x, places, row, reach.start);
-                    Signal { part, from: reach.start, samples }
-                }
-            };
-            for (frame, powers) in powers.chunks_exact_mut(bins).enumerate() {
-                if frame < count {
-                    spectra.frame(signal, first + frame, &mut room, powers);
-                } else {
-                    powers.fill(T::ZERO);
-                }
-            }
+            let (powers, rest) = unsafe { private.of(worker) }.split_at_mut(bins * SIDE);
+            let (summed, rest) = rest.split_at_mut(bands * SIDE);
+            let (room, rest) = rest.split_at_mut(Fourier::<T>::room_len(self.framing.n_fft));
+            let next = parallel.after(task).saturating_mul(SIDE).min(total);
+            let ahead = frames.ahead(next..(next + SIDE).min(total), signals_of, fourier.steps());
+            fourier.powers(frames.lines(group.clone(), signals_of, rest), window, room, powers, &ahead);
             lanes::dispatch(
                 #[inline(always)]
-                || {
-                    interleave(turned, powers, bins, FRAMES_PER_TASK, bins);
-                    sum_bands(first_bin, offset, weights, turned, summed);
-                },
+                || sum_bands(first_bin, offset, weights, powers, summed),
             );
-            for (band, summed) in summed.chunks_exact(FRAMES_PER_TASK).enumerate() {
-                let at = (row * bands + band) * frames + first;
-                // SAFETY: each frame belongs to one task.
-                unsafe { y.slice(at..at + count) }.copy_from_slice(&summed[..count]);
+            let mut lane = 0;
+            for run in frames.runs(group) {
+                for (band, summed) in summed.chunks_exact(SIDE).enumerate() {
+                    let at = (run.row * bands + band) * count + run.frames.start;
+                    // SAFETY: each frame belongs to one task.
+                    let y = unsafe { y.slice(at..at + run.frames.len()) };
+                    match <&mut [T; SIDE]>::try_from(&mut *y) {
+                        // Most often; other lengths are moved by a call.
+                        Ok(y) => y.copy_from_slice(summed),
+                        Err(_) => y.copy_from_slice(&summed[lane..][..y.len()]),
+                    }
+                }
+                lane += run.frames.len();
             }
         });
         if self.maxima {
             let [y, maxima] = kernel.outputs();
-            for (row, maxima) in y.chunks_exact(bands * frames).zip(maxima.chunks_exact_mut(frames)) {
+            for (row, maxima) in y.chunks_exact(bands * count).zip(maxima.chunks_exact_mut(count)) {
                 maxima.fill(T::NEG_INFINITY);
-                for band in row.chunks_exact(frames) {
+                for band in row.chunks_exact(count) {
                     maxima.iter_mut().zip(band).for_each(|(most, x)| *most = greatest(&[*most, *x]));
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_reach_no_further_than_said() {
-        for (n_fft, hop, centred) in [(8, 3, true), (8, 8, true), (16, 5, false), (8, 20, true), (32, 1, true)] {
-            let framing = Framing { n_fft, hop, centred };
-            for samples in n_fft / 2 + 1..5 * n_fft {
-                let Some(count) = framing.frames(samples) else { continue };
-                for (first, end) in (0..count).flat_map(|first| (first + 1..=count).map(move |end| (first, end))) {
-                    let last = samples as isize - 1;
-                    let reflected = |t: isize| if t.abs() > last { 2 * last - t.abs() } else { t.abs() };
-                    let starts = (first..end).map(|frame| (frame * hop) as isize - framing.pad() as isize);
-                    let read = starts.flat_map(|start| (start..start + n_fft as isize).map(reflected));
-                    let reach = framing.reach(&(first..end), samples);
-                    assert!(reach.end <= samples, "{framing:?}, {samples} samples: {reach:?}");
-                    for t in read {
-                        assert!(reach.contains(&(t as usize)), "{framing:?}, {samples} samples, {first}..{end}: {t}");
-                    }
                 }
             }
         }

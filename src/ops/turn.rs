@@ -1,5 +1,5 @@
-//! Numbers in another order: eight lines side by side, and a line from its end to its start. Plain loops over these are compiled to
-//! single moves, several times slower than what a machine with AVX2 has instructions for.
+//! Eight lines side by side. Plain loops over these are compiled to single moves, several times slower than what a machine with
+//! AVX2 has instructions for.
 
 use crate::tensor::Real;
 
@@ -20,9 +20,10 @@ pub trait Turning {
     fn run(&mut self, turn: impl Turn) -> Self::Output;
 }
 
-/// Runs such work compiled for this machine: f32 with AVX2's instructions where there are any.
+/// Runs such work compiled for this machine: f32 with AVX2's instructions where there are any. By reference, since a copy of what has
+/// just been written, in pieces of other sizes, makes the machine wait until all that was written before is in the cache.
 #[inline(always)]
-pub(super) fn dispatch<T: Real, W: Turning>(mut work: W) -> W::Output {
+pub(super) fn dispatch<T: Real, W: Turning>(work: &mut W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = avx2::available::<T>() {
         return simd.vectorize(avx2::Run { work, simd });
@@ -51,17 +52,7 @@ impl Turn for Moves {
 /// `to[j * pitch + c] = lines[c][j]` for the first numbers of eight lines, by whole blocks that fit into `to`; how many it returns.
 #[inline]
 pub(super) fn turn<T: Real>(to: &mut [T], pitch: usize, lines: [&[T]; TURN], count: usize) -> usize {
-    dispatch::<T, _>(Lines { to, pitch, lines: lines.map(|line| &line[..count]) })
-}
-
-/// `to[i] = from[len - 1 - i]`, both of one length.
-#[inline]
-pub(super) fn reverse<T: Real>(to: &mut [T], from: &[T]) {
-    #[cfg(target_arch = "x86_64")]
-    if let (Ok(to), Some(simd)) = (bytemuck::try_cast_slice_mut::<T, f32>(to), avx2::available::<T>()) {
-        return simd.vectorize(avx2::Reverse { to, from: bytemuck::cast_slice(from), simd });
-    }
-    to.iter_mut().zip(from.iter().rev()).for_each(|(to, &x)| *to = x);
+    dispatch::<T, _>(&mut Lines { to, pitch, lines: lines.map(|line| &line[..count]) })
 }
 
 struct Lines<'a, T> {
@@ -100,7 +91,7 @@ mod avx2 {
     use super::{Real, TURN, Turn, Turning};
     use pulp::NullaryFnOnce;
     use pulp::x86::V3;
-    use std::arch::x86_64::{__m256, __m256i};
+    use std::arch::x86_64::__m256;
 
     /// AVX2, where the machine has it and `T` is f32.
     #[inline(always)]
@@ -108,16 +99,16 @@ mod avx2 {
         if std::any::TypeId::of::<T>() == std::any::TypeId::of::<f32>() { V3::try_new() } else { None }
     }
 
-    pub(in crate::ops) struct Run<W> {
-        pub(in crate::ops) work: W,
+    pub(in crate::ops) struct Run<'a, W> {
+        pub(in crate::ops) work: &'a mut W,
         pub simd: V3,
     }
 
-    impl<W: Turning> NullaryFnOnce for Run<W> {
+    impl<W: Turning> NullaryFnOnce for Run<'_, W> {
         type Output = W::Output;
 
         #[inline(always)]
-        fn call(mut self) -> W::Output {
+        fn call(self) -> W::Output {
             self.work.run(Shuffles(self.simd))
         }
     }
@@ -159,28 +150,6 @@ mod avx2 {
             high(a3, e3),
         ])
     }
-
-    pub struct Reverse<'a> {
-        pub to: &'a mut [f32],
-        pub from: &'a [f32],
-        pub simd: V3,
-    }
-
-    impl NullaryFnOnce for Reverse<'_> {
-        type Output = ();
-
-        #[inline(always)]
-        fn call(self) {
-            let Self { to, from, simd } = self;
-            let order: __m256i = bytemuck::cast([7u32, 6, 5, 4, 3, 2, 1, 0]);
-            let (to, to_rest) = to.as_chunks_mut::<TURN>();
-            let (from_rest, from) = from.as_rchunks::<TURN>();
-            for (to, &from) in to.iter_mut().zip(from.iter().rev()) {
-                *to = bytemuck::cast(simd.avx2._mm256_permutevar8x32_ps(bytemuck::cast(from), order));
-            }
-            to_rest.iter_mut().zip(from_rest.iter().rev()).for_each(|(to, &x)| *to = x);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -201,16 +170,10 @@ mod tests {
                 assert_eq!(x, if j < done && c < TURN { lines[c][j] } else { T::ZERO }, "{j} {c} of {count}");
             }
         }
-        for len in 0..50 {
-            let from: Vec<T> = (0..len).map(at).collect();
-            let mut to = vec![T::ZERO; len];
-            reverse(&mut to, &from);
-            assert!(to.iter().rev().eq(&from), "{to:?}");
-        }
     }
 
     #[test]
-    fn turned_and_reversed() {
+    fn lines_become_columns() {
         holds::<f32>();
         holds::<f64>();
     }

@@ -77,7 +77,7 @@ impl Sums {
         // Neighbouring tasks have the same output channels: a thread then makes one stretch of dw.
         parallel.run(groups * blocks * stretches, &|task, _| {
             let (group, block, part) = (task / stretches / blocks, task / stretches % blocks, task % stretches);
-            turn::dispatch::<T, _>(Task {
+            turn::dispatch::<T, _>(&mut Task {
                 shape: *self,
                 lanes: *lanes,
                 sums: &sums[group * elements..],

@@ -70,7 +70,7 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Packing<'_, T, P> {
         parallel.run(self.lanes.vectors.div_ceil(VECTORS) * stretches, &|task, _| {
             let (tile, stretch) = (task / stretches, task % stretches);
             let cut = |i: usize| i * self.channels[1] / stretches;
-            turn::dispatch::<T, _>(Task { packing: self, tile, source: cut(stretch)..cut(stretch + 1), to: &to });
+            turn::dispatch::<T, _>(&mut Task { packing: self, tile, source: cut(stretch)..cut(stretch + 1), to: &to });
         });
     }
 

@@ -1,0 +1,507 @@
+//! Fourier transforms of real signals, sixteen side by side: number t of signal i is number i of row t, so that a vector holds the same
+//! number of many signals, and nothing within a transform needs to change lanes.
+//!
+//! A signal of n samples is taken for m = n / 2 complex numbers. These are transformed in place by decimation in frequency: a pass of radix r
+//! over a block of m numbers makes r blocks of m / r, block k of which has the transform's numbers k, k + r, k + 2 r ... That leaves
+//! them in another order, which [`Fourier::powers`] undoes where it finds the spectrum of the real signals.
+
+use super::ahead::Ahead;
+use super::simd::SimdReal;
+use super::turn::{TURN, Turn, Turning, dispatch as dispatch_turning};
+use pulp::{Simd, WithSimd};
+use std::sync::{Arc, OnceLock};
+
+/// Signals side by side.
+pub(super) const SIDE: usize = 16;
+
+/// Rows of samples of each block that are turned at a time.
+const ROWS: usize = 16;
+/// The same of all blocks: 8 kB.
+const BLOCK_ROWS: usize = 8 * ROWS;
+
+/// Transforms of one length.
+#[derive(Debug)]
+pub(super) struct Fourier<T> {
+    passes: Vec<Pass<T>>,
+    /// Where number k of the transform of a block of the first pass lies in that block in the end.
+    places: Vec<u32>,
+    /// `exp(-2 pi i k / n)`, as real and imaginary part, for k below m.
+    twiddles: Vec<[T; 2]>,
+}
+
+/// A pass over a block of `radix * stride` complex numbers.
+#[derive(Debug)]
+struct Pass<T> {
+    radix: usize,
+    stride: usize,
+    /// For each j below the stride and k from 1 to the radix what number k of butterfly j is multiplied by. None in the last pass, where
+    /// it would be 1.
+    twiddles: Vec<[T; 2]>,
+}
+
+/// [`Fourier`] in both types, made when first needed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Transforms {
+    single: OnceLock<Arc<Fourier<f32>>>,
+    double: OnceLock<Arc<Fourier<f64>>>,
+}
+
+/// A real type that there are Fourier transforms for.
+pub(super) trait Transform: SimdReal {
+    /// Transforms of signals of `n` samples, a power of two.
+    fn of(transforms: &Transforms, n: usize) -> &Fourier<Self>;
+}
+
+impl Transform for f32 {
+    fn of(transforms: &Transforms, n: usize) -> &Fourier<f32> {
+        transforms.single.get_or_init(|| Arc::new(Fourier::new(n)))
+    }
+}
+
+impl Transform for f64 {
+    fn of(transforms: &Transforms, n: usize) -> &Fourier<f64> {
+        transforms.double.get_or_init(|| Arc::new(Fourier::new(n)))
+    }
+}
+
+/// `exp(-2 pi i k / n)`
+fn root<T: SimdReal>(k: usize, n: usize) -> [T; 2] {
+    let angle = std::f64::consts::TAU * k as f64 / n as f64;
+    [T::from_f64(angle.cos()), T::from_f64(-angle.sin())]
+}
+
+impl<T: SimdReal> Fourier<T> {
+    /// For signals of `n` samples, a power of two from 8 on.
+    fn new(n: usize) -> Self {
+        let m = n / 2;
+        let mut passes = Vec::new();
+        let mut len = m;
+        while len > 1 {
+            let radix = len.min(8);
+            let stride = len / radix;
+            let of = |j: usize| (1..radix).map(move |k| root(j * k, len));
+            let twiddles = if stride > 1 { (0..stride).flat_map(of).collect() } else { Vec::new() };
+            passes.push(Pass { radix, stride, twiddles });
+            len = stride;
+        }
+        let place = |mut k: usize| {
+            let mut place = 0;
+            for pass in &passes[1..] {
+                // Number k of a block is number k / radix of its block k % radix.
+                place += k % pass.radix * pass.stride;
+                k /= pass.radix;
+            }
+            place as u32
+        };
+        let places = (0..passes[0].stride).map(place).collect();
+        Self { passes, places, twiddles: (0..m).map(|k| root(k, n)).collect() }
+    }
+
+    /// Samples of a signal.
+    fn samples(&self) -> usize {
+        2 * self.twiddles.len()
+    }
+
+    /// Elements of memory that [`Fourier::powers`] needs for itself.
+    pub fn room_len(n: usize) -> usize {
+        // A vector's worth to begin at a whole vector.
+        (n + 2 * BLOCK_ROWS) * SIDE + SIDE
+    }
+
+    /// How often [`Fourier::powers`] asks for some more of what lies ahead.
+    pub fn steps(&self) -> usize {
+        let first = &self.passes[0];
+        first.stride.div_ceil(ROWS / 2) + first.radix
+    }
+
+    /// `powers[k][i] = |sum_t window[t] lines[i][t] exp(-2 pi i k t / n)|^2` for k from 0 to n / 2.
+    ///
+    /// # Panics
+    /// Where a slice is too short.
+    pub fn powers(&self, lines: [&[T]; SIDE], window: &[T], room: &mut [T], powers: &mut [T], ahead: &Ahead) {
+        let n = self.samples();
+        assert!(window.len() >= n && powers.len() >= (n / 2 + 1) * SIDE, "room for {n} samples");
+        let skip = room.as_ptr().align_offset(SIDE * size_of::<T>()).min(SIDE);
+        let (z, turned) = room[skip..].split_at_mut(n * SIDE);
+        let turned = &mut turned[..2 * BLOCK_ROWS * SIDE];
+        let lines = lines.map(|line| &line[..n]);
+        super::simd::dispatch(Powers { fourier: self, lines, window, z, turned, powers, ahead });
+    }
+}
+
+/// [`Fourier::powers`] with the machine's widest vectors.
+struct Powers<'a, T> {
+    fourier: &'a Fourier<T>,
+    lines: [&'a [T]; SIDE],
+    window: &'a [T],
+    /// The numbers in hand: real and imaginary part of each are two rows.
+    z: &'a mut [T],
+    /// Samples of all blocks of the first pass, turned to rows: some, and those that come next.
+    turned: &'a mut [T],
+    powers: &'a mut [T],
+    /// What is asked for meanwhile.
+    ahead: &'a Ahead,
+}
+
+impl<T: SimdReal> WithSimd for Powers<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { fourier, lines, window, z, turned, powers, ahead } = self;
+        let (first, others) = fourier.passes.split_first().expect("four numbers or more");
+        // SAFETY: `z` has two rows for each number, `turned` twice ROWS for each of eight blocks, `lines` and `window` two
+        // numbers for each number of `z`, and `powers` a row for each bin, as `Fourier::powers` has seen to.
+        unsafe {
+            match first.radix {
+                8 => first.begin::<S, 8>(simd, &lines, window, z, turned, ahead),
+                _ => first.begin::<S, 4>(simd, &lines, window, z, turned, ahead),
+            }
+            // A block and its mirror image, from the next pass to powers, while they are in the first-level cache.
+            for block in 0..=first.radix / 2 {
+                let mirrored = (first.radix - block) % first.radix;
+                for block in [block].into_iter().chain((mirrored != block).then_some(mirrored)) {
+                    ahead.step();
+                    let len = 2 * first.stride * SIDE;
+                    let block = &mut z[block * len..][..len];
+                    for pass in others {
+                        for part in block.chunks_exact_mut(2 * pass.radix * pass.stride * SIDE) {
+                            match pass.radix {
+                                8 => pass.run::<S, 8>(simd, part),
+                                4 => pass.run::<S, 4>(simd, part),
+                                _ => pass.run::<S, 2>(simd, part),
+                            }
+                        }
+                    }
+                }
+                fourier.untangle(simd, z, powers, block, mirrored);
+            }
+        }
+    }
+}
+
+impl<T: SimdReal> Pass<T> {
+    /// The first pass, from samples times window.
+    ///
+    /// # Safety
+    /// See where it is called.
+    #[inline(always)]
+    unsafe fn begin<S: Simd, const R: usize>(
+        &self,
+        simd: S,
+        lines: &[&[T]; SIDE],
+        window: &[T],
+        z: &mut [T],
+        turned: &mut [T],
+        ahead: &Ahead,
+    ) {
+        let numbers = self.stride.min(ROWS / 2);
+        let mut halves = turned.split_at_mut(BLOCK_ROWS * SIDE);
+        for from in (0..self.stride + numbers).step_by(numbers) {
+            if from < self.stride {
+                let (block, pitch) = (&mut *halves.0, 2 * self.stride);
+                let mut turned = Turned { lines, block, first: 2 * from, rows: 2 * numbers, pitch, blocks: R };
+                dispatch_turning::<T, _>(&mut turned);
+            }
+            // What was turned before: the machine would have to wait for what was written last.
+            halves = (halves.1, halves.0);
+            let Some(from) = from.checked_sub(numbers) else { continue };
+            ahead.step();
+            for j in 0..numbers {
+                for lane in (0..SIDE).step_by(T::lanes::<S>()) {
+                    let mut x = [Pair { re: T::splat(simd, T::ZERO), im: T::splat(simd, T::ZERO) }; R];
+                    for (k, x) in x.iter_mut().enumerate() {
+                        // SAFETY: the caller's promise.
+                        unsafe {
+                            let Pair { re, im } = read(halves.0, k * numbers + j, lane);
+                            let window = window.as_ptr().add(2 * (k * self.stride + from + j));
+                            *x = Pair {
+                                re: T::mul_v(simd, re, T::splat(simd, *window)),
+                                im: T::mul_v(simd, im, T::splat(simd, *window.add(1))),
+                            };
+                        }
+                    }
+                    // SAFETY: the caller's promise.
+                    unsafe { self.finish(simd, x, z, from + j, lane) };
+                }
+            }
+        }
+    }
+
+    /// Any other pass, over one block.
+    ///
+    /// # Safety
+    /// See where it is called.
+    #[inline(always)]
+    unsafe fn run<S: Simd, const R: usize>(&self, simd: S, z: &mut [T]) {
+        for j in 0..self.stride {
+            for lane in (0..SIDE).step_by(T::lanes::<S>()) {
+                let mut x = [Pair { re: T::splat(simd, T::ZERO), im: T::splat(simd, T::ZERO) }; R];
+                for (k, x) in x.iter_mut().enumerate() {
+                    // SAFETY: the caller's promise.
+                    *x = unsafe { read(z, k * self.stride + j, lane) };
+                }
+                // SAFETY: the caller's promise.
+                unsafe { self.finish(simd, x, z, j, lane) };
+            }
+        }
+    }
+
+    /// Transforms the numbers of butterfly j, and multiplies and writes them.
+    ///
+    /// # Safety
+    /// See where it is called.
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const R: usize>(
+        &self,
+        simd: S,
+        mut x: [Pair<T::Vector<S>>; R],
+        z: &mut [T],
+        j: usize,
+        lane: usize,
+    ) {
+        butterfly::<T, S>(simd, &mut x);
+        let turned = !self.twiddles.is_empty();
+        for (k, x) in x.into_iter().enumerate() {
+            let mut x = x;
+            // SAFETY: the caller's promise.
+            unsafe {
+                if turned && k > 0 {
+                    x = times::<T, S>(simd, x, *self.twiddles.get_unchecked(j * (R - 1) + k - 1));
+                }
+                let at = z.as_mut_ptr().add(2 * (k * self.stride + j) * SIDE + lane);
+                at.cast::<T::Vector<S>>().write_unaligned(x.re);
+                at.add(SIDE).cast::<T::Vector<S>>().write_unaligned(x.im);
+            }
+        }
+    }
+}
+
+impl<T: SimdReal> Fourier<T> {
+    /// From the transform z of signals packed two samples to a complex number to their powers. With `a = z[k]` and `b` the conjugate of
+    /// `z[m - k]`: the even samples have the spectrum `(a + b) / 2`, the odd ones `-i (a - b) / 2`, and the signal the sum of the first and
+    /// the second times `exp(-2 pi i k / n)`. Does all k of block `block` of the first pass, and all `m - k`, which are those of `mirrored`.
+    ///
+    /// # Safety
+    /// See where it is called.
+    #[inline(always)]
+    unsafe fn untangle<S: Simd>(&self, simd: S, z: &[T], powers: &mut [T], block: usize, mirrored: usize) {
+        let (radix, stride) = (self.passes[0].radix, self.passes[0].stride);
+        let m = radix * stride;
+        let power = |x: Pair<T::Vector<S>>| T::mul_add_v(simd, x.re, x.re, T::mul_v(simd, x.im, x.im));
+        let quarter = T::splat(simd, T::from_f64(0.25));
+        for lane in (0..SIDE).step_by(T::lanes::<S>()) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut write = |k: usize, x: T::Vector<S>| {
+                    powers.as_mut_ptr().add(k * SIDE + lane).cast::<T::Vector<S>>().write_unaligned(x);
+                };
+                // Number `k = radix k' + block`.
+                let at = |block: usize, k: usize| {
+                    read::<T, S>(z, block * stride + *self.places.get_unchecked(k) as usize, lane)
+                };
+                if block == 0 {
+                    let Pair { re, im } = at(0, 0);
+                    let (sum, difference) = (T::add_v(simd, re, im), T::sub_v(simd, re, im));
+                    write(0, T::mul_v(simd, sum, sum));
+                    write(m, T::mul_v(simd, difference, difference));
+                    let middle = if stride == 1 { at(radix / 2, 0) } else { at(0, stride / 2) };
+                    write(m / 2, power(middle));
+                }
+                // Number k' of a block has its mirror image as far from the end of the other; in block 0, which begins with
+                // number 0 of all, one further. A block that is its own mirror image is done when half of it is.
+                let first = usize::from(block == 0);
+                let end = if block == mirrored { stride / 2 } else { stride };
+                for k in first..end {
+                    let (a, b) = (at(block, k), at(mirrored, stride - 1 + first - k));
+                    let k = radix * k + block;
+                    let even = Pair { re: T::add_v(simd, a.re, b.re), im: T::sub_v(simd, a.im, b.im) };
+                    let odd = Pair { re: T::add_v(simd, a.im, b.im), im: T::sub_v(simd, b.re, a.re) };
+                    let odd = times::<T, S>(simd, odd, *self.twiddles.get_unchecked(k));
+                    write(k, T::mul_v(simd, quarter, power(add::<T, S>(simd, even, odd))));
+                    write(m - k, T::mul_v(simd, quarter, power(sub::<T, S>(simd, even, odd))));
+                }
+            }
+        }
+    }
+}
+
+/// Complex numbers, one in each lane.
+#[derive(Clone, Copy)]
+struct Pair<V> {
+    re: V,
+    im: V,
+}
+
+/// Number `number` of all signals from `lane` on.
+///
+/// # Safety
+/// It must be there.
+#[inline(always)]
+unsafe fn read<T: SimdReal, S: Simd>(z: &[T], number: usize, lane: usize) -> Pair<T::Vector<S>> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let at = z.as_ptr().add(2 * number * SIDE + lane);
+        Pair {
+            re: at.cast::<T::Vector<S>>().read_unaligned(),
+            im: at.add(SIDE).cast::<T::Vector<S>>().read_unaligned(),
+        }
+    }
+}
+
+#[inline(always)]
+fn add<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
+    Pair { re: T::add_v(simd, a.re, b.re), im: T::add_v(simd, a.im, b.im) }
+}
+
+#[inline(always)]
+fn sub<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
+    Pair { re: T::sub_v(simd, a.re, b.re), im: T::sub_v(simd, a.im, b.im) }
+}
+
+/// `a + i b`
+#[inline(always)]
+fn add_turned<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
+    Pair { re: T::sub_v(simd, a.re, b.im), im: T::add_v(simd, a.im, b.re) }
+}
+
+/// `a - i b`
+#[inline(always)]
+fn sub_turned<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
+    Pair { re: T::add_v(simd, a.re, b.im), im: T::sub_v(simd, a.im, b.re) }
+}
+
+/// a times a complex number, the same in all lanes.
+#[inline(always)]
+fn times<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, [re, im]: [T; 2]) -> Pair<T::Vector<S>> {
+    let [re, im, minus_im] = [re, im, -im].map(|w| T::splat(simd, w));
+    Pair {
+        re: T::mul_add_v(simd, a.im, minus_im, T::mul_v(simd, a.re, re)),
+        im: T::mul_add_v(simd, a.re, im, T::mul_v(simd, a.im, re)),
+    }
+}
+
+/// `x[k] = sum_j x[j] exp(-2 pi i j k / R)` for R of 2, 4 or 8.
+#[inline(always)]
+fn butterfly<T: SimdReal, S: Simd>(simd: S, x: &mut [Pair<T::Vector<S>>]) {
+    match x {
+        [a, b] => (*a, *b) = (add::<T, S>(simd, *a, *b), sub::<T, S>(simd, *a, *b)),
+        &mut [a, b, c, d] => x.copy_from_slice(&of_four::<T, S>(simd, [a, b, c, d])),
+        &mut [a, b, c, d, e, f, g, h] => {
+            let sums = [(a, e), (b, f), (c, g), (d, h)].map(|(a, b)| add::<T, S>(simd, a, b));
+            let [x0, x2, x4, x6] = of_four::<T, S>(simd, sums);
+            let [a, b, c, d] = [(a, e), (b, f), (c, g), (d, h)].map(|(a, b)| sub::<T, S>(simd, a, b));
+            // The eighth roots of one are (1 - i) / sqrt 2 and (-1 - i) / sqrt 2; what is to be divided by sqrt 2 is
+            // divided where it is added.
+            let root = T::splat(simd, T::from_f64(std::f64::consts::FRAC_1_SQRT_2));
+            let minus_root = T::splat(simd, T::from_f64(-std::f64::consts::FRAC_1_SQRT_2));
+            let (b, d) = (sub_turned::<T, S>(simd, b, b), add_turned::<T, S>(simd, d, d));
+            let (sum, difference) = (sub::<T, S>(simd, b, d), add::<T, S>(simd, b, d));
+            let (even, odd) = (sub_turned::<T, S>(simd, a, c), add_turned::<T, S>(simd, a, c));
+            let plus = |a: Pair<T::Vector<S>>, re, im, by: [T::Vector<S>; 2]| Pair {
+                re: T::mul_add_v(simd, re, by[0], a.re),
+                im: T::mul_add_v(simd, im, by[1], a.im),
+            };
+            let x1 = plus(even, sum.re, sum.im, [root, root]);
+            let x5 = plus(even, sum.re, sum.im, [minus_root, minus_root]);
+            let x3 = plus(odd, difference.im, difference.re, [root, minus_root]);
+            let x7 = plus(odd, difference.im, difference.re, [minus_root, root]);
+            x.copy_from_slice(&[x0, x1, x2, x3, x4, x5, x6, x7]);
+        }
+        _ => unreachable!("passes are of radix 2, 4 and 8"),
+    }
+}
+
+/// [`butterfly`] of four numbers.
+#[inline(always)]
+fn of_four<T: SimdReal, S: Simd>(simd: S, [a, b, c, d]: [Pair<T::Vector<S>>; 4]) -> [Pair<T::Vector<S>>; 4] {
+    let (even, odd) = (add::<T, S>(simd, a, c), add::<T, S>(simd, b, d));
+    let (a, b) = (sub::<T, S>(simd, a, c), sub::<T, S>(simd, b, d));
+    [
+        add::<T, S>(simd, even, odd),
+        sub_turned::<T, S>(simd, a, b),
+        sub::<T, S>(simd, even, odd),
+        add_turned::<T, S>(simd, a, b),
+    ]
+}
+
+/// Samples of sixteen signals as rows: `rows` from sample `first` on of each of some blocks, which lie `pitch` samples from each
+/// other.
+struct Turned<'a, T> {
+    lines: &'a [&'a [T]; SIDE],
+    block: &'a mut [T],
+    first: usize,
+    rows: usize,
+    pitch: usize,
+    blocks: usize,
+}
+
+impl<T: SimdReal> Turning for Turned<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(&mut self, turn: impl Turn) {
+        let (rows, wide) = (self.block.as_chunks_mut::<SIDE>().0, self.rows.is_multiple_of(TURN));
+        for k in 0..self.blocks {
+            let from = k * self.pitch + self.first;
+            let rows = &mut rows[k * self.rows..][..self.rows];
+            assert!(self.lines.iter().all(|line| line.len() >= from + self.rows), "samples that are there");
+            for (half, lines) in self.lines.as_chunks::<TURN>().0.iter().enumerate() {
+                if !wide {
+                    for (t, row) in rows.iter_mut().enumerate() {
+                        (0..TURN).for_each(|i| row[half * TURN + i] = lines[i][from + t]);
+                    }
+                    continue;
+                }
+                for (t, rows) in rows.as_chunks_mut::<TURN>().0.iter_mut().enumerate() {
+                    let mut block = [[T::ZERO; TURN]; TURN];
+                    for (block, line) in block.iter_mut().zip(lines) {
+                        // SAFETY: as was asserted. Checked line by line, it takes as many instructions as the turning.
+                        *block = unsafe { line.as_ptr().add(from + t * TURN).cast::<[T; TURN]>().read() };
+                    }
+                    let block = turn.turned(block);
+                    for (row, turned) in rows.iter_mut().zip(block) {
+                        row[half * TURN..][..TURN].copy_from_slice(&turned);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustfft::FftPlanner;
+    use rustfft::num_complex::Complex;
+
+    fn holds<T: Transform>(tolerance: f64) {
+        for n in (3..=12).map(|log2: u32| 1_usize << log2) {
+            let line = |i: usize| (0..n).map(move |t| ((t * t * (i + 3) + 7 * t) % 101) as f64 / 101.0 - 0.4);
+            let lines: Vec<Vec<T>> = (0..SIDE).map(|i| line(i).map(T::from_f64).collect()).collect();
+            let window: Vec<f64> = (0..n).map(|t| 0.1 + (t % 13) as f64).collect();
+            let in_t: Vec<T> = window.iter().copied().map(T::from_f64).collect();
+            let (mut room, mut powers) = (vec![T::ZERO; Fourier::<T>::room_len(n)], vec![T::ZERO; (n / 2 + 1) * SIDE]);
+            let transforms = Transforms::default();
+            let lines = std::array::from_fn(|i| &lines[i][..]);
+            T::of(&transforms, n).powers(lines, &in_t, &mut room, &mut powers, &Ahead::nothing());
+            let transform = FftPlanner::<f64>::new().plan_fft_forward(n);
+            for i in 0..SIDE {
+                let mut z: Vec<_> = line(i).zip(&window).map(|(x, w)| Complex::new(x * w, 0.0)).collect();
+                transform.process(&mut z);
+                let greatest = z.iter().map(Complex::norm_sqr).fold(0.0, f64::max);
+                for (k, z) in z[..=n / 2].iter().enumerate() {
+                    let (found, expected) = (powers[k * SIDE + i].to_f64(), z.norm_sqr());
+                    let error = (found - expected).abs() / greatest;
+                    assert!(error < tolerance, "bin {k} of {n}, signal {i}: {found}, not {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn powers_are_those_of_another_transform() {
+        holds::<f32>(1e-6);
+        holds::<f64>(1e-13);
+    }
+}
