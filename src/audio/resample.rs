@@ -26,8 +26,10 @@ const ROLLOFF: f64 = 0.99;
 const LANES: usize = 16;
 /// Frames have at least this many phases (those of several short ones), so that few lanes of the last block are idle.
 const LEAST_PHASES: usize = 128;
-/// Output samples of a task.
-const PER_TASK: usize = 16_384;
+/// Output samples of a task, about: what it reads then stays in the second-level cache.
+const PER_TASK: usize = 12_288;
+/// Frames that are summed at once, at most.
+const AT_ONCE: usize = 8;
 /// Tables kept for reuse across files.
 const TABLES_KEPT: usize = 16;
 /// Sample rates outside this range are refused: below, a small file would swell without proportion.
@@ -150,7 +152,8 @@ impl Resampler {
         }
         let mut output = vec![0.0; self.output_len(input.len())];
         let arch = Arch::new();
-        let frames = (PER_TASK / self.frame[1]).max(1);
+        // Frames are summed so many at once; what is left of a task takes almost as long as that.
+        let frames = (PER_TASK / self.frame[1]).next_multiple_of(AT_ONCE).max(1);
         output.par_chunks_mut(frames * self.frame[1]).enumerate().for_each_init(Vec::new, |room, (chunk, output)| {
             arch.dispatch(Frames { table: self, input, first_frame: chunk * frames, output, room });
         });
@@ -191,8 +194,8 @@ impl WithSimd for Frames<'_> {
             let rest = &mut output[frame * new..];
             // As many accumulators as there are registers for.
             frame += match S::F32_LANES {
-                16 if rest.len() >= 8 * new => sorted.sum::<S, 1, 8>(simd, frame, rest),
-                8 if rest.len() >= 4 * new => sorted.sum::<S, 2, 4>(simd, frame, rest),
+                16 if rest.len() >= AT_ONCE * new => sorted.sum::<S, 1, AT_ONCE>(simd, frame, rest),
+                8 if rest.len() >= AT_ONCE / 2 * new => sorted.sum::<S, 2, { AT_ONCE / 2 }>(simd, frame, rest),
                 16 => sorted.sum::<S, 1, 1>(simd, frame, rest),
                 8 => sorted.sum::<S, 2, 1>(simd, frame, rest),
                 4 => sorted.sum::<S, 4, 1>(simd, frame, rest),
@@ -245,7 +248,11 @@ impl Sorted<'_> {
                 let (vectors, _) = S::as_mut_simd_f32s(&mut made);
                 vectors.copy_from_slice(sums);
                 let count = LANES.min(new - lanes).min(output.len() - (f * new + lanes));
-                output[f * new + lanes..][..count].copy_from_slice(&made[..count]);
+                match output[f * new + lanes..][..count].as_chunks_mut::<LANES>() {
+                    // Most often; other lengths are moved by a call.
+                    ([output], _) => *output = made,
+                    (_, output) => output.copy_from_slice(&made[..count]),
+                }
             }
         }
         F

@@ -333,18 +333,17 @@ fn resample(variant: &str, clock: Clock) -> Result<Measured> {
     let left: Vec<f32> = (0..15 * 44_100).map(tone).collect();
     let right: Vec<f32> = left.iter().map(|x| 0.5 * x).collect();
     let kept = Resampler::shared(44_100, 11_000)?;
-    let mut result = Vec::new();
+    let mut result = [Vec::new(), Vec::new()];
     let times = clock.times(|| {
-        result.clear();
-        for channel in [&left, &right] {
-            match variant {
-                "notebook" => result.extend(Resampler::new(44_100, 11_000)?.run(channel)),
-                _ => result.extend(kept.run(channel)),
-            }
+        for (result, channel) in result.iter_mut().zip([&left, &right]) {
+            *result = match variant {
+                "notebook" => Resampler::new(44_100, 11_000)?.run(channel),
+                _ => kept.run(channel),
+            };
         }
         Ok(())
     })?;
-    Ok(Measured { times, check: Some(mean_square(&result)) })
+    Ok(Measured { times, check: Some(mean_square(&result.concat())) })
 }
 
 /// An epoch over 78 stereo recordings of 15 s at 44.1 kHz, augmented, in batches. Decoding and resampling happen once in a

@@ -5,7 +5,7 @@
 
 use super::super::ConvSizes;
 use crate::ops::simd::MAX_LANES;
-use crate::ops::turn::{TURN, turn};
+use crate::ops::turn::{TURN, Turn, Turning, dispatch as dispatch_turning, turn};
 use crate::tensor::Real;
 use std::ops::Range;
 
@@ -116,39 +116,57 @@ pub(in crate::ops) fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize
 /// The other way: `to(c)[j] = from[j * pitch + c]`, for `count` numbers of each channel.
 #[inline(always)]
 pub(in crate::ops) fn separate<'a, T: Real>(
-    mut to: impl FnMut(usize) -> &'a mut [T],
+    to: impl FnMut(usize) -> &'a mut [T],
     from: &[T],
     pitch: usize,
     channels: usize,
     count: usize,
 ) {
-    let mut first = 0;
-    while first + TURN <= channels {
-        let mut lines: [&mut [T]; TURN] = std::array::from_fn(|c| to(first + c));
-        let mut j = 0;
-        while j + TURN <= count {
-            let mut block = [[T::ZERO; TURN]; TURN];
-            for (i, block) in block.iter_mut().enumerate() {
-                block.copy_from_slice(&from[(j + i) * pitch + first..][..TURN]);
-            }
-            for (c, line) in lines.iter_mut().enumerate() {
-                let line = &mut line[j..j + TURN];
-                for i in 0..TURN {
-                    line[i] = block[i][c];
+    dispatch_turning::<T, _>(&mut Separate { to, from, pitch, channels, count });
+}
+
+/// [`separate`], eight channels at a time.
+struct Separate<'f, T, F> {
+    to: F,
+    from: &'f [T],
+    pitch: usize,
+    channels: usize,
+    count: usize,
+}
+
+impl<'a, T: Real, F: FnMut(usize) -> &'a mut [T]> Turning for Separate<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(&mut self, turn: impl Turn) {
+        let Self { from, pitch, channels, count, .. } = *self;
+        // The last whole block may overlap the one before it.
+        let blocks = if count < TURN { 0 } else { count.div_ceil(TURN) };
+        let mut first = 0;
+        while first + TURN <= channels {
+            let mut lines: [&mut [T]; TURN] = std::array::from_fn(|c| (self.to)(first + c));
+            for block in 0..blocks {
+                let j = (block * TURN).min(count - TURN);
+                let mut block = [[T::ZERO; TURN]; TURN];
+                for (i, block) in block.iter_mut().enumerate() {
+                    block.copy_from_slice(&from[(j + i) * pitch + first..][..TURN]);
+                }
+                let block = turn.turned(block);
+                for (line, block) in lines.iter_mut().zip(block) {
+                    line[j..j + TURN].copy_from_slice(&block);
                 }
             }
-            j += TURN;
-        }
-        for j in j..count {
-            for (c, line) in lines.iter_mut().enumerate() {
-                line[j] = from[j * pitch + first + c];
+            for j in blocks * TURN..count {
+                for (c, line) in lines.iter_mut().enumerate() {
+                    line[j] = from[j * pitch + first + c];
+                }
             }
+            first += TURN;
         }
-        first += TURN;
-    }
-    for c in first..channels {
-        let values = from[c..].iter().step_by(pitch);
-        to(c)[..count].iter_mut().zip(values).for_each(|(to, &x)| *to = x);
+        for c in first..channels {
+            let values = from[c..].iter().step_by(pitch);
+            (self.to)(c)[..count].iter_mut().zip(values).for_each(|(to, &x)| *to = x);
+        }
     }
 }
 
