@@ -47,6 +47,7 @@ pub use scale::{Dropout, Scale};
 pub use softmax::{LogSoftmax, LogSoftmaxGradient};
 
 // The spectrogram front end.
+mod butterfly;
 mod circular_crop;
 mod decibels;
 mod excerpts;
