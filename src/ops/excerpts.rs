@@ -129,11 +129,16 @@ impl Excerpts {
         Ok(Spec::real([places.shape[0], self.channels, self.length]))
     }
 
+    /// The place of a row of the output, and the channel of its recording that is heard, or is the first of those mixed.
+    fn place(self, places: &[u32], row: usize) -> (Place, usize) {
+        let place = Place::of(&places.as_chunks::<{ Place::LEN }>().0[row / self.channels]);
+        (place, if place.mixed > 1 { 0 } else { row % self.channels })
+    }
+
     /// Samples of a row of the output (channel `row % channels` of item `row / channels`), from sample `from` on.
     pub(super) fn fill<T: Real>(&self, y: &mut [T], x: &[T], places: &[u32], row: usize, from: usize) {
-        let mut place = Place::of(&places.as_chunks::<{ Place::LEN }>().0[row / self.channels]);
+        let (mut place, channel) = self.place(places, row);
         place.start = ((place.start as usize + from) % self.length) as u32;
-        let channel = if place.mixed > 1 { 0 } else { row % self.channels };
         self.channel(y, x, place, channel, false);
         if place.mixed > 1 {
             (1..place.mixed as usize).for_each(|channel| self.channel(y, x, place, channel, true));
@@ -150,7 +155,7 @@ impl Excerpts {
         row: usize,
         of: Range<usize>,
     ) -> Option<&'a [T]> {
-        let place = Place::of(&places.as_chunks::<{ Place::LEN }>().0[row / self.channels]);
+        let (place, _) = self.place(places, row);
         let len = of.len();
         self.looks_at(x, places, row, of).next().filter(|there| place.mixed <= 1 && there.len() == len)
     }
@@ -163,11 +168,10 @@ impl Excerpts {
         row: usize,
         of: Range<usize>,
     ) -> impl Iterator<Item = &'a [T]> {
-        let place = Place::of(&places.as_chunks::<{ Place::LEN }>().0[row / self.channels]);
+        let (place, first) = self.place(places, row);
         let u = (place.start as usize + of.start) % self.length;
         // To the end of the part or of the circle; what comes then lies elsewhere.
         let end = (u + of.len()).min(place.samples as usize).min(self.length);
-        let first = if place.mixed > 1 { 0 } else { row % self.channels };
         (first..first + place.mixed.max(1) as usize).map(move |channel| {
             let start = place.first as usize + channel * place.stride as usize;
             x.get(start + u.min(end)..(start + end).min(x.len())).unwrap_or(&[])

@@ -26,8 +26,6 @@ pub(super) struct Fourier<T> {
     passes: Vec<Pass<T>>,
     /// Where number k of the transform of a block of the first pass lies in that block in the end.
     places: Vec<u32>,
-    /// `exp(-2 pi i k / n)`, as real and imaginary part, for k below m.
-    twiddles: Vec<[T; 2]>,
 }
 
 /// A pass over a block of `radix * stride` complex numbers.
@@ -80,9 +78,8 @@ fn root<T: SimdReal>(k: usize, n: usize) -> [T; 2] {
 impl<T: SimdReal> Fourier<T> {
     /// For signals of `n` samples, a power of two from 8 on.
     fn new(n: usize) -> Self {
-        let m = n / 2;
         let mut passes = Vec::new();
-        let mut len = m;
+        let mut len = n / 2;
         while len > 1 {
             let radix = len.min(8);
             let stride = len / radix;
@@ -101,12 +98,12 @@ impl<T: SimdReal> Fourier<T> {
             place as u32
         };
         let places = (0..passes[0].stride).map(place).collect();
-        Self { passes, places, twiddles: (0..m).map(|k| root(k, n)).collect() }
+        Self { passes, places }
     }
 
     /// Samples of a signal.
     fn samples(&self) -> usize {
-        2 * self.twiddles.len()
+        2 * self.passes[0].radix * self.passes[0].stride
     }
 
     /// Elements of memory that [`Fourier::powers`] needs for itself.
@@ -121,18 +118,30 @@ impl<T: SimdReal> Fourier<T> {
         first.stride.div_ceil(ROWS / 2) + first.radix
     }
 
-    /// `powers[k][i] = |sum_t window[t] lines[i][t] exp(-2 pi i k t / n)|^2` for k from 0 to n / 2.
+    /// `powers[k][i] = |sum_t window[t] lines[i][t] exp(-2 pi i k t / n)|^2` for k from 0 to n / 2. The twiddles are
+    /// `exp(-2 pi i k / n)`, real and imaginary part, for k below n / 2.
     ///
     /// # Panics
     /// Where a slice is too short.
-    pub fn powers(&self, lines: [&[T]; SIDE], window: &[T], room: &mut [T], powers: &mut [T], ahead: &Ahead) {
+    pub fn powers(
+        &self,
+        lines: [&[T]; SIDE],
+        [window, twiddles]: [&[T]; 2],
+        room: &mut [T],
+        powers: &mut [T],
+        ahead: &Ahead,
+    ) {
         let n = self.samples();
-        assert!(window.len() >= n && powers.len() >= (n / 2 + 1) * SIDE, "room for {n} samples");
+        let twiddles = twiddles.as_chunks::<2>().0;
+        assert!(
+            window.len() >= n && twiddles.len() >= n / 2 && powers.len() >= (n / 2 + 1) * SIDE,
+            "room for {n} samples"
+        );
         let skip = room.as_ptr().align_offset(SIDE * size_of::<T>()).min(SIDE);
         let (z, turned) = room[skip..].split_at_mut(n * SIDE);
         let turned = &mut turned[..2 * BLOCK_ROWS * SIDE];
         let lines = lines.map(|line| &line[..n]);
-        super::simd::dispatch(Powers { fourier: self, lines, window, z, turned, powers, ahead });
+        super::simd::dispatch(Powers { fourier: self, lines, window, twiddles, z, turned, powers, ahead });
     }
 }
 
@@ -141,6 +150,7 @@ struct Powers<'a, T> {
     fourier: &'a Fourier<T>,
     lines: [&'a [T]; SIDE],
     window: &'a [T],
+    twiddles: &'a [[T; 2]],
     /// The numbers in hand: real and imaginary part of each are two rows.
     z: &'a mut [T],
     /// Samples of all blocks of the first pass, turned to rows: some, and those that come next.
@@ -155,10 +165,10 @@ impl<T: SimdReal> WithSimd for Powers<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { fourier, lines, window, z, turned, powers, ahead } = self;
+        let Self { fourier, lines, window, twiddles, z, turned, powers, ahead } = self;
         let (first, others) = fourier.passes.split_first().expect("four numbers or more");
         // SAFETY: `z` has two rows for each number, `turned` twice ROWS for each of eight blocks, `lines` and `window` two
-        // numbers for each number of `z`, and `powers` a row for each bin, as `Fourier::powers` has seen to.
+        // numbers for each number of `z`, `twiddles` one, and `powers` a row for each bin, as `Fourier::powers` has seen to.
         unsafe {
             match first.radix {
                 8 => first.begin::<S, 8>(simd, &lines, window, z, turned, ahead),
@@ -181,7 +191,7 @@ impl<T: SimdReal> WithSimd for Powers<'_, T> {
                         }
                     }
                 }
-                fourier.untangle(simd, z, powers, block, mirrored);
+                fourier.untangle(simd, z, twiddles, powers, [block, mirrored]);
             }
         }
     }
@@ -269,8 +279,7 @@ impl<T: SimdReal> Pass<T> {
     ) {
         butterfly::<T, S>(simd, &mut x);
         let turned = !self.twiddles.is_empty();
-        for (k, x) in x.into_iter().enumerate() {
-            let mut x = x;
+        for (k, mut x) in x.into_iter().enumerate() {
             // SAFETY: the caller's promise.
             unsafe {
                 if turned && k > 0 {
@@ -292,7 +301,14 @@ impl<T: SimdReal> Fourier<T> {
     /// # Safety
     /// See where it is called.
     #[inline(always)]
-    unsafe fn untangle<S: Simd>(&self, simd: S, z: &[T], powers: &mut [T], block: usize, mirrored: usize) {
+    unsafe fn untangle<S: Simd>(
+        &self,
+        simd: S,
+        z: &[T],
+        twiddles: &[[T; 2]],
+        powers: &mut [T],
+        [block, mirrored]: [usize; 2],
+    ) {
         let (radix, stride) = (self.passes[0].radix, self.passes[0].stride);
         let m = radix * stride;
         let power = |x: Pair<T::Vector<S>>| T::mul_add_v(simd, x.re, x.re, T::mul_v(simd, x.im, x.im));
@@ -324,7 +340,7 @@ impl<T: SimdReal> Fourier<T> {
                     let k = radix * k + block;
                     let even = Pair { re: T::add_v(simd, a.re, b.re), im: T::sub_v(simd, a.im, b.im) };
                     let odd = Pair { re: T::add_v(simd, a.im, b.im), im: T::sub_v(simd, b.re, a.re) };
-                    let odd = times::<T, S>(simd, odd, *self.twiddles.get_unchecked(k));
+                    let odd = times::<T, S>(simd, odd, *twiddles.get_unchecked(k));
                     write(k, T::mul_v(simd, quarter, power(add::<T, S>(simd, even, odd))));
                     write(m - k, T::mul_v(simd, quarter, power(sub::<T, S>(simd, even, odd))));
                 }
@@ -408,7 +424,8 @@ mod tests {
             let (mut room, mut powers) = (vec![T::ZERO; Fourier::<T>::room_len(n)], vec![T::ZERO; (n / 2 + 1) * SIDE]);
             let transforms = Transforms::default();
             let lines = std::array::from_fn(|i| &lines[i][..]);
-            T::of(&transforms, n).powers(lines, &in_t, &mut room, &mut powers, &Ahead::nothing());
+            let twiddles: Vec<T> = (0..n / 2).flat_map(|k| root(k, n)).collect();
+            T::of(&transforms, n).powers(lines, [&in_t, &twiddles], &mut room, &mut powers, &Ahead::nothing());
             let transform = FftPlanner::<f64>::new().plan_fft_forward(n);
             for i in 0..SIDE {
                 let mut z: Vec<_> = line(i).zip(&window).map(|(x, w)| Complex::new(x * w, 0.0)).collect();

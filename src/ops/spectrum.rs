@@ -200,7 +200,7 @@ impl PowerSpectrum {
     fn cpu<T: Transform>(&self, kernel: &mut Kernel<'_, T>) {
         let (samples, shape) = (kernel.input_spec(0).shape[2], kernel.output_spec(0).shape);
         let (rows, bins) = (shape[0] * shape[1], shape[3]);
-        let (x, window) = (kernel.input(0), kernel.input(1));
+        let (x, tables) = (kernel.input(0), [1, 2].map(|i| kernel.input(i)));
         let fourier = T::of(&self.transforms, self.framing.n_fft);
         let frames = Frames::new(self.framing, samples, shape[2]);
         let total = rows * shape[2];
@@ -213,7 +213,7 @@ impl PowerSpectrum {
             let (room, rest) = rest.split_at_mut(Fourier::<T>::room_len(self.framing.n_fft));
             fourier.powers(
                 frames.lines(group.clone(), Signals::Whole(x), rest),
-                window,
+                tables,
                 room,
                 powers,
                 &Ahead::nothing(),
@@ -298,7 +298,7 @@ impl BandSpectrum {
         let signals = signals.unwrap_or_else(|_| unreachable!("shapes were checked when the graph was built"));
         let shape = kernel.output_spec(0).shape;
         let (rows, bands, count) = (shape[0] * shape[1], shape[2], shape[3]);
-        let (x, window) = (kernel.input(0), kernel.input(1));
+        let (x, tables) = (kernel.input(0), [1, 2].map(|i| kernel.input(i)));
         let (first_bin, offset, weights) = (kernel.indices(3), kernel.indices(4), kernel.input(5));
         let signals_of = match self.excerpts {
             None => Signals::Whole(x),
@@ -317,7 +317,7 @@ impl BandSpectrum {
             let (room, rest) = rest.split_at_mut(Fourier::<T>::room_len(self.framing.n_fft));
             let next = parallel.after(task).saturating_mul(SIDE).min(total);
             let ahead = frames.ahead(next..(next + SIDE).min(total), signals_of, fourier.steps());
-            fourier.powers(frames.lines(group.clone(), signals_of, rest), window, room, powers, &ahead);
+            fourier.powers(frames.lines(group.clone(), signals_of, rest), tables, room, powers, &ahead);
             lanes::dispatch(
                 #[inline(always)]
                 || sum_bands(first_bin, offset, weights, powers, summed),
