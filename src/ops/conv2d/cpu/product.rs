@@ -139,39 +139,46 @@ impl<T: SimdReal> WithSimd for Product<'_, T> {
         while first < lanes.vectors {
             let vectors = lanes.at_once(first);
             let (width, count) = self.tiling.0[vectors - 1];
-            for row in self.rows.clone() {
-                for t in 0..count {
-                    let column = (t * width).min(columns - width);
-                    let from = (row * taps[0].stride + taps[0].start) * map.pitch()
-                        + (column * taps[1].stride + taps[1].start) * map.channels;
-                    let to = (row - self.rows.start) * self.out_row + column * self.out_column + first * lanes.lanes;
-                    // SAFETY: the assertions above hold for the furthest of all tiles; without terms nothing is read.
-                    unsafe {
-                        let tile = Tile {
-                            x: self.source.as_ptr().wrapping_add(from),
-                            x_step: taps[1].stride * map.channels,
-                            rows: taps[0].count,
-                            row_step: taps[0].step * map.pitch(),
-                            stretches,
-                            stretch_step: taps[1].step * map.channels,
-                            len: len / per,
-                            w: self.weights.as_ptr().add(first * lanes.lanes * (terms / per + 1)),
-                            out: self.out.as_mut_ptr().add(to),
-                            out_step: self.out_column,
-                        };
-                        self.ahead.step();
-                        run(simd, tile, width, vectors, lanes.pairs);
-                    }
-                }
+            let from = (self.rows.start * taps[0].stride + taps[0].start) * map.pitch() + taps[1].start * map.channels;
+            // SAFETY: the assertions above hold for the furthest of all tiles; without terms nothing is read.
+            unsafe {
+                let grid = Grid {
+                    ahead: self.ahead,
+                    grid_rows: self.rows.len(),
+                    columns,
+                    count,
+                    x: self.source.as_ptr().wrapping_add(from),
+                    x_row: taps[0].stride * map.pitch(),
+                    x_step: taps[1].stride * map.channels,
+                    rows: taps[0].count,
+                    row_step: taps[0].step * map.pitch(),
+                    stretches,
+                    stretch_step: taps[1].step * map.channels,
+                    len: len / per,
+                    w: self.weights.as_ptr().add(first * lanes.lanes * (terms / per + 1)),
+                    out: self.out.as_mut_ptr().add(first * lanes.lanes),
+                    out_row: self.out_row,
+                    out_step: self.out_column,
+                };
+                run(simd, &grid, width, vectors, lanes.pairs);
             }
             first += vectors;
         }
     }
 }
 
-struct Tile<T> {
+/// All tiles of some vectors of channels.
+struct Grid<'a, T> {
+    ahead: &'a Ahead,
+    /// Rows of results, pixels of a row, and tiles of a row.
+    grid_rows: usize,
+    columns: usize,
+    count: usize,
+    /// What the first pixel reads, and the distances to the next row's and pixel's.
     x: *const T,
+    x_row: usize,
     x_step: usize,
+    /// Rows of the kernel, and their distance in x.
     rows: usize,
     row_step: usize,
     stretches: usize,
@@ -179,46 +186,73 @@ struct Tile<T> {
     len: usize,
     w: *const T,
     out: *mut T,
+    out_row: usize,
     out_step: usize,
 }
 
 #[inline(always)]
-unsafe fn run<T: SimdReal, S: Simd>(simd: S, tile: Tile<T>, width: usize, vectors: usize, pairs: bool) {
+unsafe fn run<T: SimdReal, S: Simd>(simd: S, grid: &Grid<'_, T>, width: usize, vectors: usize, pairs: bool) {
     // SAFETY: the caller's promise, passed on.
     unsafe {
         match (vectors, pairs) {
-            (1, true) => widths::<T, S, 1, true>(simd, tile, width),
-            (1, false) => widths::<T, S, 1, false>(simd, tile, width),
-            _ => widths::<T, S, 2, false>(simd, tile, width),
+            (1, true) => widths::<T, S, 1, true>(simd, grid, width),
+            (1, false) => widths::<T, S, 1, false>(simd, grid, width),
+            _ => widths::<T, S, 2, false>(simd, grid, width),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn widths<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<T>, width: usize) {
+unsafe fn widths<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd: S, grid: &Grid<'_, T>, width: usize) {
     let every = every_tile::<T, S>();
     // SAFETY: the caller's promise, passed on.
     unsafe {
         match width {
-            14 if every => fixed::<T, S, 14, V, PAIRS>(simd, tile),
-            11 if every => fixed::<T, S, 11, V, PAIRS>(simd, tile),
-            8 if every => fixed::<T, S, 8, V, PAIRS>(simd, tile),
-            6 if every => fixed::<T, S, 6, V, PAIRS>(simd, tile),
-            5 if every => fixed::<T, S, 5, V, PAIRS>(simd, tile),
-            4 => fixed::<T, S, 4, V, PAIRS>(simd, tile),
-            3 if every => fixed::<T, S, 3, V, PAIRS>(simd, tile),
-            2 if every => fixed::<T, S, 2, V, PAIRS>(simd, tile),
-            _ => fixed::<T, S, 1, V, PAIRS>(simd, tile),
+            14 if every => tiles::<T, S, 14, V, PAIRS>(simd, grid),
+            11 if every => tiles::<T, S, 11, V, PAIRS>(simd, grid),
+            8 if every => tiles::<T, S, 8, V, PAIRS>(simd, grid),
+            6 if every => tiles::<T, S, 6, V, PAIRS>(simd, grid),
+            5 if every => tiles::<T, S, 5, V, PAIRS>(simd, grid),
+            4 => tiles::<T, S, 4, V, PAIRS>(simd, grid),
+            3 if every => tiles::<T, S, 3, V, PAIRS>(simd, grid),
+            2 if every => tiles::<T, S, 2, V, PAIRS>(simd, grid),
+            _ => tiles::<T, S, 1, V, PAIRS>(simd, grid),
+        }
+    }
+}
+
+/// All tiles, of `P` pixels. The loops are here, inside the choice of a width: outside of it, the compiler keeps for every tile
+/// what each of the widths would need.
+///
+/// # Safety
+/// All elements that [`Grid`] names must be there.
+#[inline(always)]
+unsafe fn tiles<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS: bool>(simd: S, grid: &Grid<'_, T>) {
+    for row in 0..grid.grid_rows {
+        let (x, out) = (grid.x.wrapping_add(row * grid.x_row), grid.out.wrapping_add(row * grid.out_row));
+        for t in 0..grid.count {
+            let column = (t * P).min(grid.columns - P);
+            grid.ahead.step();
+            // SAFETY: the caller's promise, passed on.
+            unsafe {
+                let (x, out) = (x.wrapping_add(column * grid.x_step), out.wrapping_add(column * grid.out_step));
+                fixed::<T, S, P, V, PAIRS>(simd, grid, x, out);
+            }
         }
     }
 }
 
 /// # Safety
-/// All elements that [`Tile`] names must be there.
+/// All elements that [`Grid`] names must be there.
 #[inline(always)]
-unsafe fn fixed<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<T>) {
+unsafe fn fixed<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS: bool>(
+    simd: S,
+    grid: &Grid<'_, T>,
+    x: *const T,
+    out: *mut T,
+) {
     let lanes = T::lanes::<S>();
-    let Tile { x, x_step, rows, row_step, stretches, stretch_step, len, mut w, out, out_step } = tile;
+    let &Grid { x_step, rows, row_step, stretches, stretch_step, len, mut w, out_step, .. } = grid;
     // SAFETY: the caller's promise; loads and stores are unaligned.
     unsafe {
         let load = |from: *const T| from.cast::<T::Vector<S>>().read_unaligned();
