@@ -372,38 +372,24 @@ impl ConvBlockGradient {
         let [stride_h, stride_w] = options.stride;
         let pitch = input[1] * in_channels;
         let lanes = &classes.lanes;
-        let product = |class: &Class, rows: Range<usize>, out: &mut [T], out_row: usize, out_column: usize| {
-            dispatch(Product {
-                source: g,
-                map: *g_map,
-                taps: class.taps,
-                lanes: *lanes,
-                tiling: class.tiling,
-                weights: &packed[class.weights.0..class.weights.1],
-                rows,
-                columns: class.grid[1],
-                out,
-                out_row,
-                out_column,
-                ahead: &Ahead::nothing(),
-            });
-        };
-        if classes.joined > 1 {
-            // Row after row: where the last vector of one reaches into the next, that is written later.
-            let to_column = classes.joined * in_channels;
-            for row in 0..dx.len() / pitch {
-                let class = classes.get(row % stride_h, rows, g_map);
-                let at = row / stride_h;
-                let to = &mut dx[row * pitch..];
-                if (class.grid[1] - 1) * to_column + lanes.pitch() <= to.len() {
-                    product(&class, at..at + 1, to, 0, to_column);
-                } else {
-                    product(&class, at..at + 1, buffer, 0, to_column);
-                    to.copy_from_slice(&buffer[..to.len()]);
-                }
-            }
-            return;
-        }
+        let product =
+            |class: &Class, rows: Range<usize>, out: &mut [T], [out_row, out_column, out_last]: [usize; 3]| {
+                dispatch(Product {
+                    source: g,
+                    map: *g_map,
+                    taps: class.taps,
+                    lanes: *lanes,
+                    tiling: class.tiling,
+                    weights: &packed[class.weights.0..class.weights.1],
+                    rows,
+                    columns: class.grid[1],
+                    out,
+                    out_row,
+                    out_column,
+                    out_last,
+                    ahead: &Ahead::nothing(),
+                });
+            };
         for number in 0..classes.count {
             let class = classes.get(number, rows, g_map);
             let [class_rows, columns] = class.grid;
@@ -411,8 +397,11 @@ impl ConvBlockGradient {
                 continue;
             }
             let to = &mut dx[class.phase[0] * pitch + class.phase[1] * in_channels..];
-            if lanes.pitch() == in_channels {
-                product(&class, 0..class_rows, to, stride_h * pitch, stride_w * in_channels);
+            let to_column = stride_w * in_channels;
+            if classes.joined > 1 || lanes.pitch() == in_channels {
+                // Of joined columns, the last may lie beyond the row.
+                let last = lanes.pitch().min(pitch - (columns - 1) * to_column);
+                product(&class, 0..class_rows, to, [stride_h * pitch, to_column, last]);
                 continue;
             }
             let row_len = columns * lanes.pitch();
@@ -420,13 +409,13 @@ impl ConvBlockGradient {
             for from in (0..class_rows).step_by(at_once) {
                 let count = at_once.min(class_rows - from);
                 let buffer = &mut buffer[..count * row_len];
-                product(&class, from..from + count, buffer, row_len, lanes.pitch());
+                product(&class, from..from + count, buffer, [row_len, lanes.pitch(), lanes.pitch()]);
                 for (i, buffer) in buffer.chunks_exact_mut(row_len).enumerate() {
                     let to = &mut to[(from + i) * stride_h * pitch..];
                     let end = ((columns - 1) * stride_w + 1) * in_channels;
                     lanes::dispatch(
                         #[inline(always)]
-                        || take_out(&mut to[..end], stride_w * in_channels, buffer, lanes, in_channels),
+                        || take_out(&mut to[..end], to_column, buffer, lanes, in_channels),
                     );
                 }
             }

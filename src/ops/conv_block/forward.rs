@@ -146,6 +146,7 @@ impl ConvBlock {
                     out,
                     out_row,
                     out_column,
+                    out_last: lanes.pitch(),
                     ahead: &ahead,
                 });
             };

@@ -60,13 +60,20 @@ impl Map {
         let above = if inside.is_empty() { self.rows } else { (inside.start as isize - self.top) as usize };
         let (top, rest) = to[..self.rows * self.pitch()].split_at_mut(above * self.pitch());
         let (middle, bottom) = rest.split_at_mut(inside.len() * self.pitch());
-        top.fill(T::ZERO);
         bottom.fill(T::ZERO);
-        let left = (-self.left) as usize * self.channels;
-        for line in middle.chunks_exact_mut(self.pitch()) {
-            line[..left].fill(T::ZERO);
-            line[left + size[1] * self.channels..].fill(T::ZERO);
+        // What is right of one row and left of the next lies together.
+        let (left, inner) = ((-self.left) as usize * self.channels, size[1] * self.channels);
+        let between = self.pitch() - inner;
+        top.fill(T::ZERO);
+        if middle.is_empty() || between == 0 {
+            return;
         }
+        middle[..left].fill(T::ZERO);
+        let (lines, last) = middle[left..].split_at_mut((inside.len() - 1) * self.pitch());
+        for line in lines.chunks_exact_mut(self.pitch()) {
+            clear(&mut line[inner..]);
+        }
+        last[inner..].fill(T::ZERO);
     }
 
     /// Fills the map from `[channels, height, width]`.
@@ -78,6 +85,18 @@ impl Map {
             let inside = &mut to[self.at(row, 0)..][..size[1] * self.channels];
             interleave(inside, &planes[row * size[1]..], plane, self.channels, size[1]);
         }
+    }
+}
+
+/// Fills a short slice with zeros, without a call where its length is a usual one.
+#[inline(always)]
+fn clear<T: Real>(to: &mut [T]) {
+    #[inline(always)]
+    fn whole<T: Real, const N: usize>(to: &mut [T]) -> bool {
+        <&mut [T; N]>::try_from(to).map(|to| *to = [T::ZERO; N]).is_ok()
+    }
+    if !(whole::<T, 8>(to) || whole::<T, 16>(to) || whole::<T, 32>(to) || whole::<T, 64>(to)) {
+        to.fill(T::ZERO);
     }
 }
 

@@ -130,6 +130,7 @@ impl Conv2d {
                     out: &mut buffer[..count * row_len],
                     out_row: row_len,
                     out_column: lanes.pitch(),
+                    out_last: lanes.pitch(),
                     ahead: &Ahead::nothing(),
                 });
                 let buffer = &mut buffer[..count * row_len];
@@ -233,6 +234,7 @@ impl Conv2dInputGradient {
                         out: &mut buffer[column * lanes.pitch()..],
                         out_row: 0,
                         out_column: options.stride[1] * lanes.pitch(),
+                        out_last: lanes.pitch(),
                         ahead: &Ahead::nothing(),
                     });
                 }

@@ -107,6 +107,8 @@ pub(in crate::ops) struct Product<'a, T> {
     pub out: &'a mut [T],
     pub out_row: usize,
     pub out_column: usize,
+    /// How many numbers of a row's last pixel are written: all of `lanes.pitch()`, or where they lie in one vector, fewer.
+    pub out_last: usize,
     /// What is asked for meanwhile, a step for each tile.
     pub ahead: &'a Ahead,
 }
@@ -131,8 +133,9 @@ impl<T: SimdReal> WithSimd for Product<'_, T> {
             let furthest = reach(&taps[0], last) * map.pitch() + (reach(&taps[1], columns - 1) + 1) * map.channels;
             assert!(furthest <= self.source.len(), "a product reads {furthest} of {}", self.source.len());
         }
-        let wanted = (last - self.rows.start) * self.out_row + (columns - 1) * self.out_column + lanes.pitch();
+        let wanted = (last - self.rows.start) * self.out_row + (columns - 1) * self.out_column + self.out_last;
         assert!(wanted <= end, "a product writes {wanted} of {end}");
+        assert!(self.out_last <= lanes.pitch() && (lanes.vectors == 1 || self.out_last == lanes.pitch()));
         assert!(self.weights.len() >= lanes.pitch() * (terms / per + 1));
 
         let mut first = 0;
@@ -159,6 +162,7 @@ impl<T: SimdReal> WithSimd for Product<'_, T> {
                     out: self.out.as_mut_ptr().add(first * lanes.lanes),
                     out_row: self.out_row,
                     out_step: self.out_column,
+                    trimmed: (self.out_last < lanes.pitch()).then_some(self.out_last),
                 };
                 run(simd, &grid, width, vectors, lanes.pairs);
             }
@@ -188,6 +192,8 @@ struct Grid<'a, T> {
     out: *mut T,
     out_row: usize,
     out_step: usize,
+    /// How many numbers of a row's last pixel are written, if not all.
+    trimmed: Option<usize>,
 }
 
 #[inline(always)]
@@ -236,12 +242,23 @@ unsafe fn tiles<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
             // SAFETY: the caller's promise, passed on.
             unsafe {
                 let (x, out) = (x.wrapping_add(column * grid.x_step), out.wrapping_add(column * grid.out_step));
-                fixed::<T, S, P, V, PAIRS>(simd, grid, x, out);
+                let sums = fixed::<T, S, P, V, PAIRS>(simd, grid, x);
+                match grid.trimmed {
+                    Some(len) if t + 1 == grid.count => {
+                        write(out, grid.out_step, &sums[..P - 1]);
+                        let last = sums[P - 1];
+                        let to = out.add((P - 1) * grid.out_step);
+                        to.copy_from_nonoverlapping((&raw const last).cast(), len);
+                    }
+                    _ => write(out, grid.out_step, &sums),
+                }
             }
         }
     }
 }
 
+/// The sums of one tile.
+///
 /// # Safety
 /// All elements that [`Grid`] names must be there.
 #[inline(always)]
@@ -249,10 +266,9 @@ unsafe fn fixed<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
     simd: S,
     grid: &Grid<'_, T>,
     x: *const T,
-    out: *mut T,
-) {
+) -> [[T::Vector<S>; V]; P] {
     let lanes = T::lanes::<S>();
-    let &Grid { x_step, rows, row_step, stretches, stretch_step, len, mut w, out_step, .. } = grid;
+    let &Grid { x_step, rows, row_step, stretches, stretch_step, len, mut w, .. } = grid;
     // SAFETY: the caller's promise; loads and stores are unaligned.
     unsafe {
         let load = |from: *const T| from.cast::<T::Vector<S>>().read_unaligned();
@@ -278,7 +294,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
                 }
                 w = w.add(SLIDING * lanes);
             }
-            return write(out, out_step, &sums);
+            return sums;
         }
         for i in 0..rows {
             for j in 0..stretches {
@@ -297,7 +313,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
                 }
             }
         }
-        write(out, out_step, &sums);
+        sums
     }
 }
 
@@ -306,9 +322,9 @@ unsafe fn fixed<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
 const SLIDING: usize = 5;
 
 /// # Safety
-/// There must be room for `P` pixels.
+/// There must be room for all pixels.
 #[inline(always)]
-unsafe fn write<T, X: Copy, const P: usize, const V: usize>(out: *mut T, out_step: usize, sums: &[[X; V]; P]) {
+unsafe fn write<T, X: Copy, const V: usize>(out: *mut T, out_step: usize, sums: &[[X; V]]) {
     for (p, sums) in sums.iter().enumerate() {
         for (v, sum) in sums.iter().enumerate() {
             // SAFETY: the caller's promise; stores are unaligned.

@@ -146,7 +146,7 @@ pub(in crate::ops) struct Classes {
     /// How the input's channels lie in vectors; of joined columns, one column's after the other's.
     pub lanes: Lanes,
     pub count: usize,
-    /// How many neighbouring columns are computed in one vector: all that lie within a stride, where their channels fit into one. Each
+    /// How many neighbouring columns are computed in one vector: all that lie within a stride, where their channels fill one. Each
     /// then meets the taps of all, with zeros where they do not reach it: more multiply-adds, but each with one number of dy that all
     /// share, and whole stretches of results.
     pub joined: usize,
@@ -158,7 +158,7 @@ impl Classes {
     pub fn new<T: SimdReal>(sizes: ConvSizes, join: bool) -> Self {
         let together = sizes.options.stride[1];
         let all = Lanes::new::<T>(together * sizes.in_channels, sizes.out_channels);
-        let join = join && joinable(&sizes) && all.vectors == 1 && !all.pairs;
+        let join = join && joinable(&sizes) && together * sizes.in_channels == all.lanes && !all.pairs;
         let joined = if join { together } else { 1 };
         let lanes = Lanes::new::<T>(joined * sizes.in_channels, sizes.out_channels);
         let count = sizes.options.stride[0] * together / joined;
