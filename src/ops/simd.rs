@@ -21,13 +21,19 @@ pub trait SimdReal: Real {
     fn sub_v<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a * b`, lane by lane.
     fn mul_v<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// Whether there is a [`SimdReal::splat_pair`].
+    /// Whether there are [`SimdReal::splat_pair`] and [`SimdReal::doubled`].
     const PAIRS: bool;
     /// `from[0]` in all even lanes, `from[1]` in all odd ones. Only where [`SimdReal::PAIRS`] and there are two lanes or more.
     ///
     /// # Safety
     /// Both elements must be there.
     unsafe fn splat_pair<S: Simd>(simd: S, from: *const Self) -> Self::Vector<S>;
+    /// `from[0], from[0], from[1], from[1]` and so on: half as many elements as there are lanes. Only where [`SimdReal::PAIRS`] and
+    /// there are two lanes or more.
+    ///
+    /// # Safety
+    /// The elements must be there.
+    unsafe fn doubled<S: Simd>(simd: S, from: *const Self) -> Self::Vector<S>;
     /// Whether kernels are worth compiling for every size of tile: f64 only checks what f32 computes.
     const EVERY_TILE: bool;
     /// Lanes per vector.
@@ -74,6 +80,35 @@ impl SimdReal for f32 {
         let both = simd.splat_f64s(unsafe { from.cast::<f64>().read_unaligned() });
         bytemuck::cast(both)
     }
+
+    #[inline(always)]
+    unsafe fn doubled<S: Simd>(_: S, from: *const Self) -> S::f32s {
+        // Lengths that the compiler sees become one permutation.
+        // SAFETY: the caller's promise.
+        unsafe {
+            match Self::lanes::<S>() {
+                16 => bytemuck::cast(twice::<8>(from)),
+                8 => bytemuck::cast(twice::<4>(from)),
+                4 => bytemuck::cast(twice::<2>(from)),
+                lanes => unreachable!("{lanes} lanes"),
+            }
+        }
+    }
+}
+
+/// `N` numbers, each twice.
+///
+/// # Safety
+/// They must be there.
+#[inline(always)]
+unsafe fn twice<const N: usize>(from: *const f32) -> [[f32; 2]; N] {
+    // SAFETY: the caller's promise.
+    let numbers = unsafe { from.cast::<[f32; N]>().read_unaligned() };
+    let mut to = [[0.0; 2]; N];
+    for i in 0..N {
+        to[i] = [numbers[i]; 2];
+    }
+    to
 }
 
 impl SimdReal for f64 {
@@ -109,6 +144,11 @@ impl SimdReal for f64 {
 
     #[inline(always)]
     unsafe fn splat_pair<S: Simd>(_: S, _: *const Self) -> S::f64s {
+        unreachable!("PAIRS is false")
+    }
+
+    #[inline(always)]
+    unsafe fn doubled<S: Simd>(_: S, _: *const Self) -> S::f64s {
         unreachable!("PAIRS is false")
     }
 }

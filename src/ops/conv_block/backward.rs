@@ -14,7 +14,7 @@ use crate::ops::conv2d::ConvSizes;
 use crate::ops::conv2d::cpu::collect::Places;
 use crate::ops::conv2d::cpu::map::{Cut, Map};
 use crate::ops::conv2d::cpu::outer::{Outer, Sums};
-use crate::ops::conv2d::cpu::product::{Lanes, Product};
+use crate::ops::conv2d::cpu::product::Product;
 use crate::ops::conv2d::cpu::taps::{Class, Classes, dx_rows, dy_map, packed_classes, x_map};
 use crate::ops::conv2d::cpu::{buffer_len, rows_at_once, units_at_once};
 use crate::ops::lanes::{self, Rows};
@@ -86,18 +86,13 @@ impl ConvBlockGradient {
         Cut::new(&self.sizes, self.sizes.items)
     }
 
-    /// How the weight gradient's output channels lie in vectors. A shared dy cannot hold each number twice.
-    fn sum_lanes<T: SimdReal>(&self) -> Lanes {
-        Sums::new(self.sizes).lanes::<T>(!self.dx())
-    }
-
-    /// Elements of the longest map of x and of dy (where it holds each number twice).
+    /// Elements of the longest map of x and of dy.
     fn map_lens(&self) -> [usize; 2] {
         let cut = self.cut();
         let longest = |len: &dyn Fn(&Range<usize>) -> usize| (0..cut.units).map(|u| len(&cut.unit(u).1)).max();
         let x = longest(&|rows| x_map(&self.sizes, rows).len()).unwrap_or(0);
         let dy = longest(&|rows| dy_map(&self.sizes, rows, self.dx()).len()).unwrap_or(0);
-        [x, if self.dx() { dy } else { 2 * dy }]
+        [x, dy]
     }
 
     fn units_at_once(&self) -> usize {
@@ -164,7 +159,7 @@ impl ConvBlockGradient {
         });
 
         let shape = Sums::new(self.sizes);
-        let sum_lanes = self.sum_lanes::<T>();
+        let sum_lanes = shape.lanes::<T>();
         let elements = shape.elements(&sum_lanes);
         let at_once = self.units_at_once();
         let item_len = input[0] * input[1] * in_channels;
@@ -198,12 +193,11 @@ impl ConvBlockGradient {
                     Ahead::nothing()
                 };
                 let (x_map, g_map) = (x_map(&self.sizes, &rows), dy_map(&self.sizes, &rows, self.dx()));
-                let doubled = Map { channels: g_map.channels * if sum_lanes.pairs { 2 } else { 1 }, ..g_map };
                 let (x_source, rest) = private.split_at_mut(count * x_map.len());
-                let (g_source, buffer) = rest.split_at_mut(count * doubled.len() + MAX_LANES);
+                let (g_source, buffer) = rest.split_at_mut(count * g_map.len() + MAX_LANES);
                 for (i, unit) in units.enumerate() {
                     let item = cut.unit(unit).0;
-                    let g = &mut g_source[i * doubled.len()..][..doubled.len()];
+                    let g = &mut g_source[i * g_map.len()..][..g_map.len()];
                     let of_item = item * output[0] * row..(item + 1) * output[0] * row;
                     let x = &x[item * item_len..][..item_len];
                     let x_to = &mut x_source[i * x_map.len()..][..x_map.len()];
@@ -212,7 +206,7 @@ impl ConvBlockGradient {
                         || {
                             fill_input(&x_map, x_to, x, &self.sizes, norm);
                             let (dy, r) = (&dy[of_item.clone()], &r[of_item.clone()]);
-                            self.fill_gradient(&doubled, g, [dy, r], &rows, &slope, db_pattern, buffer);
+                            self.fill_gradient(&g_map, g, [dy, r], &rows, &slope, db_pattern);
                         },
                     );
                     if let (Some(dx), Some(classes), Some([means, ..])) = (&dx, &classes, before) {
@@ -239,11 +233,11 @@ impl ConvBlockGradient {
                     x: x_source,
                     x_map,
                     dy: g_source,
-                    dy_map: doubled,
+                    dy_map: g_map,
                     rows,
                     units: count,
                     x_unit: x_map.len(),
-                    dy_unit: doubled.len(),
+                    dy_unit: g_map.len(),
                     begins,
                     ahead: &ahead,
                 });
@@ -321,7 +315,6 @@ impl ConvBlockGradient {
     /// Fills a unit's map of the gradient with respect to the convolution's result, border and rows of neighbouring units
     /// included, and adds the unit's own to `sums`.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
     fn fill_gradient<T: Real>(
         &self,
         map: &Map,
@@ -330,7 +323,6 @@ impl ConvBlockGradient {
         rows: &Range<usize>,
         slope: &Slope<'_, T>,
         sums: &mut [T],
-        buffer: &mut [T],
     ) {
         let size = self.sizes.output;
         let row = size[1] * self.sizes.out_channels;
@@ -338,20 +330,12 @@ impl ConvBlockGradient {
         let inside = map.inside(size);
         // Rows of other units are summed by them.
         for (part, own) in [(inside.start..rows.start, false), (rows.clone(), true), (rows.end..inside.end, false)] {
-            let doubled = map.channels != self.sizes.out_channels;
-            let at_once = if doubled { (buffer.len() / row).max(1) } else { part.len().max(1) };
-            for from in part.clone().step_by(at_once) {
-                let count = at_once.min(part.end - from);
-                let (to, sums) = (&mut to[map.at(from, 0)..], own.then_some(&mut *sums));
-                let of_rows = [&dy[from * row..], &r[from * row..]];
-                if !doubled {
-                    slope.apply([count, row], (to, map.pitch()), of_rows, sums);
-                    continue;
-                }
-                slope.apply([count, row], (&mut *buffer, row), of_rows, sums);
-                for (to, g) in to.chunks_mut(map.pitch()).zip(buffer.chunks_exact(row)).take(count) {
-                    to.as_chunks_mut::<2>().0.iter_mut().zip(g).for_each(|(to, &g)| *to = [g; 2]);
-                }
+            if !part.is_empty() {
+                let (to, sums) = (&mut to[map.at(part.start, 0)..], own.then_some(&mut *sums));
+                let of_rows = [&dy[part.start * row..], &r[part.start * row..]];
+                // Without a border between them, rows are one.
+                let over = if map.pitch() == row { [1, part.len() * row] } else { [part.len(), row] };
+                slope.apply(over, (to, map.pitch()), of_rows, sums);
             }
         }
     }

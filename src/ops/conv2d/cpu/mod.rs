@@ -306,7 +306,7 @@ impl Conv2dWeightGradient {
         }
         let ([dw], [sums]) = kernel.outputs_and_scratch::<1, 1>();
         let shape = Sums::new(self.sizes);
-        let lanes = shape.lanes::<T>(false);
+        let lanes = shape.lanes::<T>();
         let cut = Cut::new(&self.sizes, items);
         let at_once = self.units_at_once();
         let elements = shape.elements(&lanes);

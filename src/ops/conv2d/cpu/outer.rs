@@ -34,9 +34,9 @@ impl Sums {
         Self { sizes, stretches, len }
     }
 
-    /// How the output channels lie in vectors. With pairs, dy must hold each number twice.
-    pub fn lanes<T: SimdReal>(&self, pairs: bool) -> Lanes {
-        Lanes::new::<T>(self.sizes.out_channels, if pairs { self.len } else { 1 })
+    /// How the output channels lie in vectors.
+    pub fn lanes<T: SimdReal>(&self) -> Lanes {
+        Lanes::new::<T>(self.sizes.out_channels, self.len)
     }
 
     /// About how many tiles the sums are cut into.
@@ -74,7 +74,6 @@ pub(in crate::ops) struct Outer<'a, T> {
     pub x: &'a [T],
     pub x_map: Map,
     pub dy: &'a [T],
-    /// The map of dy; with pairs, of twice its channels.
     pub dy_map: Map,
     /// Each unit's output rows, first and count.
     pub rows: Range<usize>,
@@ -259,6 +258,8 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
     // SAFETY: the caller's promise; loads and stores are unaligned.
     unsafe {
         let load = |from: *const T| from.cast::<T::Vector<S>>().read_unaligned();
+        // With pairs, each number of dy is needed twice, and all lie in half a vector.
+        let load_dy = |from: *const T| if PAIRS { T::doubled(simd, from) } else { load(from) };
         let mut sums = [[[T::splat(simd, T::ZERO); V]; R]; U];
         for unit in 0..tile.units {
             for row in 0..tile.rows {
@@ -274,7 +275,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
                         for (u, sums) in sums.iter_mut().enumerate() {
                             let x = x.add(u * tile.x_second);
                             for p in 0..PIXELS {
-                                let column = load(dy.wrapping_add(p * tile.dy_step));
+                                let column = load_dy(dy.wrapping_add(p * tile.dy_step));
                                 for (r, sums) in sums.iter_mut().enumerate() {
                                     let at = x.add((2 * p + r) * number);
                                     let factor = if PAIRS { T::splat_pair(simd, at) } else { T::splat(simd, *at) };
@@ -288,7 +289,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
                     }
                 }
                 for _ in 0..columns {
-                    let columns: [T::Vector<S>; V] = std::array::from_fn(|v| load(dy.add(v * lanes)));
+                    let columns: [T::Vector<S>; V] = std::array::from_fn(|v| load_dy(dy.add(v * lanes)));
                     for (u, sums) in sums.iter_mut().enumerate() {
                         let x = x.add(u * tile.x_second);
                         for (r, sums) in sums.iter_mut().enumerate() {
