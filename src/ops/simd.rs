@@ -21,7 +21,7 @@ pub trait SimdReal: Real {
     fn sub_v<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a * b`, lane by lane.
     fn mul_v<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// Whether there are [`SimdReal::splat_pair`] and [`SimdReal::doubled`].
+    /// Whether there are [`SimdReal::splat_pair`], [`SimdReal::doubled`] and [`SimdReal::write_added`].
     const PAIRS: bool;
     /// `from[0]` in all even lanes, `from[1]` in all odd ones. Only where [`SimdReal::PAIRS`] and there are two lanes or more.
     ///
@@ -34,6 +34,12 @@ pub trait SimdReal: Real {
     /// # Safety
     /// The elements must be there.
     unsafe fn doubled<S: Simd>(simd: S, from: *const Self) -> Self::Vector<S>;
+    /// Writes `a[0] + a[1], a[2] + a[3]` and so on, half as many elements as there are lanes. Only where [`SimdReal::PAIRS`] and there
+    /// are two lanes or more.
+    ///
+    /// # Safety
+    /// There must be room for them.
+    unsafe fn write_added<S: Simd>(simd: S, to: *mut Self, a: Self::Vector<S>);
     /// Whether kernels are worth compiling for every size of tile: f64 only checks what f32 computes.
     const EVERY_TILE: bool;
     /// Lanes per vector.
@@ -94,6 +100,39 @@ impl SimdReal for f32 {
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn write_added<S: Simd>(simd: S, to: *mut Self, a: S::f32s) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match Self::lanes::<S>() {
+                16 => add_neighbours::<S, 8>(simd, to, a),
+                8 => add_neighbours::<S, 4>(simd, to, a),
+                4 => add_neighbours::<S, 2>(simd, to, a),
+                lanes => unreachable!("{lanes} lanes"),
+            }
+        }
+    }
+}
+
+/// Writes the sums of `N` pairs of lanes. Two lanes are a number of 64 bits: its halves are swapped, and at the end its lower half is taken,
+/// for both of which there are instructions that the compiler finds.
+///
+/// # Safety
+/// There must be room for them.
+#[inline(always)]
+unsafe fn add_neighbours<S: Simd, const N: usize>(simd: S, to: *mut f32, a: S::f32s) {
+    let mut pairs: [[u32; 2]; N] = bytemuck::cast(a);
+    for pair in &mut pairs {
+        pair.swap(0, 1);
+    }
+    let sums: [[f32; 2]; N] = bytemuck::cast(simd.add_f32s(a, bytemuck::cast(pairs)));
+    let mut lower = [0.0; N];
+    for i in 0..N {
+        lower[i] = sums[i][0];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { to.cast::<[f32; N]>().write_unaligned(lower) }
 }
 
 /// `N` numbers, each twice.
@@ -149,6 +188,11 @@ impl SimdReal for f64 {
 
     #[inline(always)]
     unsafe fn doubled<S: Simd>(_: S, _: *const Self) -> S::f64s {
+        unreachable!("PAIRS is false")
+    }
+
+    #[inline(always)]
+    unsafe fn write_added<S: Simd>(_: S, _: *mut Self, _: S::f64s) {
         unreachable!("PAIRS is false")
     }
 }

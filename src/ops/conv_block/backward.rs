@@ -371,6 +371,7 @@ impl ConvBlockGradient {
                     out_row,
                     out_column,
                     out_last,
+                    add_up: false,
                     ahead: &Ahead::nothing(),
                 });
             };

@@ -146,11 +146,12 @@ impl ConvBlock {
                     out,
                     out_row,
                     out_column,
-                    out_last: lanes.pitch(),
+                    out_last: pitch,
+                    add_up: pitch < lanes.pitch(),
                     ahead: &ahead,
                 });
             };
-            if lanes.pitch() == channels {
+            if lanes.pitch() == channels || lanes.add_up(channels) {
                 product(0..rows.len(), r, channels);
             } else {
                 let row_len = sizes.output[1] * lanes.pitch();

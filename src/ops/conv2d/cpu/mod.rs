@@ -131,6 +131,7 @@ impl Conv2d {
                     out_row: row_len,
                     out_column: lanes.pitch(),
                     out_last: lanes.pitch(),
+                    add_up: false,
                     ahead: &Ahead::nothing(),
                 });
                 let buffer = &mut buffer[..count * row_len];
@@ -235,6 +236,7 @@ impl Conv2dInputGradient {
                         out_row: 0,
                         out_column: options.stride[1] * lanes.pitch(),
                         out_last: lanes.pitch(),
+                        add_up: false,
                         ahead: &Ahead::nothing(),
                     });
                 }

@@ -55,6 +55,11 @@ impl Lanes {
         Self { lanes, vectors: if pairs { 1 } else { channels.div_ceil(lanes) }, pairs, registers, every_tile }
     }
 
+    /// Whether results may be [added up](Product::add_up) where pixels have so many channels.
+    pub fn add_up(&self, channels: usize) -> bool {
+        self.pairs && 2 * channels == self.lanes
+    }
+
     /// Elements from one pixel's results to the next.
     pub fn pitch(&self) -> usize {
         self.vectors * self.lanes
@@ -109,6 +114,9 @@ pub(in crate::ops) struct Product<'a, T> {
     pub out_column: usize,
     /// How many numbers of a row's last pixel are written: all of `lanes.pitch()`, or where they lie in one vector, fewer.
     pub out_last: usize,
+    /// Whether each two neighbouring numbers of a result are added up (see [`Lanes::pairs`]) before they are written: pixels are then
+    /// half a vector long, and half a vector apart.
+    pub add_up: bool,
     /// What is asked for meanwhile, a step for each tile.
     pub ahead: &'a Ahead,
 }
@@ -135,7 +143,9 @@ impl<T: SimdReal> WithSimd for Product<'_, T> {
         }
         let wanted = (last - self.rows.start) * self.out_row + (columns - 1) * self.out_column + self.out_last;
         assert!(wanted <= end, "a product writes {wanted} of {end}");
-        assert!(self.out_last <= lanes.pitch() && (lanes.vectors == 1 || self.out_last == lanes.pitch()));
+        let pixel = if self.add_up { lanes.lanes / 2 } else { lanes.pitch() };
+        assert!(self.out_last <= pixel && (lanes.vectors == 1 || self.out_last == pixel));
+        assert!(!self.add_up || (lanes.pairs && self.out_last == pixel && self.out_column == pixel));
         assert!(self.weights.len() >= lanes.pitch() * (terms / per + 1));
 
         let mut first = 0;
@@ -162,7 +172,8 @@ impl<T: SimdReal> WithSimd for Product<'_, T> {
                     out: self.out.as_mut_ptr().add(first * lanes.lanes),
                     out_row: self.out_row,
                     out_step: self.out_column,
-                    trimmed: (self.out_last < lanes.pitch()).then_some(self.out_last),
+                    trimmed: (self.out_last < pixel).then_some(self.out_last),
+                    add_up: self.add_up,
                 };
                 run(simd, &grid, width, vectors, lanes.pairs);
             }
@@ -194,6 +205,8 @@ struct Grid<'a, T> {
     out_step: usize,
     /// How many numbers of a row's last pixel are written, if not all.
     trimmed: Option<usize>,
+    /// See [`Product::add_up`].
+    add_up: bool,
 }
 
 #[inline(always)]
@@ -243,6 +256,12 @@ unsafe fn tiles<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
             unsafe {
                 let (x, out) = (x.wrapping_add(column * grid.x_step), out.wrapping_add(column * grid.out_step));
                 let sums = fixed::<T, S, P, V, PAIRS>(simd, grid, x);
+                if PAIRS && grid.add_up {
+                    for (p, sums) in sums.iter().enumerate() {
+                        T::write_added(simd, out.add(p * grid.out_step), sums[0]);
+                    }
+                    continue;
+                }
                 match grid.trimmed {
                     Some(len) if t + 1 == grid.count => {
                         write(out, grid.out_step, &sums[..P - 1]);
