@@ -11,6 +11,8 @@ use std::ops::Range;
 
 /// How many units a small batch is cut into, so that several threads have work.
 const WANTED_UNITS: usize = 8;
+/// About the most elements of x that a unit reads: its maps and results then stay in the second-level cache.
+const UNIT_INPUT: usize = 1 << 16;
 /// The most chunks, and what their sums may take up together, in elements.
 pub(in crate::ops) const MAX_CHUNKS: usize = 16;
 const MAX_SUMS: usize = 1 << 20;
@@ -205,7 +207,8 @@ impl Cut {
     /// The cut for this many items.
     pub fn new(sizes: &ConvSizes, items: usize) -> Self {
         let rows = sizes.output[0];
-        let wanted = WANTED_UNITS.div_ceil(items).min(rows.div_ceil(4)).max(1);
+        let input = sizes.input[0] * sizes.input[1] * sizes.in_channels;
+        let wanted = WANTED_UNITS.div_ceil(items).max(input.div_ceil(UNIT_INPUT)).min(rows.div_ceil(4)).max(1);
         let block_rows = rows.div_ceil(wanted);
         let blocks = rows.div_ceil(block_rows);
         let units = items * blocks;
