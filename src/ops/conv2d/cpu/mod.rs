@@ -25,8 +25,9 @@ use packing::{Packing, Part, Weights, packed_len};
 use product::{Lanes, Product};
 use taps::{Classes, Taps, dx_rows, dy_map, packed_classes, x_map};
 
-/// Elements of results that are made before they are written: they stay in the first-level cache.
-const BUFFER: usize = 4096;
+/// Elements of results that are made before they are written: they stay in the second-level cache, and a stretch of the weights serves all
+/// of them before the next one comes.
+const BUFFER: usize = 32_768;
 /// Elements of maps of x and dy that go into the sums together: they stay in the second-level cache.
 const TOGETHER: usize = 32_768;
 
@@ -188,8 +189,8 @@ impl Conv2dInputGradient {
     pub(super) fn private(&self) -> usize {
         let (sizes, cut) = (&self.sizes, cut(&self.sizes));
         let map = |unit| dy_map(sizes, &cut.unit(unit).1, true).len();
-        let row = sizes.input[1] * sizes.in_channels.next_multiple_of(MAX_LANES);
-        (0..cut.units).map(map).max().unwrap_or(0) + row + MAX_LANES
+        let row = sizes.options.stride[0] * sizes.input[1] * sizes.in_channels.next_multiple_of(MAX_LANES);
+        (0..cut.units).map(map).max().unwrap_or(0) + buffer_len(row)
     }
 
     pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
@@ -217,12 +218,21 @@ impl Conv2dInputGradient {
                 || map.fill_from_planes(source, planes, output),
             );
             let packed = &packed[item % groups * each..][..each];
-            for row in dx_rows(sizes, &rows) {
-                let phase = row % options.stride[0];
-                for column in 0..options.stride[1].min(input[1]) {
-                    let number = phase * options.stride[1] + column;
+            let of_unit = dx_rows(sizes, &rows);
+            let row_len = input[1] * lanes.pitch();
+            let strides = of_unit.len().div_ceil(options.stride[0]);
+            let at_once = rows_at_once(options.stride[0] * row_len);
+            for from in (0..strides).step_by(at_once) {
+                let first = from * options.stride[0];
+                let count = (at_once * options.stride[0]).min(of_unit.len() - first);
+                let buffer = &mut buffer[..count * row_len];
+                for number in 0..classes.count {
                     let class = classes.get(number, &rows, &map);
-                    let at = (row - rows.start * options.stride[0]) / options.stride[0];
+                    let [phase, column] = class.phase;
+                    let class_rows = from..(from + at_once).min(class.grid[0]);
+                    if class_rows.is_empty() || class.grid[1] == 0 {
+                        continue;
+                    }
                     dispatch(Product {
                         source,
                         map,
@@ -230,27 +240,27 @@ impl Conv2dInputGradient {
                         lanes,
                         tiling: class.tiling,
                         weights: &packed[class.weights.0..class.weights.1],
-                        rows: at..at + 1,
+                        rows: class_rows,
                         columns: class.grid[1],
-                        out: &mut buffer[column * lanes.pitch()..],
-                        out_row: 0,
+                        out: &mut buffer[phase * row_len + column * lanes.pitch()..],
+                        out_row: options.stride[0] * row_len,
                         out_column: options.stride[1] * lanes.pitch(),
                         out_last: lanes.pitch(),
                         add_up: false,
                         ahead: &Ahead::nothing(),
                     });
                 }
+                let pixels = count * input[1];
+                let start = |channel| ((item * in_channels + channel) * input[0] + of_unit.start + first) * input[1];
                 lanes::dispatch(
                     #[inline(always)]
                     || {
-                        let buffer = &mut buffer[..input[1] * lanes.pitch()];
                         if lanes.pairs {
                             add_pairs_in_place(buffer);
                         }
-                        let start = |channel| ((item * in_channels + channel) * input[0] + row) * input[1];
                         // SAFETY: every row of every channel belongs to one unit.
-                        let to = |channel| unsafe { dx.slice(start(channel)..start(channel) + input[1]) };
-                        separate(to, buffer, lanes.pitch(), in_channels, input[1]);
+                        let to = |channel| unsafe { dx.slice(start(channel)..start(channel) + pixels) };
+                        separate(to, buffer, lanes.pitch(), in_channels, pixels);
                     },
                 );
             }
