@@ -371,7 +371,6 @@ impl ConvBlockGradient {
                     out_row,
                     out_column,
                     out_last,
-                    add_up: false,
                     ahead: &Ahead::nothing(),
                 });
             };
@@ -400,7 +399,7 @@ impl ConvBlockGradient {
                     let end = ((columns - 1) * stride_w + 1) * in_channels;
                     lanes::dispatch(
                         #[inline(always)]
-                        || take_out(&mut to[..end], to_column, buffer, lanes, in_channels),
+                        || take_out((&mut to[..end], to_column), (buffer, lanes.pitch()), in_channels),
                     );
                 }
             }

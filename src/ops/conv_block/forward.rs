@@ -7,9 +7,9 @@ use crate::ops::ahead::Ahead;
 use crate::ops::conv2d::ConvSizes;
 use crate::ops::conv2d::cpu::map::{Cut, Map, separate};
 use crate::ops::conv2d::cpu::packing::{Packing, Part, packed_len};
-use crate::ops::conv2d::cpu::product::{Lanes, Product};
+use crate::ops::conv2d::cpu::product::Product;
 use crate::ops::conv2d::cpu::taps::x_map;
-use crate::ops::conv2d::cpu::{add_pairs, buffer_len, forward_lanes, forward_taps, forward_weights, rows_at_once};
+use crate::ops::conv2d::cpu::{buffer_len, forward_lanes, forward_taps, forward_weights, rows_at_once};
 use crate::ops::lanes::{self, Rows};
 use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
 use crate::tensor::Real;
@@ -31,33 +31,11 @@ pub(super) fn fill_input<T: Real>(map: &Map, to: &mut [T], x: &[T], sizes: &Conv
     }
 }
 
-/// Takes results out of a buffer of whole vectors, `from` pixels of `lanes.pitch()`, into pixels `to_column` apart.
+/// Takes the results of some pixels out of a buffer; each pixel's distance from the next comes with the slice.
 #[inline(always)]
-pub(super) fn take_out<T: Real>(to: &mut [T], to_column: usize, from: &[T], lanes: &Lanes, channels: usize) {
-    const AT_ONCE: usize = 8;
-    let pitch = lanes.pitch();
-    if lanes.pairs && 2 * channels == pitch {
-        if to_column == channels {
-            return add_pairs(to, from);
-        }
-        let mut sums = [T::ZERO; AT_ONCE * MAX_LANES / 2];
-        for (to, from) in to.chunks_mut(AT_ONCE * to_column).zip(from.chunks(AT_ONCE * pitch)) {
-            add_pairs(&mut sums, from);
-            let pixels = to.chunks_mut(to_column).zip(sums.chunks_exact(channels));
-            if channels == 8 {
-                pixels.for_each(|(to, from)| to[..8].copy_from_slice(&from[..8]));
-            } else {
-                pixels.for_each(|(to, from)| to[..channels].copy_from_slice(from));
-            }
-        }
-        return;
-    }
+pub(super) fn take_out<T: Real>((to, to_column): (&mut [T], usize), (from, pitch): (&[T], usize), channels: usize) {
     for (to, from) in to.chunks_mut(to_column).zip(from.chunks_exact(pitch)) {
-        if lanes.pairs {
-            add_pairs(&mut to[..channels], from);
-        } else {
-            to[..channels].copy_from_slice(&from[..channels]);
-        }
+        to[..channels].copy_from_slice(&from[..channels]);
     }
 }
 
@@ -147,11 +125,10 @@ impl ConvBlock {
                     out_row,
                     out_column,
                     out_last: pitch,
-                    add_up: pitch < lanes.pitch(),
                     ahead: &ahead,
                 });
             };
-            if lanes.pitch() == channels || lanes.add_up(channels) {
+            if lanes.pitch() == channels {
                 product(0..rows.len(), r, channels);
             } else {
                 let row_len = sizes.output[1] * lanes.pitch();
@@ -162,7 +139,7 @@ impl ConvBlock {
                     product(i * at_once..i * at_once + count, buffer, lanes.pitch());
                     lanes::dispatch(
                         #[inline(always)]
-                        || take_out(r, channels, buffer, &lanes, channels),
+                        || take_out((r, channels), (buffer, lanes.pitch()), channels),
                     );
                 }
             }

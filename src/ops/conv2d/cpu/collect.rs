@@ -113,7 +113,7 @@ impl<T: SimdReal> Task<'_, T> {
     /// The sums of all chunks of a term, for the task's output channels.
     #[inline(always)]
     fn add_up(&self, total: &mut [T], term: usize) {
-        let (pitch, first) = (self.lanes.pitch(), self.outputs.start);
+        let (pitch, first) = (self.lanes.width(), self.outputs.start);
         if self.lanes.pairs {
             // Both terms that share a vector, so that it can be added up as one.
             let mut both = [T::ZERO; 2 * OUTPUTS];

@@ -17,7 +17,7 @@ use crate::graph::{Kernel, SharedMut, Target, for_each_piece};
 use crate::ops::ahead::Ahead;
 use crate::ops::lanes;
 use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
-use crate::tensor::{Real, Spec};
+use crate::tensor::Spec;
 use collect::Places;
 use map::{Cut, Map, separate};
 use outer::{Outer, Sums};
@@ -132,7 +132,6 @@ impl Conv2d {
                     out_row: row_len,
                     out_column: lanes.pitch(),
                     out_last: lanes.pitch(),
-                    add_up: false,
                     ahead: &Ahead::nothing(),
                 });
                 let buffer = &mut buffer[..count * row_len];
@@ -142,9 +141,6 @@ impl Conv2d {
                 lanes::dispatch(
                     #[inline(always)]
                     || {
-                        if lanes.pairs {
-                            add_pairs_in_place(buffer);
-                        }
                         if self.relu {
                             buffer.iter_mut().for_each(|x| *x = x.max(T::ZERO));
                         }
@@ -155,26 +151,6 @@ impl Conv2d {
                 );
             }
         });
-    }
-}
-
-/// The results of some pixels where [`Lanes::pairs`]: each is the sum of two neighbours.
-#[inline(always)]
-pub(in crate::ops) fn add_pairs<T: Real>(to: &mut [T], from: &[T]) {
-    to.iter_mut().zip(from.as_chunks::<2>().0).for_each(|(to, pair)| *to = pair[0] + pair[1]);
-}
-
-/// [`add_pairs`] in place: results come to lie in the first half of each pixel.
-#[inline(always)]
-fn add_pairs_in_place<T: Real>(buffer: &mut [T]) {
-    let mut sums = [T::ZERO; 8 * MAX_LANES / 2];
-    for pixels in buffer.chunks_mut(8 * MAX_LANES) {
-        add_pairs(&mut sums, pixels);
-        for (pixel, sums) in
-            pixels.as_chunks_mut::<MAX_LANES>().0.iter_mut().zip(sums.as_chunks::<{ MAX_LANES / 2 }>().0)
-        {
-            pixel[..MAX_LANES / 2].copy_from_slice(sums);
-        }
     }
 }
 
@@ -246,7 +222,6 @@ impl Conv2dInputGradient {
                         out_row: options.stride[0] * row_len,
                         out_column: options.stride[1] * lanes.pitch(),
                         out_last: lanes.pitch(),
-                        add_up: false,
                         ahead: &Ahead::nothing(),
                     });
                 }
@@ -255,9 +230,6 @@ impl Conv2dInputGradient {
                 lanes::dispatch(
                     #[inline(always)]
                     || {
-                        if lanes.pairs {
-                            add_pairs_in_place(buffer);
-                        }
                         // SAFETY: every row of every channel belongs to one unit.
                         let to = |channel| unsafe { dx.slice(start(channel)..start(channel) + pixels) };
                         separate(to, buffer, lanes.pitch(), in_channels, pixels);

@@ -52,7 +52,7 @@ impl Sums {
 
     /// Elements of the sums.
     pub fn elements(&self, lanes: &Lanes) -> usize {
-        self.stretches * self.len * lanes.pitch() / if lanes.pairs { 2 } else { 1 }
+        self.stretches * self.len * lanes.width() / if lanes.pairs { 2 } else { 1 }
     }
 
     /// The number of the sums that belongs to a tap and a channel of x.
@@ -98,7 +98,7 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
         let dy_start = dy_map.at(self.rows.start, 0);
         let dy_pixel = dy_map.channels;
         // Vectors of the last pixel may reach beyond it: the caller leaves slack.
-        let dy_last = (units - 1) * self.dy_unit + dy_map.at(self.rows.end - 1, output[1] - 1) + lanes.pitch();
+        let dy_last = (units - 1) * self.dy_unit + dy_map.at(self.rows.end - 1, output[1] - 1) + lanes.width();
         assert!(dy_last <= self.dy.len() && (units - 1) * self.x_unit + x_map.len() <= self.x.len());
         assert!(self.to.len() >= sums.elements(&lanes));
         let rows_of_sums = sums.len / per;
@@ -123,7 +123,7 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
                 let mut vector = 0;
                 while vector < lanes.vectors {
                     let vectors = (lanes.vectors - vector).min(2);
-                    let at = (stretch * rows_of_sums + first) * lanes.pitch() + vector * lanes.lanes;
+                    let at = (stretch * rows_of_sums + first) * lanes.width() + vector * lanes.lanes;
                     // SAFETY: asserted above for the last unit, row, pixel and vector.
                     unsafe {
                         let tile = Tile {
@@ -139,7 +139,7 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
                             dy_row: dy_map.pitch(),
                             dy_unit: self.dy_unit,
                             to: self.to.as_mut_ptr().add(at),
-                            to_step: lanes.pitch(),
+                            to_step: lanes.width(),
                             columns: output[1],
                             rows: self.rows.len(),
                             units,

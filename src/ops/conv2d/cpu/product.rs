@@ -55,13 +55,13 @@ impl Lanes {
         Self { lanes, vectors: if pairs { 1 } else { channels.div_ceil(lanes) }, pairs, registers, every_tile }
     }
 
-    /// Whether results may be [added up](Product::add_up) where pixels have so many channels.
-    pub fn add_up(&self, channels: usize) -> bool {
-        self.pairs && 2 * channels == self.lanes
-    }
-
     /// Elements from one pixel's results to the next.
     pub fn pitch(&self) -> usize {
+        if self.pairs { self.lanes / 2 } else { self.width() }
+    }
+
+    /// Elements of all vectors: of a term's weights, or of two terms' with pairs.
+    pub fn width(&self) -> usize {
         self.vectors * self.lanes
     }
 
@@ -97,7 +97,7 @@ impl Lanes {
     }
 }
 
-/// Results for a grid of pixels: of each, `lanes.pitch()` numbers (see [`Lanes::pairs`]), bias included.
+/// Results for a grid of pixels: of each, `lanes.pitch()` numbers, bias included.
 pub(in crate::ops) struct Product<'a, T> {
     pub source: &'a [T],
     pub map: Map,
@@ -112,11 +112,8 @@ pub(in crate::ops) struct Product<'a, T> {
     pub out: &'a mut [T],
     pub out_row: usize,
     pub out_column: usize,
-    /// How many numbers of a row's last pixel are written: all of `lanes.pitch()`, or where they lie in one vector, fewer.
+    /// How many numbers of a row's last pixel are written: all of `lanes.pitch()`, or where they are one vector, fewer.
     pub out_last: usize,
-    /// Whether each two neighbouring numbers of a result are added up (see [`Lanes::pairs`]) before they are written: pixels are then
-    /// half a vector long, and half a vector apart.
-    pub add_up: bool,
     /// What is asked for meanwhile, a step for each tile.
     pub ahead: &'a Ahead,
 }
@@ -143,10 +140,9 @@ impl<T: SimdReal> WithSimd for Product<'_, T> {
         }
         let wanted = (last - self.rows.start) * self.out_row + (columns - 1) * self.out_column + self.out_last;
         assert!(wanted <= end, "a product writes {wanted} of {end}");
-        let pixel = if self.add_up { lanes.lanes / 2 } else { lanes.pitch() };
-        assert!(self.out_last <= pixel && (lanes.vectors == 1 || self.out_last == pixel));
-        assert!(!self.add_up || (lanes.pairs && self.out_last == pixel && self.out_column == pixel));
-        assert!(self.weights.len() >= lanes.pitch() * (terms / per + 1));
+        let one_vector = lanes.vectors == 1 && !lanes.pairs;
+        assert!(self.out_last == lanes.pitch() || (one_vector && self.out_last < lanes.pitch()));
+        assert!(self.weights.len() >= lanes.width() * (terms / per + 1));
 
         let mut first = 0;
         while first < lanes.vectors {
@@ -172,8 +168,7 @@ impl<T: SimdReal> WithSimd for Product<'_, T> {
                     out: self.out.as_mut_ptr().add(first * lanes.lanes),
                     out_row: self.out_row,
                     out_step: self.out_column,
-                    trimmed: (self.out_last < pixel).then_some(self.out_last),
-                    add_up: self.add_up,
+                    trimmed: (self.out_last < lanes.pitch()).then_some(self.out_last),
                 };
                 run(simd, &grid, width, vectors, lanes.pairs);
             }
@@ -205,8 +200,6 @@ struct Grid<'a, T> {
     out_step: usize,
     /// How many numbers of a row's last pixel are written, if not all.
     trimmed: Option<usize>,
-    /// See [`Product::add_up`].
-    add_up: bool,
 }
 
 #[inline(always)]
@@ -256,7 +249,7 @@ unsafe fn tiles<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
             unsafe {
                 let (x, out) = (x.wrapping_add(column * grid.x_step), out.wrapping_add(column * grid.out_step));
                 let sums = fixed::<T, S, P, V, PAIRS>(simd, grid, x);
-                if PAIRS && grid.add_up {
+                if PAIRS {
                     for (p, sums) in sums.iter().enumerate() {
                         T::write_added(simd, out.add(p * grid.out_step), sums[0]);
                     }
