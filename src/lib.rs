@@ -14,6 +14,7 @@ pub mod nn;
 pub mod ops;
 pub mod tensor;
 pub mod train;
+pub mod vectors;
 
 pub use error::{Error, Result};
 pub use tensor::{DType, Real, Shape, Spec, Tensor};

@@ -358,6 +358,9 @@ fn inspections_and_the_doctor() {
     let told = succeed(&["doctor", "--device", "cpu", "--op", "max_pool"]);
     assert!(told.contains("max_pool2d") && told.contains("auto") && !told.contains("conv2d"), "{told}");
     assert!(fail(2, &["doctor", "--op", "no such"]).contains("--op"));
+    let told = succeed(&["doctor", "--device", "cpu", "--op", "max_pool", "--vectors", "32"]);
+    assert!(told.contains("vectors of 32 bits") && told.contains("max_pool2d"), "{told}");
+    assert!(fail(2, &["doctor", "--vectors", "33"]).contains("this machine has vectors of"));
 }
 
 #[test]

@@ -1,7 +1,11 @@
-//! The convolution's CPU kernels against its definition, written down as seven loops, over all corners of its parameters.
+//! The convolution's CPU kernels against its definition, written down as seven loops, over all corners of its parameters: in f64 and
+//! f32, and with vectors of every width that this machine has.
+
+#[path = "common/vectors.rs"]
+mod common;
 
 use humdinger::cpu::{CpuSession, Pool};
-use humdinger::graph::{Graph, Plan, Session, States, Target};
+use humdinger::graph::{CpuReal, Graph, Plan, Session, States, Target};
 use humdinger::ops::ConvOptions;
 use humdinger::{Result, Shape};
 use std::sync::Arc;
@@ -43,7 +47,13 @@ fn products(case: &Case, y: [usize; 4], mut f: impl FnMut(usize, usize, usize)) 
     }
 }
 
+/// In f64 and in f32.
 fn check(case: &Case) -> Result<()> {
+    check_in::<f64>(case, 1e-10)?;
+    check_in::<f32>(case, 1e-4)
+}
+
+fn check_in<T: CpuReal>(case: &Case, tolerance: f64) -> Result<()> {
     let states = Arc::new(States::new());
     let mut graph = Graph::new(states.clone());
     let w_shape = [case.w[0], case.x[1] / case.options.groups, case.w[1], case.w[2]];
@@ -59,13 +69,14 @@ fn check(case: &Case) -> Result<()> {
     for (name, value) in ["dx", "dw", "db"].into_iter().zip(gradients) {
         graph.output(name, value)?;
     }
-    let mut session = CpuSession::<f64>::new(states, Arc::new(Pool::new(3)))?;
+    let mut session = CpuSession::<T>::new(states, Arc::new(Pool::new(3)))?;
     let id = session.add(Plan::new(graph, Target::Cpu)?)?;
     let data = |seed, shape: Shape| numbers(shape.elements(), seed);
     let (xs, ws) = (data(1, Shape::from(case.x)), data(2, Shape::from(w_shape)));
     let (bs, dys) = (data(3, Shape::from([case.w[0]])), data(4, sizes_of.shape(y)));
     for (name, values) in [("x", &xs), ("w", &ws), ("b", &bs), ("dy", &dys)] {
-        session.write_real(id, name, values)?;
+        let values: Vec<T> = values.iter().map(|&x| T::from_f64(x)).collect();
+        session.write_real(id, name, &values)?;
     }
     session.run(id)?;
     session.run(id)?;
@@ -82,8 +93,8 @@ fn check(case: &Case) -> Result<()> {
     for (name, wanted) in [("y", y), ("dx", dx), ("dw", dw), ("db", db)] {
         let got = session.output(id, name)?;
         for (i, (got, wanted)) in got.iter().zip(&wanted).enumerate() {
-            let close = (got - wanted).abs() <= 1e-10 * (1.0 + wanted.abs());
-            assert!(close, "{name}[{i}] is {got}, not {wanted}: x {:?} w {:?} {:?}", case.x, case.w, case.options);
+            let close = (got.to_f64() - wanted).abs() <= tolerance * (1.0 + wanted.abs());
+            assert!(close, "{name}[{i}] is {got:?}, not {wanted}: x {:?} w {:?} {:?}", case.x, case.w, case.options);
         }
     }
     Ok(())
@@ -91,6 +102,7 @@ fn check(case: &Case) -> Result<()> {
 
 #[test]
 fn conv2d_follows_its_definition() -> Result<()> {
+    common::choose_vectors();
     let pairs = |values: &[usize]| -> Vec<[usize; 2]> {
         values.iter().flat_map(|&a| values.iter().map(move |&b| [a, b])).collect()
     };
@@ -116,4 +128,9 @@ fn conv2d_follows_its_definition() -> Result<()> {
     }
     assert_eq!(count, 9 * 3 * 4 * 4 * 3);
     Ok(())
+}
+
+#[test]
+fn narrower_vectors_follow_it_too() {
+    common::with_narrower_vectors(&["conv2d_follows_its_definition"]);
 }

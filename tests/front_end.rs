@@ -5,6 +5,8 @@
 mod cases;
 #[path = "common/gpu.rs"]
 mod common;
+#[path = "common/vectors.rs"]
+mod vectors;
 
 use cases::{Build, Case, Feed, cases, mel, noise, rows};
 use humdinger::Shape;
@@ -85,6 +87,7 @@ fn inputs(case: &Case) -> Vec<Vec<f64>> {
 
 #[test]
 fn cpu_against_the_definitions() {
+    vectors::choose_vectors();
     for case in cases() {
         let double = cpu::<f64>(&case, 2);
         if let Some(reference) = &case.reference {
@@ -94,6 +97,11 @@ fn cpu_against_the_definitions() {
         let error = difference(&case.name, &cpu::<f32>(&case, 2), &double);
         assert!(error <= case.tolerance, "{}: f32 is off by {error:e}", case.name);
     }
+}
+
+#[test]
+fn narrower_vectors_against_the_definitions() {
+    vectors::with_narrower_vectors(&["cpu_against_the_definitions"]);
 }
 
 #[test]

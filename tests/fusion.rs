@@ -1,8 +1,10 @@
 //! Fused against unfused: the whole training step of the notebook's classifier, each fusion by itself and all together, on
-//! CPU and GPU; and how many launches are left.
+//! CPU (with vectors of every width) and GPU; and how many launches are left.
 
 #[path = "common/gpu.rs"]
 mod device;
+#[path = "common/vectors.rs"]
+mod vectors;
 
 use humdinger::Result;
 use humdinger::cpu::{CpuSession, Pool};
@@ -97,6 +99,7 @@ fn nmse(found: &[f64], expected: &[f64]) -> f64 {
 
 #[test]
 fn every_fusion_computes_the_same() -> Result<()> {
+    vectors::choose_vectors();
     let training = Training::new(3, [40, 54])?;
     let expected = training.on_cpu::<f64>(Fusions::NONE)?;
     for fusions in [CONV_RELU, NORM_RELU, HEAD, BLOCKS, Fusions::for_target(Target::Gpu)] {
@@ -139,6 +142,7 @@ fn networks() -> Vec<(Classifier, usize, [usize; 2])> {
 
 #[test]
 fn blocks_of_all_shapes_compute_the_same() -> Result<()> {
+    vectors::choose_vectors();
     for (network, items, size) in networks() {
         let what = format!("{:?}, {items} of {size:?}", network.blocks);
         let training = Training::of(network, items, size)?;
@@ -174,6 +178,7 @@ fn blocks_of_all_shapes_compute_the_same() -> Result<()> {
 /// With running statistics, and no gradients.
 #[test]
 fn blocks_evaluate_the_same() -> Result<()> {
+    vectors::choose_vectors();
     for (network, items, size) in networks() {
         let training = Training::of(network, items, size)?;
         let logits = |fusions| -> Result<Vec<f64>> {
@@ -205,6 +210,7 @@ fn a_plan_for_a_gpu_refuses_blocks() -> Result<()> {
 
 #[test]
 fn fusions_on_the_cpu_keep_every_bit() -> Result<()> {
+    vectors::choose_vectors();
     let training = Training::new(2, [40, 54])?;
     let bits = |fusions| -> Result<Vec<Vec<u32>>> {
         let results = training.on_cpu::<f32>(fusions)?;
@@ -269,6 +275,7 @@ fn the_gpu_agrees_fused_and_unfused() -> Result<()> {
 /// A spectrum that cuts its signals out of recordings, mixed, repeated, read in a circle or followed by silence.
 #[test]
 fn spectra_of_excerpts_keep_every_bit() -> Result<()> {
+    vectors::choose_vectors();
     const RECORDED: usize = 900;
     let places = [
         Place { first: 0, stride: 0, mixed: 1, samples: 700, start: 0 },
@@ -310,4 +317,15 @@ fn spectra_of_excerpts_keep_every_bit() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn narrower_vectors_keep_it_all() {
+    vectors::with_narrower_vectors(&[
+        "every_fusion_computes_the_same",
+        "blocks_of_all_shapes_compute_the_same",
+        "blocks_evaluate_the_same",
+        "fusions_on_the_cpu_keep_every_bit",
+        "spectra_of_excerpts_keep_every_bit",
+    ]);
 }

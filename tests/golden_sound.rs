@@ -2,6 +2,8 @@
 
 #[path = "common/gpu.rs"]
 mod common;
+#[path = "common/vectors.rs"]
+mod vectors;
 
 use humdinger::audio::channels::to_count;
 use humdinger::audio::decode::decode_file;
@@ -93,6 +95,7 @@ fn largest_difference(got: &[f32], expected: &[f32]) -> f64 {
 
 #[test]
 fn resampling_is_torchaudios() {
+    vectors::choose_vectors();
     let golden = Golden::open("resample.safetensors");
     for case in golden.cases() {
         let name = case["name"].as_str().unwrap();
@@ -238,6 +241,7 @@ fn compare(what: &str, name: &str, got: &[f32], expected: &[f32]) {
 
 #[test]
 fn the_path_of_the_notebook_is_torchaudios() {
+    vectors::choose_vectors();
     let golden = Golden::open("front_end.safetensors");
     let items: Vec<Item> = (golden.cases().iter())
         .map(|case| {
@@ -320,4 +324,9 @@ fn real_clips_match_torchaudio() {
             }
         }
     }
+}
+
+#[test]
+fn narrower_vectors_give_torchaudios_too() {
+    vectors::with_narrower_vectors(&["resampling_is_torchaudios", "the_path_of_the_notebook_is_torchaudios"]);
 }

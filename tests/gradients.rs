@@ -1,8 +1,10 @@
 //! Every differentiable operation's gradient against central finite differences in f64, in the middle of a graph:
-//! something differentiable comes before it, and the gradient that arrives is different for every element.
+//! something differentiable comes before it, and the gradient that arrives is different for every element. With vectors of every width.
 
 #[path = "common/cases.rs"]
 mod common;
+#[path = "common/vectors.rs"]
+mod vectors;
 
 use common::{pool, weighted_sum};
 use humdinger::cases::{self, Case, Input, Random};
@@ -105,10 +107,16 @@ fn check(case: &Case) -> Result<(), String> {
 
 #[test]
 fn gradients_agree_with_finite_differences() {
+    vectors::choose_vectors();
     let cases: Vec<Case> = cases::all().into_iter().filter(|case| !case.differentiable.is_empty()).collect();
     // The sums over millions of elements of the cases for timing drown a difference of 1e-6; they have small sisters.
     let failures: Vec<String> = cases.iter().filter(|case| !case.bench).filter_map(|case| check(case).err()).collect();
     assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
+
+#[test]
+fn with_narrower_vectors_they_do_too() {
+    vectors::with_narrower_vectors(&["gradients_agree_with_finite_differences"]);
 }
 
 /// Squares, with a gradient that lacks its factor of two: what a mistake looks like.

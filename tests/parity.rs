@@ -1,8 +1,10 @@
-//! Every case of the table, its gradients included: f32 against f64, GPU against CPU, and the same bits for any number of
-//! threads.
+//! Every case of the table, its gradients included: f32 against f64 with vectors of every width, GPU against CPU, and the same bits for
+//! any number of threads.
 
 #[path = "common/gpu.rs"]
 mod common;
+#[path = "common/vectors.rs"]
+mod vectors;
 
 use humdinger::cases::{self, Case, check};
 use humdinger::cpu::Pool;
@@ -16,11 +18,17 @@ fn on_cpu<T: CpuReal>(case: &Case, threads: usize) -> Vec<(String, Vec<T>)> {
 
 #[test]
 fn f32_agrees_with_f64_on_the_cpu() {
+    vectors::choose_vectors();
     let failures: Vec<String> = cases::all()
         .iter()
         .flat_map(|case| check::compare(case, &on_cpu::<f32>(case, 2), &on_cpu::<f64>(case, 2)).1)
         .collect();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[test]
+fn with_narrower_vectors_it_does_too() {
+    vectors::with_narrower_vectors(&["f32_agrees_with_f64_on_the_cpu"]);
 }
 
 /// Outputs lie between sentinels, and a second run must give the same bits: [`check::on_gpu`] sees to both.

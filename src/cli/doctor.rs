@@ -6,7 +6,7 @@ use crate::cpu::Pool;
 use crate::device::{Device, DeviceChoice, threads};
 use crate::gpu::{Adapter, Gpu, adapters};
 use crate::graph::Parallel;
-use crate::{Error, Result};
+use crate::{Error, Result, vectors};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +19,17 @@ pub struct Args {
     /// Check the kernels of operations whose name contains this
     #[arg(long)]
     op: Option<String>,
+    /// Bits of the vectors that the CPU's kernels use: as on a machine that has no wider ones [default: the widest]
+    #[arg(long, value_name = "BITS", value_parser = width)]
+    vectors: Option<usize>,
+}
+
+fn width(text: &str) -> std::result::Result<usize, String> {
+    let widths = vectors::widths();
+    text.parse().ok().filter(|bits| widths.contains(bits)).ok_or_else(|| {
+        let widths: Vec<String> = widths.iter().map(usize::to_string).collect();
+        format!("this machine has vectors of {} bits", widths.join(", "))
+    })
 }
 
 /// What came of the cases of one operation.
@@ -34,10 +45,13 @@ struct Outcome {
 /// # Errors
 /// Where a device cannot be opened or a kernel computes something else than it should.
 pub fn run(arguments: Args) -> Result<()> {
+    if let Some(bits) = arguments.vectors {
+        vectors::choose(bits)?;
+    }
     let pool = Arc::new(Pool::of_machine());
     let found = adapters();
     say(format!("Humdinger {}, {} on {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS))?;
-    say(format!("  cpu    {}", threads(pool.workers())))?;
+    say(format!("  cpu    {}, vectors of {} bits", threads(pool.workers()), vectors::width()))?;
     for adapter in &found {
         let features = adapter.features();
         say(format!("  {adapter}"))?;

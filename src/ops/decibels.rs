@@ -4,6 +4,7 @@
 //! items of a batch do not see each other.
 
 use super::items::{self, Partial, greatest, items};
+use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -89,7 +90,7 @@ impl Decibels {
         let (floor, top_db) = (T::from_f64(self.floor), T::from_f64(self.top_db));
         let (x, parallel) = (kernel.input(0), kernel.parallel());
         for_each_piece(parallel, kernel.output(), len, |item, y| {
-            pulp::Arch::new().dispatch(Item { x: &x[item * len..][..len], y, floor, top_db });
+            dispatch(Item { x: &x[item * len..][..len], y, floor, top_db });
         });
         items::hand_on(kernel, self.hands_on);
     }

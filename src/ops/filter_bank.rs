@@ -2,6 +2,7 @@
 
 use super::items::expect_rank;
 use super::relu::PER_WORKGROUP;
+use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid, no_gradient};
@@ -174,14 +175,7 @@ impl FilterBank {
             let y = unsafe { y.slice(row * bands * frames..(row + 1) * bands * frames) };
             let x = &x[row * frames * bins..][..frames * bins];
             for (frame, x) in x.chunks_exact(bins).enumerate() {
-                pulp::Arch::new().dispatch(Bands {
-                    first,
-                    offset,
-                    weights,
-                    power: x,
-                    y: &mut y[frame..],
-                    stride: frames,
-                });
+                dispatch(Bands { first, offset, weights, power: x, y: &mut y[frame..], stride: frames });
             }
         });
     }

@@ -5,7 +5,8 @@
 //! machine's vectors: that lets the compiler use vectors, keeps rounding errors small, and gives the same bits everywhere.
 
 use crate::tensor::Real;
-use pulp::{Arch, Simd, WithSimd};
+use crate::vectors::arch;
+use pulp::{Simd, WithSimd};
 
 /// Accumulators of a sum: four vectors of f32 with AVX, two with AVX-512.
 pub const LANES: usize = 32;
@@ -25,13 +26,13 @@ impl<R, F: FnMut() -> R> WithSimd for Loops<F> {
     }
 }
 
-/// Runs plain loops compiled for the widest vectors of this machine.
+/// Runs plain loops compiled for the widest vectors of this machine, or narrower ones where [`crate::vectors::choose`] said so.
 ///
 /// The bound is `FnMut` for a reason: a closure called as `FnOnce` goes through an adapter that the compiler does not inline
 /// when it is large, and then its loops are compiled for the oldest machine there is.
 #[inline(always)]
 pub(super) fn dispatch<R>(loops: impl FnMut() -> R) -> R {
-    Arch::new().dispatch(Loops(loops))
+    arch().dispatch(Loops(loops))
 }
 
 /// Adds up the accumulators, neighbours first.

@@ -1,6 +1,7 @@
 //! Masks of a spectrogram (SpecAugment): whole bands and whole frames take one value.
 
 use super::items::{self, Partial, Sum, items};
+use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -131,7 +132,7 @@ impl Mask {
             let x = &x[item * len..][..len];
             let fill = T::from_f64(match fill {
                 Fill::Constant(value) => value,
-                Fill::ItemMean => pulp::Arch::new().dispatch(Sum(x)) / len as f64,
+                Fill::ItemMean => dispatch(Sum(x)) / len as f64,
             });
             let frequency = ranges(frequency, per_item.0, item, bands);
             let time = ranges(time, per_item.1, item, frames);

@@ -1,7 +1,8 @@
 //! The widest vectors of the machine, chosen at run time through `pulp`, for kernels that are generic over f32 and f64.
 
 use crate::tensor::Real;
-use pulp::{Arch, Simd, WithSimd};
+use crate::vectors::arch;
+use pulp::{Simd, WithSimd};
 
 /// The most lanes that a vector of any machine has: buffers that are read in whole vectors end in this much slack.
 pub(super) const MAX_LANES: usize = 16;
@@ -206,5 +207,5 @@ pub(super) fn every_tile<T: SimdReal, S: Simd>() -> bool {
 /// Runs a kernel with the machine's widest vectors. Everything it calls must be `#[inline(always)]` to be compiled for them.
 #[inline]
 pub(super) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
-    Arch::new().dispatch(kernel)
+    arch().dispatch(kernel)
 }

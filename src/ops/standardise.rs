@@ -2,6 +2,7 @@
 
 use super::items::{self, Moments, Partial, items};
 use super::relu::PER_TASK;
+use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, no_gradient};
@@ -78,7 +79,6 @@ impl Standardise {
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let (groups, len) = self.groups(&kernel.input_spec(0));
         let (x, parallel) = (kernel.input(0), kernel.parallel());
-        let arch = pulp::Arch::new();
         let chunks = len.div_ceil(CHUNK);
         let chunk = |i: usize| {
             let (group, first) = (i / chunks, i % chunks * CHUNK);
@@ -90,7 +90,7 @@ impl Standardise {
             bytemuck::cast_slice_mut(&mut scratch[..PAIR / size_of::<T>() * groups * chunks]);
         let shared = SharedMut::new(&mut *partial);
         parallel.run(groups * chunks, &|i, _| {
-            let (mean, squares) = arch.dispatch(Moments(chunk(i)));
+            let (mean, squares) = dispatch(Moments(chunk(i)));
             // SAFETY: task i alone touches element i.
             let slot = unsafe { shared.slice(i..i + 1) };
             slot[0] = [mean, squares];
@@ -113,7 +113,7 @@ impl Standardise {
             let [mean, scale] = partial[group * chunks].map(T::from_f64);
             // SAFETY: the tasks' ranges do not overlap.
             let y = unsafe { whole.slice(range.clone()) };
-            arch.dispatch(Apply { x: &x[range.clone()], y, mean, scale });
+            dispatch(Apply { x: &x[range.clone()], y, mean, scale });
         });
     }
 }

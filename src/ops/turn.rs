@@ -90,13 +90,20 @@ impl<T: Real> Turning for Lines<'_, T> {
 mod avx2 {
     use super::{Real, TURN, Turn, Turning};
     use pulp::NullaryFnOnce;
-    use pulp::x86::V3;
+    use pulp::x86::{Arch, V3};
     use std::arch::x86_64::__m256;
 
     /// AVX2, where the machine has it and `T` is f32.
     #[inline(always)]
     pub fn available<T: Real>() -> Option<V3> {
-        if std::any::TypeId::of::<T>() == std::any::TypeId::of::<f32>() { V3::try_new() } else { None }
+        if std::any::TypeId::of::<T>() == std::any::TypeId::of::<f32>() {
+            match crate::vectors::arch() {
+                Arch::Scalar => None,
+                _ => V3::try_new(),
+            }
+        } else {
+            None
+        }
     }
 
     pub(in crate::ops) struct Run<'a, W> {

@@ -3,6 +3,7 @@
 
 use super::items::{self, Least, Partial, items};
 use super::lanes;
+use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, no_gradient};
@@ -106,7 +107,7 @@ impl Warp {
             let (y, scratch) = unsafe { (y.slice(item * len..(item + 1) * len), private.of(worker)) };
             let x = &x[item * len..][..len];
             let (shift, stretch) = (by[item * 2], by[item * 2 + 1]);
-            let outside = pulp::Arch::new().dispatch(Least(x));
+            let outside = dispatch(Least(x));
             let (line, rest) = scratch.split_at_mut(frames + AROUND);
             let (cells, rest) = rest.split_at_mut(frames);
             let parts = &mut rest[..frames];
