@@ -48,8 +48,6 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// Samples that a session on the CPU may hold: 64 MiB of them.
-const CPU_ROOM: usize = 1 << 24;
 /// Samples that a GPU may hold: 1 GiB of them, nine hours at 8 kHz.
 const GPU_ROOM: usize = 1 << 28;
 
@@ -138,9 +136,9 @@ impl Device {
     }
 
     /// How many samples of recordings a session may hold: as many as fit a GPU's largest buffer, but no more than leave room for
-    /// the rest. On the CPU, where it is a second copy of what is in memory anyway and saves two copies in every step, few.
+    /// the rest. The CPU reads them where they are.
     pub fn room(&self) -> usize {
-        self.gpu().map_or(CPU_ROOM, |gpu| GPU_ROOM.min((gpu.largest_buffer() / 4) as usize))
+        self.gpu().map_or(usize::MAX, |gpu| GPU_ROOM.min((gpu.largest_buffer() / 4) as usize))
     }
 
     /// A session, computing in f32, with the initial values of these states.

@@ -8,6 +8,7 @@ use humdinger::data::cache::{Cache, Key};
 use humdinger::data::dataset::{Clip, Dataset, LoadOptions};
 use humdinger::data::labels::{Source, list};
 use humdinger::data::names::names;
+use humdinger::data::samples::Samples;
 use humdinger::data::split::{SplitBy, folds, split};
 use proptest::prelude::*;
 
@@ -160,7 +161,7 @@ fn unreadable_files_are_left_out_unless_strict() {
     let error = Dataset::load(folder.path(), &LoadOptions { strict: true, ..Default::default() }).unwrap_err();
     assert!(error.to_string().contains("S3_hum_1_Rain.wav"), "{error}");
     let short = Dataset::load(folder.path(), &LoadOptions { most_samples: Some(100), ..Default::default() }).unwrap();
-    assert_eq!(short.clips[1].samples[0], data.clips[1].samples[0][..100]);
+    assert_eq!(short.clips[1].channel(0), &data.clips[1].channel(0)[..100]);
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn dataset(clips: &[(usize, usize)]) -> Dataset {
         .map(|(i, &(person, song))| Clip {
             id: format!("{i:05}.wav"),
             path: PathBuf::new(),
-            samples: vec![],
+            samples: Samples::default(),
             label: classes.iter().position(|c| *c == format!("song{song:02}")).unwrap(),
             person: Some(format!("S{person}")),
             columns: BTreeMap::from([("Half".to_string(), if i % 2 == 0 { "Train" } else { "Test" }.to_string())]),

@@ -129,12 +129,11 @@ fn clips(recipe: Recipe) -> Result<Vec<Clip>> {
     let mut clips = Dataset::load(&runs::clips(), &options)?.clips;
     for (i, clip) in clips.iter_mut().enumerate() {
         if i % 3 == 0 {
-            let other = clip.samples[0].iter().map(|x| 0.25 - 0.5 * x).collect();
-            clip.samples = vec![clip.samples[0].clone(), other];
+            let other = clip.channel(0).iter().map(|x| 0.25 - 0.5 * x).collect();
+            clip.samples = vec![clip.channel(0).to_vec(), other].into();
         }
         if i % 4 == 1 {
-            let repeated = clip.samples.iter().map(|channel| channel.repeat(4)).collect();
-            clip.samples = repeated;
+            clip.samples = clip.samples.each().map(|channel| channel.repeat(4)).collect::<Vec<_>>().into();
         }
     }
     Ok(clips)
@@ -153,7 +152,7 @@ fn held_recordings_are_heard_as_those_from_the_host() -> Result<()> {
             let (network, _) = Network::of(recipe, &front_end, recipe.classifier(5), 1, false, samples)?;
             let mut session = CpuSession::<f32>::new(network.states.clone(), Arc::new(Pool::new(2)))?;
             if let Some(recordings) = recordings {
-                recordings.upload(&mut session, &clips)?;
+                recordings.lend(&mut session)?;
             }
             let plan = session.add(Plan::new(network.graph(TRAIN, clips.len(), None)?, Target::Cpu)?)?;
             let mut augmented = Batch::new(recordings);
@@ -177,7 +176,7 @@ fn held_recordings_are_heard_as_those_from_the_host() -> Result<()> {
 #[test]
 fn recordings_that_do_not_fit_or_are_not_there() -> Result<()> {
     let clips = clips(Recipe::Melody)?;
-    let samples = clips.iter().flat_map(|clip| &clip.samples).map(Vec::len).sum();
+    let samples = clips.iter().map(|clip| clip.samples.range().len()).sum();
     assert_eq!(Recordings::of(&clips, samples).map(|r| r.samples()), Some(samples));
     assert_eq!(Recordings::of(&clips, samples - 1), None, "too many samples");
     assert_eq!(Recordings::of(&[clips[0].clone(), clips[0].clone()], usize::MAX), None, "one id twice");

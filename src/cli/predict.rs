@@ -160,7 +160,7 @@ pub fn run(args: Args) -> Result<()> {
             let clip = Clip {
                 id: name,
                 path: file.path.clone(),
-                samples: audio.channels,
+                samples: audio.channels.into(),
                 label: 0,
                 person: None,
                 columns: BTreeMap::new(),

@@ -1,39 +1,18 @@
 //! A session on the CPU: memory, state, and plans bound to addresses.
 
 use super::Pool;
+use super::memory::{Kept, Memory};
 use super::pace::Pace;
 use crate::error::{Error, Result};
 use crate::graph::{
     BufferKind, Constant, CpuReal, GroupId, Kernel, Op, Parallel, Place, Plan, PlanId, Private, Region, Series,
-    Session, States, Step, Target, Timing, Work, check_indices, check_port, check_series, locate_part, locate_state,
+    Session, States, Step, Target, Timing, Work, check_indices, check_port, check_series, locate_data, locate_part,
+    locate_state,
 };
 use crate::tensor::{DType, Spec};
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// One cache line: buffers start at its alignment, so that vector loads never straddle two lines.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line(#[allow(dead_code)] [u8; 64]);
-
-/// A zero-filled buffer at a fixed address.
-struct Memory(Vec<Line>);
-
-impl Memory {
-    fn new(bytes: usize) -> Result<Self> {
-        let mut lines = Vec::new();
-        let count = bytes.div_ceil(64);
-        lines
-            .try_reserve_exact(count)
-            .map_err(|_| Error::Device(format!("no {bytes} bytes of memory to be had; choose a smaller batch size")))?;
-        lines.resize(count, Line([0; 64]));
-        Ok(Self(lines))
-    }
-
-    fn pointer(&mut self) -> *mut u8 {
-        self.0.as_mut_ptr().cast()
-    }
-}
 
 /// A plan's step with its operands as addresses.
 struct Bound {
@@ -60,7 +39,7 @@ struct Compiled {
 /// State and plans on the CPU, computing in `T`. Training uses f32; f64 is there to check kernels and gradients.
 pub struct CpuSession<T: CpuReal = f32> {
     states: Arc<States>,
-    groups: Vec<Memory>,
+    groups: Vec<Kept<T>>,
     plans: Vec<Compiled>,
     pool: Arc<dyn Parallel + Send>,
     /// The caller's thread alone.
@@ -82,12 +61,14 @@ impl<T: CpuReal> CpuSession<T> {
     pub fn new(states: Arc<States>, pool: Arc<dyn Parallel + Send>) -> Result<Self> {
         let mut groups = Vec::new();
         for (i, group) in states.groups().iter().enumerate() {
-            let mut memory = Memory::new(group.len * size_of::<T>())?;
-            let values = states.initial(GroupId(i));
-            // SAFETY: the memory was just made with room for this many elements, and zero is a valid T.
-            let slice = unsafe { std::slice::from_raw_parts_mut(memory.pointer().cast::<T>(), group.len) };
-            slice.iter_mut().zip(values).for_each(|(to, &from)| *to = T::from_f64(f64::from(from)));
-            groups.push(memory);
+            let mut kept = Kept::Nowhere;
+            if !group.data {
+                let values = states.initial(GroupId(i));
+                // SAFETY: the memory is just being made with room for this many elements, and zero is a valid T.
+                let slice = unsafe { std::slice::from_raw_parts_mut(kept.pointer(group.len)?, group.len) };
+                slice.iter_mut().zip(values).for_each(|(to, &from)| *to = T::from_f64(f64::from(from)));
+            }
+            groups.push(kept);
         }
         Ok(Self {
             states,
@@ -95,7 +76,7 @@ impl<T: CpuReal> CpuSession<T> {
             plans: Vec::new(),
             pool,
             alone: Arc::new(Pool::new(1)),
-            private: Memory(Vec::new()),
+            private: Memory::default(),
             private_each: 0,
             real: std::marker::PhantomData,
         })
@@ -138,8 +119,12 @@ impl<T: CpuReal> CpuSession<T> {
     /// A part of a state, or of a whole group by its name, where it lies.
     fn state_part_mut(&mut self, name: &str, first: usize, len: usize) -> Result<&mut [T]> {
         let (group, offset) = locate_part(&self.states, name, first, len)?;
+        if let Kept::Lent(_) = self.groups[group] {
+            return Err(Error::value(name, "was lent by the host, who has it for reading only"));
+        }
+        let pointer = self.groups[group].pointer(self.states.groups()[group].len)?;
         // SAFETY: inside the group's memory by `locate_part`; `&mut self` keeps others away.
-        Ok(unsafe { std::slice::from_raw_parts_mut(self.groups[group].pointer().cast::<T>().add(offset), len) })
+        Ok(unsafe { std::slice::from_raw_parts_mut(pointer.add(offset), len) })
     }
 
     /// Runs the plan step by step, calling `after(name of the operation, number of the step)` after each.
@@ -235,7 +220,8 @@ impl<T: CpuReal> Session for CpuSession<T> {
         for buffer in &plan.buffers {
             let size = if buffer.dtype == DType::Real { size_of::<T>() } else { size_of::<u32>() };
             pointers.push(match &buffer.kind {
-                BufferKind::State(group) => self.groups[group.0].pointer(),
+                // What is lent is not written: it is data, to which graphs assign nothing.
+                BufferKind::State(group) => self.groups[group.0].pointer(buffer.len)?.cast(),
                 kind => {
                     let mut fresh = Memory::new(buffer.len * size)?;
                     if let BufferKind::Constant(data) = kind {
@@ -346,7 +332,10 @@ impl<T: CpuReal> Session for CpuSession<T> {
     }
 
     fn read_state(&mut self, name: &str, into: &mut [f32]) -> Result<()> {
-        let from = self.state_mut(name, into.len())?;
+        let (group, offset) = locate_state(&self.states, name, into.len())?;
+        let pointer = self.groups[group].pointer(self.states.groups()[group].len)?;
+        // SAFETY: inside the group's memory by `locate_state`; `&mut self` keeps writers away.
+        let from = unsafe { std::slice::from_raw_parts(pointer.add(offset), into.len()) };
         into.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f64() as f32);
         Ok(())
     }
@@ -361,5 +350,16 @@ impl<T: CpuReal> Session for CpuSession<T> {
         let to = self.state_part_mut(name, first, data.len())?;
         to.iter_mut().zip(data).for_each(|(to, &from)| *to = T::from_f64(f64::from(from)));
         Ok(())
+    }
+
+    fn lend_state(&mut self, name: &str, memory: &Arc<Vec<f32>>) -> Result<()> {
+        let group = locate_data(&self.states, name, memory.len())?;
+        match (&self.groups[group], (memory as &dyn Any).downcast_ref::<Arc<Vec<T>>>()) {
+            (Kept::Nowhere, Some(memory)) => {
+                self.groups[group] = Kept::Lent(memory.clone());
+                Ok(())
+            }
+            _ => self.write_state(name, memory),
+        }
     }
 }

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::cache::{Cache, Key};
 use super::labels::{self, Excluded, Labelled, LeftOut, Listing};
+use super::samples::{Arena, Samples};
 use crate::audio::{Audio, decode};
 use crate::{Error, Result};
 
@@ -18,8 +19,8 @@ pub struct Clip {
     pub id: String,
     /// Where it lies.
     pub path: PathBuf,
-    /// `[channel][sample]`, one or two channels as recorded, at [`Dataset::sample_rate`].
-    pub samples: Vec<Vec<f32>>,
+    /// One or two channels as recorded, at [`Dataset::sample_rate`]; those of a data set lie together.
+    pub samples: Samples,
     /// The song, an index into [`Dataset::classes`].
     pub label: usize,
     /// Who sings, where that is known.
@@ -31,7 +32,7 @@ pub struct Clip {
 impl Clip {
     /// Samples per channel.
     pub fn len(&self) -> usize {
-        self.samples.first().map_or(0, Vec::len)
+        self.samples.len()
     }
 
     /// Whether there are no samples; never so for a clip that was loaded.
@@ -41,7 +42,10 @@ impl Clip {
 
     /// Channel `index` of as many as the network wants: mono is the same in all.
     pub fn channel(&self, index: usize) -> &[f32] {
-        self.samples.get(index % self.samples.len().max(1)).map_or(&[], Vec::as_slice)
+        match self.samples.channels() {
+            0 => &[],
+            channels => self.samples.channel(index % channels),
+        }
     }
 }
 
@@ -97,13 +101,15 @@ impl Dataset {
     /// As [`Dataset::load`].
     pub fn from_listing(listing: Listing, path: &Path, options: &LoadOptions) -> Result<Self> {
         let bar = progress_bar(listing.files.len(), "reading recordings", options.progress);
-        let decoded: Vec<(Labelled, Result<Audio>)> = listing
+        let arena = Arena::default();
+        let decoded: Vec<_> = listing
             .files
             .into_par_iter()
             .map(|file| {
-                let audio = load_file(&file.path, options);
+                let read = load_file(&file.path, options)
+                    .map(|audio| (arena.put(audio.channels.iter().map(Vec::as_slice)), audio.warnings));
                 bar.inc(1);
-                (file, audio)
+                (file, read)
             })
             .collect();
         bar.finish_and_clear();
@@ -111,12 +117,14 @@ impl Dataset {
         let mut excluded = Excluded::default();
         let mut warnings = Vec::new();
         let mut readable = Vec::with_capacity(decoded.len());
-        for (file, audio) in decoded {
-            match audio {
-                Ok(audio) => {
+        let mut spans = Vec::with_capacity(decoded.len());
+        for (file, read) in decoded {
+            match read {
+                Ok((span, told)) => {
                     let name = file.path.display();
-                    warnings.extend(audio.warnings.iter().map(|warning| format!("{name}: {warning}")));
-                    readable.push((file, audio.channels));
+                    warnings.extend(told.iter().map(|warning| format!("{name}: {warning}")));
+                    readable.push(file);
+                    spans.push(span);
                 }
                 Err(error) if options.strict => return Err(error),
                 Err(Error::File { detail, .. }) => excluded.add(format!("unreadable: {detail}"), file.id),
@@ -129,10 +137,11 @@ impl Dataset {
             let reasons: Vec<String> = left_out.iter().map(ToString::to_string).collect();
             return Err(Error::file(path, format!("none of its recordings can be used: {}", reasons.join("; "))));
         }
-        let classes: BTreeSet<&String> = readable.iter().map(|(file, _)| &file.label).collect();
+        let classes: BTreeSet<&String> = readable.iter().map(|file| &file.label).collect();
         let classes: Vec<String> = classes.into_iter().cloned().collect();
         let mut clips: Vec<Clip> = readable
             .into_iter()
+            .zip(arena.close(spans))
             .map(|(Labelled { path, id, label, person, columns }, samples)| {
                 let label = classes.partition_point(|class| *class < label);
                 Clip { id, path, samples, label, person, columns }
@@ -190,7 +199,6 @@ pub fn load_file(path: &Path, options: &LoadOptions) -> Result<Audio> {
     if let Some(most) = options.most_samples {
         for channel in &mut audio.channels {
             channel.truncate(most.max(1));
-            channel.shrink_to_fit();
         }
     }
     Ok(audio)

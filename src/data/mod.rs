@@ -5,7 +5,9 @@ pub mod dataset;
 pub mod draws;
 pub mod labels;
 pub mod names;
+pub mod samples;
 pub mod split;
 pub mod synth;
 
 pub use dataset::{Clip, Dataset, LoadOptions};
+pub use samples::Samples;

@@ -20,7 +20,7 @@ pub use op::{
 };
 pub use plan::{Buffer, BufferKind, Place, Plan, Port, Step, Work};
 pub use session::{
-    PlanId, Series, Session, Timing, check_indices, check_port, check_series, locate_part, locate_state,
+    PlanId, Series, Session, Timing, check_indices, check_port, check_series, locate_data, locate_part, locate_state,
 };
 pub use state::{ALIGNMENT, Group, GroupId, State, States};
 
@@ -215,6 +215,10 @@ impl Graph {
         if !self.is_state(state) {
             return Err(Error::op("assign", "the target is not a state"));
         }
+        if let Some(group) = self.group_of(state).map(|group| &self.states.groups()[group.0]).filter(|group| group.data)
+        {
+            return Err(Error::op("assign", format!("`{}` is data of the host, which runs only read", group.name)));
+        }
         if self.spec(state) != self.spec(value) {
             let detail = format!("a state of shape {} cannot hold {}", self.spec(state).shape, self.spec(value).shape);
             return Err(Error::op("assign", detail));
@@ -227,10 +231,15 @@ impl Graph {
     }
 
     fn is_state(&self, value: Value) -> bool {
+        self.group_of(value).is_some()
+    }
+
+    /// The group that a value is a part of, where it is a state.
+    fn group_of(&self, value: Value) -> Option<GroupId> {
         match self.source(value) {
-            Source::State(_) => true,
-            Source::View { of, .. } => self.is_state(*of),
-            _ => false,
+            Source::State(group) => Some(*group),
+            Source::View { of, .. } => self.group_of(*of),
+            _ => None,
         }
     }
 

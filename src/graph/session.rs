@@ -3,6 +3,10 @@
 use super::{Cost, Plan, Port, States};
 use crate::error::{Error, Result};
 use crate::tensor::DType;
+use std::sync::Arc;
+
+/// Elements of a lent state that are copied at once: a GPU's driver keeps a copy of its own meanwhile.
+const COPIED: usize = 1 << 22;
 
 /// Identifies a plan within the session that it was added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,6 +127,31 @@ pub trait Session {
     /// # Errors
     /// Where there is no such state or the part does not lie inside.
     fn write_state_part(&mut self, name: &str, first: usize, data: &[f32]) -> Result<()>;
+
+    /// Makes memory of the host the content of a state of [data](super::Group::data). A CPU that computes in f32 reads it where it
+    /// is, where no plan has been added that reads the state; it can be written no more. Others copy it.
+    ///
+    /// # Errors
+    /// Where there is no such state of data, or it has another length.
+    fn lend_state(&mut self, name: &str, memory: &Arc<Vec<f32>>) -> Result<()> {
+        locate_data(self.states(), name, memory.len())?;
+        for (i, part) in memory.chunks(COPIED).enumerate() {
+            self.write_state_part(name, i * COPIED, part)?;
+        }
+        Ok(())
+    }
+}
+
+/// The group of a state of [data](super::Group::data).
+///
+/// # Errors
+/// Where there is none, or `len` is not its length.
+pub fn locate_data(states: &States, name: &str, len: usize) -> Result<usize> {
+    let (group, _) = locate_state(states, name, len)?;
+    if !states.groups()[group].data {
+        return Err(Error::value(name, "is changed by runs; only data that they read can be lent"));
+    }
+    Ok(group)
 }
 
 /// The group, offset and length of a state or of a whole group, by name.

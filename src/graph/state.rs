@@ -111,7 +111,7 @@ impl States {
             return Err(Error::value(name, "a state or group of this name exists already"));
         }
         let group = self.group(name);
-        self.groups[group.0] = Group { name: name.into(), len: len.next_multiple_of(ALIGNMENT), data: true };
+        self.groups[group.0] = Group { name: name.into(), len, data: true };
         self.states.push(State { name: name.into(), shape: Shape::new(&[len]), group, offset: 0 });
         Ok(())
     }

@@ -78,9 +78,9 @@ impl Batch {
         for channel in 0..front_end.channels {
             let begin = self.samples.len();
             let part = part.clone();
-            if front_end.channels == 1 && clip.samples.len() > 1 {
-                let share = 1.0 / clip.samples.len() as f32;
-                let at = |i: usize| clip.samples.iter().map(|c| c[i]).sum::<f32>() * share;
+            if front_end.channels == 1 && clip.samples.channels() > 1 {
+                let share = 1.0 / clip.samples.channels() as f32;
+                let at = |i: usize| clip.samples.each().map(|c| c[i]).sum::<f32>() * share;
                 self.samples.extend(part.map(at));
             } else {
                 self.samples.extend_from_slice(&clip.channel(channel)[part]);
@@ -284,7 +284,7 @@ mod tests {
         Clip {
             id: "c".into(),
             path: "c".into(),
-            samples: channels.iter().map(|c| c.to_vec()).collect(),
+            samples: channels.iter().map(|c| c.to_vec()).collect::<Vec<_>>().into(),
             label: 1,
             person: None,
             columns: Default::default(),

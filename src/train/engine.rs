@@ -85,7 +85,8 @@ impl Engine {
         Self { session, target, network, optimiser, plans, recordings: None, paces }
     }
 
-    /// An engine that trains for `steps` steps on some of these clips, and hears them. A GPU with room for them holds them.
+    /// An engine that trains for `steps` steps on some of these clips, and hears them. The CPU reads them where they are, a GPU with
+    /// room for them holds them.
     ///
     /// # Errors
     /// As [`Engine::for_evaluation`].
@@ -100,7 +101,7 @@ impl Engine {
             // A buffer of the size that a device allows may still be more than it has.
             && let Ok(mut engine) = Self::training(device, config, outputs, steps, recordings.samples())
         {
-            recordings.upload(&mut *engine.session, clips)?;
+            recordings.lend(&mut *engine.session)?;
             engine.recordings = Some(Arc::new(recordings));
             return Ok(engine);
         }

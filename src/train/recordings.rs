@@ -2,63 +2,64 @@
 
 use super::recipe::FrontEnd;
 use crate::Result;
-use crate::data::Clip;
+use crate::data::{Clip, Samples};
 use crate::graph::Session;
 use crate::ops::Place;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
-/// The name of the state that holds the samples: clip after clip, channel after channel.
+/// The name of the state that holds the samples.
 pub const STATE: &str = "recordings";
 
 /// Where each clip's samples lie in the state [`STATE`].
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Recordings {
-    first: HashMap<String, u32>,
-    samples: usize,
+    /// By the clips' ids.
+    of: HashMap<String, Samples>,
 }
 
 impl Recordings {
-    /// Lays clips out. None where they cannot be told apart by their ids, or are more than `most` samples.
+    /// Clips in one piece of memory: that in which they lie, or, where they lie apart, a new one. None where they cannot be told
+    /// apart by their ids, or the memory would be more than `most` samples.
     pub fn of(clips: &[Clip], most: usize) -> Option<Self> {
-        let (mut first, mut samples) = (HashMap::with_capacity(clips.len()), 0);
-        for clip in clips {
-            let at = u32::try_from(samples).ok()?;
-            if first.insert(clip.id.clone(), at).is_some() {
-                return None;
-            }
-            samples += clip.samples.iter().map(Vec::len).sum::<usize>();
+        // Places are numbers of 32 bits.
+        let most = most.min(u32::MAX as usize);
+        if clips.iter().map(|clip| clip.samples.range().len()).sum::<usize>() > most {
+            return None;
         }
-        let fits = samples > 0 && samples <= most && u32::try_from(samples).is_ok();
-        fits.then_some(Self { first, samples })
+        let together = Samples::together(clips.iter().map(|clip| &clip.samples));
+        let of: HashMap<_, _> = clips.iter().map(|clip| clip.id.clone()).zip(together).collect();
+        let held = Self { of };
+        (held.of.len() == clips.len() && (1..=most).contains(&held.samples())).then_some(held)
     }
 
-    /// Samples of all clips and channels.
+    /// What the state holds.
+    fn memory(&self) -> Option<&Arc<Vec<f32>>> {
+        self.of.values().next().map(Samples::memory)
+    }
+
+    /// Elements of the state.
     pub fn samples(&self) -> usize {
-        self.samples
+        self.memory().map_or(0, |memory| memory.len())
     }
 
-    /// Writes the samples of the clips that were laid out.
+    /// Makes the samples the content of the state.
     ///
     /// # Errors
     /// Where the session's states have no room for them.
-    pub fn upload(&self, session: &mut dyn Session, clips: &[Clip]) -> Result<()> {
-        let mut at = 0;
-        for channel in clips.iter().flat_map(|clip| &clip.samples) {
-            session.write_state_part(STATE, at, channel)?;
-            at += channel.len();
-        }
-        Ok(())
+    pub fn lend(&self, session: &mut dyn Session) -> Result<()> {
+        self.memory().map_or(Ok(()), |memory| session.lend_state(STATE, memory))
     }
 
     /// Where a part of a clip lies; None where it is not among the recordings.
     pub fn place(&self, clip: &Clip, part: Range<usize>, front_end: &FrontEnd) -> Option<Place> {
-        let first = *self.first.get(&clip.id)?;
-        let channels = clip.samples.len() as u32;
+        let samples = self.of.get(&clip.id)?;
+        let channels = samples.channels() as u32;
         let mixes = front_end.channels == 1 && channels > 1;
         Some(Place {
-            first: first + part.start as u32,
-            stride: if channels > 1 { clip.len() as u32 } else { 0 },
+            first: (samples.range().start + part.start) as u32,
+            stride: if channels > 1 { samples.len() as u32 } else { 0 },
             mixed: if mixes { channels } else { 1 },
             samples: part.len() as u32,
             start: 0,

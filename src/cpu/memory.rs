@@ -1,0 +1,53 @@
+//! Memory at fixed addresses: of a plan's buffers, and of states.
+
+use crate::error::{Error, Result};
+use std::sync::Arc;
+
+/// One cache line: buffers start at its alignment, so that vector loads never straddle two lines.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code)] [u8; 64]);
+
+/// A zero-filled buffer at a fixed address.
+#[derive(Default)]
+pub(super) struct Memory(Vec<Line>);
+
+impl Memory {
+    pub fn new(bytes: usize) -> Result<Self> {
+        let mut lines = Vec::new();
+        let count = bytes.div_ceil(64);
+        lines
+            .try_reserve_exact(count)
+            .map_err(|_| Error::Device(format!("no {bytes} bytes of memory to be had; choose a smaller batch size")))?;
+        lines.resize(count, Line([0; 64]));
+        Ok(Self(lines))
+    }
+
+    pub fn pointer(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// Where the states of a group lie.
+pub(super) enum Kept<T> {
+    /// Nowhere yet: data that may still be lent.
+    Nowhere,
+    /// In memory of the session.
+    Here(Memory),
+    /// Where the host has it: for reading only.
+    Lent(Arc<Vec<T>>),
+}
+
+impl<T> Kept<T> {
+    /// Where `len` elements lie, zeros where nobody has written any. What is lent must not be written there.
+    pub fn pointer(&mut self, len: usize) -> Result<*mut T> {
+        if let Self::Nowhere = self {
+            *self = Self::Here(Memory::new(len * size_of::<T>())?);
+        }
+        Ok(match self {
+            Self::Nowhere => unreachable!("it was given a place above"),
+            Self::Here(memory) => memory.pointer().cast(),
+            Self::Lent(memory) => memory.as_ptr().cast_mut(),
+        })
+    }
+}
