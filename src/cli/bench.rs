@@ -1,7 +1,7 @@
 //! `humdinger bench`: times the classifier's work, for comparison with other programs (benches/peers/README.md describes
 //! each work, and the formula that inputs and weights come from).
 
-use super::say;
+use super::{VectorArgs, say};
 mod kernels;
 use crate::audio::resample::Resampler;
 use crate::data::synth::{self, Channels, Options};
@@ -64,6 +64,8 @@ pub struct Args {
     /// auto, cpu, gpu or gpu:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
+    #[command(flatten)]
+    vectors: VectorArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -97,6 +99,7 @@ pub fn run(args: Args) -> Result<()> {
     if !known.contains(&variant) {
         return Err(Error::usage("--variant", format!("`{variant}` is none of {}", known.join(", "))));
     }
+    args.vectors.choose()?;
     let device = Device::choose(args.device.parse()?)?;
     let clock = Clock(args.seconds);
     if args.work == Work::Kernels {

@@ -1,6 +1,6 @@
 //! `humdinger doctor`: what this machine has, and whether every kernel computes what it should on it.
 
-use super::say;
+use super::{VectorArgs, say};
 use crate::cases::{self, Case, check};
 use crate::cpu::Pool;
 use crate::device::{Device, DeviceChoice, threads};
@@ -19,17 +19,8 @@ pub struct Args {
     /// Check the kernels of operations whose name contains this
     #[arg(long)]
     op: Option<String>,
-    /// Bits of the vectors that the CPU's kernels use: as on a machine that has no wider ones [default: the widest]
-    #[arg(long, value_name = "BITS", value_parser = width)]
-    vectors: Option<usize>,
-}
-
-fn width(text: &str) -> std::result::Result<usize, String> {
-    let widths = vectors::widths();
-    text.parse().ok().filter(|bits| widths.contains(bits)).ok_or_else(|| {
-        let widths: Vec<String> = widths.iter().map(usize::to_string).collect();
-        format!("this machine has vectors of {} bits", widths.join(", "))
-    })
+    #[command(flatten)]
+    vectors: VectorArgs,
 }
 
 /// What came of the cases of one operation.
@@ -45,9 +36,7 @@ struct Outcome {
 /// # Errors
 /// Where a device cannot be opened or a kernel computes something else than it should.
 pub fn run(arguments: Args) -> Result<()> {
-    if let Some(bits) = arguments.vectors {
-        vectors::choose(bits)?;
-    }
+    arguments.vectors.choose()?;
     let pool = Arc::new(Pool::of_machine());
     let found = adapters();
     say(format!("Humdinger {}, {} on {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS))?;

@@ -13,7 +13,7 @@ mod train;
 use crate::train::Recipe;
 use crate::train::source::Reading;
 use crate::train::suggest::{did_you_mean, nearest};
-use crate::{Error, Result};
+use crate::{Error, Result, vectors};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
@@ -128,6 +128,30 @@ impl From<ReadingArgs> for Reading {
     fn from(ReadingArgs { strict, no_cache }: ReadingArgs) -> Self {
         Self { strict, no_cache }
     }
+}
+
+/// How wide the vectors of the CPU's kernels are: a flag that several commands have.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct VectorArgs {
+    /// Bits of the vectors that the CPU's kernels use: as on a machine that has no wider ones [default: the widest]
+    #[arg(long, value_name = "BITS", value_parser = vector_width)]
+    vectors: Option<usize>,
+}
+
+impl VectorArgs {
+    /// Before anything is computed.
+    fn choose(self) -> Result<()> {
+        self.vectors.map_or(Ok(()), vectors::choose)
+    }
+}
+
+/// A width of vectors that this machine has, for the command line.
+fn vector_width(text: &str) -> std::result::Result<usize, String> {
+    let widths = vectors::widths();
+    text.parse().ok().filter(|bits| widths.contains(bits)).ok_or_else(|| {
+        let widths: Vec<String> = widths.iter().map(usize::to_string).collect();
+        format!("this machine has vectors of {} bits", widths.join(", "))
+    })
 }
 
 /// A whole number, for the command line.
