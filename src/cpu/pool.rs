@@ -169,18 +169,22 @@ impl Shared {
         let (mut seen, mut looked) = (0, 0);
         loop {
             let mut spins = 0;
-            while share.job(Ordering::Acquire) == seen {
+            // The number that ends the wait is the one that was seen: a later one may be the pool's end, which comes with `stop`.
+            seen = loop {
+                let job = share.job(Ordering::Acquire);
+                if job != seen {
+                    break job;
+                }
                 spins += 1;
                 if spins < SPINS {
                     std::hint::spin_loop();
                 } else {
                     self.sleep(worker, seen);
                 }
-            }
+            };
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            seen = share.job(Ordering::Relaxed);
             // Not only at every so many jobs: a thread without a core of its own misses most of them.
             if seen / LOOK_AFTER != looked {
                 looked = seen / LOOK_AFTER;
@@ -338,6 +342,14 @@ mod tests {
                 }
             });
         }
+    }
+
+    /// The last job is over when all its tasks are done: a thread that had none may only just be looking at it.
+    #[test]
+    fn a_pool_can_end_while_threads_look_at_its_last_job() {
+        let end_pools = || (0..4000).for_each(|_| Pool::new(8).run(8, &|_, _| ()));
+        // More threads than cores, so that some are kept from looking on.
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(end_pools))));
     }
 
     #[test]
