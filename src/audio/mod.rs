@@ -10,7 +10,7 @@ pub mod window;
 /// Decoded sound: one vector of samples per channel, all of the same length.
 ///
 /// Samples are in [-1, 1) for integer formats; floating-point files may go beyond.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Audio {
     /// `[channel][sample]`; at least one channel, every channel of the same, non-zero length.
     pub channels: Vec<Vec<f32>>,

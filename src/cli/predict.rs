@@ -2,7 +2,8 @@
 
 use super::{say, warn};
 use crate::audio::decode::is_sound_file;
-use crate::data::dataset::{load_file, progress_bar};
+use crate::data::dataset::progress_bar;
+use crate::data::reader::load_file;
 use crate::data::{Clip, LoadOptions};
 use crate::device::Device;
 use crate::train::metrics::argmax;

@@ -4,11 +4,13 @@
 //! an edited one is not. Entries are written beside their final name and renamed, and carry a checksum: two runs at once,
 //! a killed run or a full disk leave either a whole entry or none that is believed.
 
-use std::hash::Hasher;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::audio::Audio;
 
@@ -17,7 +19,7 @@ const DEFAULT_BOUND: u64 = 2 << 30;
 /// An entry larger than this share of the bound is not worth keeping.
 const LARGEST_SHARE: u64 = 8;
 /// Begins every entry; changes with the layout and with whatever changes decoded samples.
-const MAGIC: &[u8; 8] = b"humclip1";
+const MAGIC: &[u8; 8] = b"humclip2";
 const HEADER: usize = 8 + 8 + 4 + 4 + 8 + 8;
 const ENDING: &str = "clip";
 
@@ -31,22 +33,16 @@ pub struct Cache {
 
 /// Names an entry: contents and settings, 128 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key(u64, u64);
+pub struct Key(u128);
 
 impl Key {
     /// The key of a sound file with contents `bytes`, resampled to `sample_rate`.
     pub fn new(bytes: &[u8], sample_rate: u32) -> Self {
-        let hash = |salt: u64| {
-            let mut hasher = std::hash::DefaultHasher::new();
-            hasher.write_u64(salt);
-            hasher.write(MAGIC);
-            hasher.write(env!("CARGO_PKG_VERSION").as_bytes());
-            hasher.write_u32(sample_rate);
-            hasher.write_usize(bytes.len());
-            hasher.write(bytes);
-            hasher.finish()
-        };
-        Self(hash(0x6875_6d64_696e_6765), hash(0x7275_6c65_7320_6f6b))
+        let mut hash = Xxh3::new();
+        for part in [MAGIC, env!("CARGO_PKG_VERSION").as_bytes(), &sample_rate.to_le_bytes(), bytes] {
+            hash.update(part);
+        }
+        Self(hash.digest128())
     }
 }
 
@@ -67,22 +63,31 @@ impl Cache {
     }
 
     fn path(&self, key: Key) -> PathBuf {
-        self.folder.join(format!("{:016x}{:016x}.{ENDING}", key.0, key.1))
+        self.folder.join(format!("{:032x}.{ENDING}", key.0))
     }
 
     /// The clip kept under `key`, if a whole one is there.
     pub fn load(&self, key: Key) -> Option<Audio> {
+        let mut audio = Audio::default();
+        self.load_into(key, &mut Vec::new(), &mut audio).then_some(audio)
+    }
+
+    /// [`Cache::load`] into what is there already, whose memory it uses as it uses that of `entry`. Returns whether a whole clip was
+    /// there; where none was, nothing can be said of what `audio` is.
+    pub fn load_into(&self, key: Key, entry: &mut Vec<u8>, audio: &mut Audio) -> bool {
         let path = self.path(key);
-        let bytes = std::fs::read(&path).ok()?;
-        let audio = parse(&bytes);
-        match &audio {
-            // The time of last use decides what is dropped first. A failure only makes that order worse.
-            Some(_) => {
-                drop(std::fs::File::options().append(true).open(&path).and_then(|f| f.set_modified(SystemTime::now())))
-            }
-            None => drop(std::fs::remove_file(&path)),
+        entry.clear();
+        if File::open(&path).and_then(|mut file| file.read_to_end(entry)).is_err() {
+            return false;
         }
-        audio
+        let whole = parse(entry, audio).is_some();
+        if whole {
+            // The time of last use decides what is dropped first. A failure only makes that order worse.
+            drop(File::options().append(true).open(&path).and_then(|f| f.set_modified(SystemTime::now())));
+        } else {
+            drop(std::fs::remove_file(&path));
+        }
+        whole
     }
 
     /// Keeps a clip under `key`.
@@ -169,14 +174,14 @@ fn serialise(audio: &Audio) -> Vec<u8> {
         body.extend(channel.iter().flat_map(|x| x.to_le_bytes()));
     }
     body.extend_from_slice(warnings.as_bytes());
-    let sum = checksum(&body[16..]);
+    let sum = xxh3_64(&body[16..]);
     body[8..16].copy_from_slice(&sum.to_le_bytes());
     body
 }
 
-fn parse(bytes: &[u8]) -> Option<Audio> {
+fn parse(bytes: &[u8], audio: &mut Audio) -> Option<()> {
     let word = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-    if bytes.get(..8)? != MAGIC || word(8)? != checksum(bytes.get(16..)?) {
+    if bytes.get(..8)? != MAGIC || word(8)? != xxh3_64(bytes.get(16..)?) {
         return None;
     }
     let (sample_rate, channels) = (word(16)? as u32, (word(16)? >> 32) as usize);
@@ -185,15 +190,13 @@ fn parse(bytes: &[u8]) -> Option<Audio> {
     if bytes.len() != HEADER.checked_add(size)?.checked_add(warnings)? || frames == 0 || !(1..=2).contains(&channels) {
         return None;
     }
-    let samples = bytes[HEADER..HEADER + size].chunks_exact(frames * 4);
-    let to_floats = |channel: &[u8]| channel.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
     let text = std::str::from_utf8(&bytes[HEADER + size..]).ok()?;
-    let warnings = text.lines().map(str::to_string).collect();
-    Some(Audio { channels: samples.map(to_floats).collect(), sample_rate, warnings })
-}
-
-fn checksum(bytes: &[u8]) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
+    audio.warnings = text.lines().map(str::to_string).collect();
+    audio.sample_rate = sample_rate;
+    audio.channels.resize_with(channels, Vec::new);
+    for (channel, samples) in audio.channels.iter_mut().zip(bytes[HEADER..HEADER + size].chunks_exact(frames * 4)) {
+        channel.clear();
+        channel.extend(samples.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)));
+    }
+    Some(())
 }

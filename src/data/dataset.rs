@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::prelude::*;
 
-use super::cache::{Cache, Key};
+use super::cache::Cache;
 use super::labels::{self, Excluded, Labelled, LeftOut, Listing};
+use super::reader::Reader;
 use super::samples::{Arena, Samples};
-use crate::audio::{Audio, decode};
 use crate::{Error, Result};
 
 /// One recording.
@@ -105,9 +105,10 @@ impl Dataset {
         let decoded: Vec<_> = listing
             .files
             .into_par_iter()
-            .map(|file| {
-                let read = load_file(&file.path, options)
-                    .map(|audio| (arena.put(audio.channels.iter().map(Vec::as_slice)), audio.warnings));
+            .map_init(Reader::default, |reader, file| {
+                let read = reader.read(&file.path, options);
+                let read =
+                    read.map(|audio| (arena.put(audio.channels.iter().map(Vec::as_slice)), audio.warnings.clone()));
                 bar.inc(1);
                 (file, read)
             })
@@ -176,32 +177,6 @@ impl Dataset {
             self.classes.join(", ")
         )))
     }
-}
-
-/// Decodes one file and resamples it to [`LoadOptions::sample_rate`], through the cache where there is one.
-///
-/// # Errors
-/// When the file cannot be read or decoded.
-pub fn load_file(path: &Path, options: &LoadOptions) -> Result<Audio> {
-    let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
-    let key = options.cache.map(|cache| (cache, Key::new(&bytes, options.sample_rate)));
-    let kept = key.and_then(|(cache, key)| cache.load(key));
-    let mut audio = match kept {
-        Some(audio) => audio,
-        None => {
-            let audio = decode::decode_bytes(bytes, path)?.resampled(options.sample_rate)?;
-            if let Some((cache, key)) = key {
-                cache.store(key, &audio);
-            }
-            audio
-        }
-    };
-    if let Some(most) = options.most_samples {
-        for channel in &mut audio.channels {
-            channel.truncate(most.max(1));
-        }
-    }
-    Ok(audio)
 }
 
 /// A progress bar on stderr over `length` recordings, after words that say what is done; where that is no terminal, or it is not to be `shown`, nothing is seen.

@@ -5,6 +5,7 @@ pub mod dataset;
 pub mod draws;
 pub mod labels;
 pub mod names;
+pub mod reader;
 pub mod samples;
 pub mod split;
 pub mod synth;
