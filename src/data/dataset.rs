@@ -107,8 +107,7 @@ impl Dataset {
             .into_par_iter()
             .map_init(Reader::default, |reader, file| {
                 let read = reader.read(&file.path, options);
-                let read =
-                    read.map(|audio| (arena.put(audio.channels.iter().map(Vec::as_slice)), audio.warnings.clone()));
+                let read = read.map(|audio| (arena.put(&audio.channels), audio.warnings.clone()));
                 bar.inc(1);
                 (file, read)
             })

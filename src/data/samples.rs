@@ -1,8 +1,11 @@
 //! The samples of recordings, one recording after the other in one piece of memory: a device can then read all of them where they are.
 
+use std::cell::UnsafeCell;
 use std::fmt;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The samples of one recording: a part of a piece of memory that recordings share. A clone shares it, too.
 #[derive(Clone, Default)]
@@ -67,7 +70,7 @@ impl Samples {
             return recordings.cloned().collect();
         }
         let arena = Arena::default();
-        let spans: Vec<Span> = recordings.map(|samples| arena.put(samples.each())).collect();
+        let spans: Vec<Span> = recordings.map(|samples| arena.put(&samples.each().collect::<Vec<_>>())).collect();
         arena.close(spans)
     }
 }
@@ -85,7 +88,7 @@ impl From<Vec<Vec<f32>>> for Samples {
     /// Where they are not of one length.
     fn from(channels: Vec<Vec<f32>>) -> Self {
         let arena = Arena::default();
-        let span = arena.put(channels.iter().map(Vec::as_slice));
+        let span = arena.put(&channels);
         arena.close([span]).swap_remove(0)
     }
 }
@@ -104,33 +107,67 @@ impl fmt::Debug for Samples {
     }
 }
 
-/// Memory that recordings are put into, by many threads and in any order.
+/// An element that threads may write who know that it is theirs alone.
+type Cell = UnsafeCell<MaybeUninit<f32>>;
+
+/// Memory that recordings are put into, by many threads at once and in any order. They copy at the same time: a machine takes longer
+/// to hand out fresh memory than to copy into it.
 #[derive(Default)]
-pub struct Arena(Mutex<Vec<f32>>);
+pub struct Arena {
+    /// Elements that belong to recordings, or will as soon as there is room for them.
+    taken: AtomicUsize,
+    /// Whoever copies reads this, whoever makes room writes it.
+    memory: RwLock<Vec<Cell>>,
+}
+
+// SAFETY: a cell is only written in `put`, by the thread that took it.
+unsafe impl Sync for Arena {}
 
 impl Arena {
     /// Appends a recording.
     ///
     /// # Panics
     /// Where its channels are not of one length.
-    pub fn put<'a>(&self, channels: impl Iterator<Item = &'a [f32]>) -> Span {
-        // What is in there stays whole when a thread panics between two channels.
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut span = Span { first: memory.len(), ..Span::default() };
-        for channel in channels {
-            assert!(span.channels == 0 || channel.len() == span.length, "channels of one length");
-            (span.channels, span.length) = (span.channels + 1, channel.len());
-            memory.extend_from_slice(channel);
+    pub fn put<C: AsRef<[f32]>>(&self, channels: &[C]) -> Span {
+        let length = channels.first().map_or(0, |channel| channel.as_ref().len());
+        assert!(channels.iter().all(|channel| channel.as_ref().len() == length), "channels of one length");
+        let all = length * channels.len();
+        let first = self.taken.fetch_add(all, Ordering::Relaxed);
+        let span = Span { first, channels: channels.len(), length };
+        if self.memory.read().unwrap_or_else(PoisonError::into_inner).len() < first + all {
+            grow(&mut self.memory.write().unwrap_or_else(PoisonError::into_inner), first + all);
+        }
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        for (cells, channel) in memory[span.range()].chunks_exact(length.max(1)).zip(channels) {
+            // SAFETY: these cells were taken above, by this call alone, and stay where they are while the lock is held.
+            unsafe {
+                UnsafeCell::raw_get(cells.as_ptr())
+                    .cast::<f32>()
+                    .copy_from_nonoverlapping(channel.as_ref().as_ptr(), length)
+            };
         }
         span
     }
 
     /// The recordings that were put in.
     pub fn close(self, spans: impl IntoIterator<Item = Span>) -> Vec<Samples> {
-        let mut memory = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory.into_inner().unwrap_or_else(PoisonError::into_inner);
+        memory.truncate(self.taken.into_inner());
         memory.shrink_to_fit();
+        let mut memory = ManuallyDrop::new(memory);
+        // SAFETY: every cell that was taken was written before `put` returned, and a cell is laid out like its number.
+        let memory = unsafe { Vec::from_raw_parts(memory.as_mut_ptr().cast(), memory.len(), memory.capacity()) };
         let memory = Arc::new(memory);
         spans.into_iter().map(|span| Samples { memory: memory.clone(), span }).collect()
+    }
+}
+
+/// Makes room for `len` elements, and most often for many more: what nobody writes to takes no memory.
+fn grow(memory: &mut Vec<Cell>, len: usize) {
+    if memory.len() < len {
+        memory.reserve(len - memory.len());
+        // SAFETY: there is capacity, and a cell need not be written to be there.
+        unsafe { memory.set_len(memory.capacity()) };
     }
 }
 
@@ -152,6 +189,26 @@ mod tests {
         let again = Samples::together(together[..2].iter());
         assert!(again.iter().all(|samples| Arc::ptr_eq(samples.memory(), together[0].memory())), "copied in vain");
         assert!(Samples::together([].into_iter()).is_empty());
+    }
+
+    #[test]
+    fn many_threads_put_recordings_in() {
+        let arena = Arena::default();
+        let recording = |i: usize| vec![vec![i as f32; i % 97]; 1 + i % 2];
+        let put =
+            |first: usize| (0..500).map(|i| (first + 4 * i, arena.put(&recording(first + 4 * i)))).collect::<Vec<_>>();
+        let placed: Vec<(usize, Span)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|first| scope.spawn(move || put(first))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        let samples = arena.close(placed.iter().map(|(_, span)| *span));
+        let mut ranges: Vec<Range<usize>> = samples.iter().map(Samples::range).collect();
+        ranges.sort_by_key(|range| (range.start, range.end));
+        assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start), "gaps, or two in one place");
+        assert_eq!(ranges.last().unwrap().end, samples[0].memory().len());
+        for ((i, _), samples) in placed.iter().zip(&samples) {
+            assert_eq!(*samples, Samples::from(recording(*i)), "recording {i}");
+        }
     }
 
     #[test]
