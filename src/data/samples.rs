@@ -129,8 +129,10 @@ impl Arena {
     /// # Panics
     /// Where its channels are not of one length.
     pub fn put<C: AsRef<[f32]>>(&self, channels: &[C]) -> Span {
-        let length = channels.first().map_or(0, |channel| channel.as_ref().len());
-        assert!(channels.iter().all(|channel| channel.as_ref().len() == length), "channels of one length");
+        // Once: what is copied below must be what was measured.
+        let channels: Vec<&[f32]> = channels.iter().map(AsRef::as_ref).collect();
+        let length = channels.first().map_or(0, |channel| channel.len());
+        assert!(channels.iter().all(|channel| channel.len() == length), "channels of one length");
         let all = length * channels.len();
         let first = self.taken.fetch_add(all, Ordering::Relaxed);
         let span = Span { first, channels: channels.len(), length };
@@ -141,9 +143,7 @@ impl Arena {
         for (cells, channel) in memory[span.range()].chunks_exact(length.max(1)).zip(channels) {
             // SAFETY: these cells were taken above, by this call alone, and stay where they are while the lock is held.
             unsafe {
-                UnsafeCell::raw_get(cells.as_ptr())
-                    .cast::<f32>()
-                    .copy_from_nonoverlapping(channel.as_ref().as_ptr(), length)
+                UnsafeCell::raw_get(cells.as_ptr()).cast::<f32>().copy_from_nonoverlapping(channel.as_ptr(), length)
             };
         }
         span
