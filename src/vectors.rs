@@ -33,8 +33,8 @@ pub fn widths() -> Vec<usize> {
 pub fn choose(bits: usize) -> Result<()> {
     let Some(arch) = all().into_iter().find(|&arch| width_of(arch) == bits) else {
         let widths: Vec<String> = widths().iter().map(usize::to_string).collect();
-        let detail = format!("no vectors of {bits} bits for the CPU's kernels: this machine has {}", widths.join(", "));
-        return Err(Error::Device(detail));
+        let detail = format!("{bits} is none of them: this machine has vectors of {} bits", widths.join(", "));
+        return Err(Error::usage("--vectors", detail));
     };
     match width_of(*CHOSEN.get_or_init(|| arch)) {
         chosen if chosen == bits => Ok(()),

@@ -13,11 +13,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::vectors::arch;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::{Error, Result};
+use crate::{Error, Result, vectors};
 
 /// Zero crossings on each side (torchaudio's `lowpass_filter_width`).
 const ZERO_CROSSINGS: f64 = 6.0;
@@ -152,7 +151,7 @@ impl Resampler {
             return input.to_vec();
         }
         let mut output = vec![0.0; self.output_len(input.len())];
-        let arch = arch();
+        let arch = vectors::arch();
         // Frames are summed so many at once; what is left of a task takes almost as long as that.
         let frames = (PER_TASK / self.frame[1]).next_multiple_of(AT_ONCE).max(1);
         output.par_chunks_mut(frames * self.frame[1]).enumerate().for_each_init(Vec::new, |room, (chunk, output)| {

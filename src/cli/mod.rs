@@ -134,7 +134,7 @@ impl From<ReadingArgs> for Reading {
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct VectorArgs {
     /// Bits of the vectors that the CPU's kernels use: as on a machine that has no wider ones [default: the widest]
-    #[arg(long, value_name = "BITS", value_parser = vector_width)]
+    #[arg(long, value_name = "BITS", value_parser = whole::<usize>)]
     vectors: Option<usize>,
 }
 
@@ -143,15 +143,6 @@ impl VectorArgs {
     fn choose(self) -> Result<()> {
         self.vectors.map_or(Ok(()), vectors::choose)
     }
-}
-
-/// A width of vectors that this machine has, for the command line.
-fn vector_width(text: &str) -> std::result::Result<usize, String> {
-    let widths = vectors::widths();
-    text.parse().ok().filter(|bits| widths.contains(bits)).ok_or_else(|| {
-        let widths: Vec<String> = widths.iter().map(usize::to_string).collect();
-        format!("this machine has vectors of {} bits", widths.join(", "))
-    })
 }
 
 /// A whole number, for the command line.

@@ -122,9 +122,14 @@ impl<T: CpuReal> CpuSession<T> {
         if let Kept::Lent(_) = self.groups[group] {
             return Err(Error::value(name, "was lent by the host, who has it for reading only"));
         }
-        let pointer = self.groups[group].pointer(self.states.groups()[group].len)?;
+        let pointer = self.group(group)?;
         // SAFETY: inside the group's memory by `locate_part`; `&mut self` keeps others away.
         Ok(unsafe { std::slice::from_raw_parts_mut(pointer.add(offset), len) })
+    }
+
+    /// Where a group of states lies; see [`Kept::pointer`].
+    fn group(&mut self, group: usize) -> Result<*mut T> {
+        self.groups[group].pointer(self.states.groups()[group].len)
     }
 
     /// Runs the plan step by step, calling `after(name of the operation, number of the step)` after each.
@@ -221,7 +226,7 @@ impl<T: CpuReal> Session for CpuSession<T> {
             let size = if buffer.dtype == DType::Real { size_of::<T>() } else { size_of::<u32>() };
             pointers.push(match &buffer.kind {
                 // What is lent is not written: it is data, to which graphs assign nothing.
-                BufferKind::State(group) => self.groups[group.0].pointer(buffer.len)?.cast(),
+                BufferKind::State(group) => self.group(group.0)?.cast(),
                 kind => {
                     let mut fresh = Memory::new(buffer.len * size)?;
                     if let BufferKind::Constant(data) = kind {
@@ -333,7 +338,7 @@ impl<T: CpuReal> Session for CpuSession<T> {
 
     fn read_state(&mut self, name: &str, into: &mut [f32]) -> Result<()> {
         let (group, offset) = locate_state(&self.states, name, into.len())?;
-        let pointer = self.groups[group].pointer(self.states.groups()[group].len)?;
+        let pointer = self.group(group)?;
         // SAFETY: inside the group's memory by `locate_state`; `&mut self` keeps writers away.
         let from = unsafe { std::slice::from_raw_parts(pointer.add(offset), into.len()) };
         into.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f64() as f32);

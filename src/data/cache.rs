@@ -76,8 +76,7 @@ impl Cache {
     /// there; where none was, nothing can be said of what `audio` is.
     pub fn load_into(&self, key: Key, entry: &mut Vec<u8>, audio: &mut Audio) -> bool {
         let path = self.path(key);
-        entry.clear();
-        if File::open(&path).and_then(|mut file| file.read_to_end(entry)).is_err() {
+        if read_into(&path, entry).is_err() {
             return false;
         }
         let whole = parse(entry, audio).is_some();
@@ -140,6 +139,12 @@ impl Cache {
             total -= size;
         }
     }
+}
+
+/// Reads a file into what held another.
+pub(super) fn read_into(path: &Path, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+    bytes.clear();
+    File::open(path)?.read_to_end(bytes).map(drop)
 }
 
 /// Humdinger's folder in the user's cache directory; see [`Cache::open_default`].

@@ -1,11 +1,9 @@
 //! Reading one sound file after the other.
 
-use super::cache::Key;
+use super::cache::{Key, read_into};
 use super::dataset::LoadOptions;
 use crate::audio::{Audio, decode};
 use crate::{Error, Result};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 /// Reads sound files into memory that serves for the next one: fresh memory for each costs more than what is in it.
@@ -23,9 +21,7 @@ impl Reader {
     /// When the file cannot be read or decoded.
     pub fn read(&mut self, path: &Path, options: &LoadOptions) -> Result<&Audio> {
         let Self { file, entry, audio } = self;
-        file.clear();
-        let read = File::open(path).and_then(|mut from| from.read_to_end(file));
-        read.map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+        read_into(path, file).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
         let key = options.cache.map(|cache| (cache, Key::new(file, options.sample_rate)));
         if !key.is_some_and(|(cache, key)| cache.load_into(key, entry, audio)) {
             *audio = decode::decode_bytes(std::mem::take(file), path)?.resampled(options.sample_rate)?;

@@ -212,11 +212,11 @@ impl Graph {
     /// # Errors
     /// Where `state` is no state, the shapes differ, or `value` is not computed by a node.
     pub fn assign(&mut self, state: Value, value: Value) -> Result<()> {
-        if !self.is_state(state) {
+        let Some(group) = self.group_of(state) else {
             return Err(Error::op("assign", "the target is not a state"));
-        }
-        if let Some(group) = self.group_of(state).map(|group| &self.states.groups()[group.0]).filter(|group| group.data)
-        {
+        };
+        let group = &self.states.groups()[group.0];
+        if group.data {
             return Err(Error::op("assign", format!("`{}` is data of the host, which runs only read", group.name)));
         }
         if self.spec(state) != self.spec(value) {
@@ -228,10 +228,6 @@ impl Graph {
         }
         self.assignments.push((state, value));
         Ok(())
-    }
-
-    fn is_state(&self, value: Value) -> bool {
-        self.group_of(value).is_some()
     }
 
     /// The group that a value is a part of, where it is a state.
@@ -254,7 +250,7 @@ impl Graph {
         if self.spec(value).dtype != DType::Real {
             return Err(Error::value(name, "only real numbers can be read back"));
         }
-        if self.is_state(value) {
+        if self.group_of(value).is_some() {
             return Err(Error::value(name, "is a state; read it from the session by the state's name"));
         }
         self.outputs.push((name.into(), value));

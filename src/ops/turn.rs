@@ -96,14 +96,8 @@ mod avx2 {
     /// AVX2, where the machine has it and `T` is f32.
     #[inline(always)]
     pub fn available<T: Real>() -> Option<V3> {
-        if std::any::TypeId::of::<T>() == std::any::TypeId::of::<f32>() {
-            match crate::vectors::arch() {
-                Arch::Scalar => None,
-                _ => V3::try_new(),
-            }
-        } else {
-            None
-        }
+        let is_f32 = std::any::TypeId::of::<T>() == std::any::TypeId::of::<f32>();
+        if is_f32 && !matches!(crate::vectors::arch(), Arch::Scalar) { V3::try_new() } else { None }
     }
 
     pub(in crate::ops) struct Run<'a, W> {

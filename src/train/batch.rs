@@ -79,8 +79,9 @@ impl Batch {
             let begin = self.samples.len();
             let part = part.clone();
             if front_end.channels == 1 && clip.samples.channels() > 1 {
-                let share = 1.0 / clip.samples.channels() as f32;
-                let at = |i: usize| clip.samples.each().map(|c| c[i]).sum::<f32>() * share;
+                let channels: Vec<&[f32]> = clip.samples.each().collect();
+                let share = 1.0 / channels.len() as f32;
+                let at = |i: usize| channels.iter().map(|c| c[i]).sum::<f32>() * share;
                 self.samples.extend(part.map(at));
             } else {
                 self.samples.extend_from_slice(&clip.channel(channel)[part]);

@@ -113,23 +113,23 @@ impl<T: SimdReal> Task<'_, T> {
     /// The sums of all chunks of a term, for the task's output channels.
     #[inline(always)]
     fn add_up(&self, total: &mut [T], term: usize) {
-        let (pitch, first) = (self.lanes.width(), self.outputs.start);
+        let (width, first) = (self.lanes.width(), self.outputs.start);
         if self.lanes.pairs {
             // Both terms that share a vector, so that it can be added up as one.
             let mut both = [T::ZERO; 2 * OUTPUTS];
             let both = &mut both[..2 * total.len()];
-            self.add_chunks(both, term / 2 * pitch + 2 * first);
+            self.add_chunks(both, term / 2 * width + 2 * first);
             for (to, both) in total.iter_mut().zip(both.as_chunks::<2>().0) {
                 *to = both[term % 2];
             }
         } else if let Some(total) = total.first_chunk_mut::<OUTPUTS>() {
             // All of them, so that they stay in registers.
             let mut sums = [T::ZERO; OUTPUTS];
-            self.add_chunks(&mut sums, term * pitch + first);
+            self.add_chunks(&mut sums, term * width + first);
             *total = sums;
         } else {
             total.fill(T::ZERO);
-            self.add_chunks(total, term * pitch + first);
+            self.add_chunks(total, term * width + first);
         }
     }
 
