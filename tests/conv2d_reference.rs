@@ -126,6 +126,20 @@ fn conv2d_follows_its_definition() -> Result<()> {
         check(&Case { x, w: [8, 5, 5], options: ConvOptions::square(2, 2) })?;
         check(&Case { x, w: [70, 3, 3], options: ConvOptions::square(1, 1) })?;
     }
+    // Every width of a tile with pixels of two rows, at every distance between pixels that it is compiled for; an odd row remains.
+    for columns in [4, 5, 6, 8, 11, 14] {
+        for (channels, stride) in [(8, 2), (16, 2), (32, 2), (64, 1)] {
+            let x = [1, channels, 4 * stride + 1, (columns - 1) * stride + 1];
+            check(&Case { x, w: [16, 3, 3], options: ConvOptions::square(stride, 1) })?;
+            check(&Case { x, w: [32, 3, 3], options: ConvOptions::square(stride, 1) })?;
+        }
+    }
+    // Kernel rows of few numbers: of the weight gradient, two or three are summed together.
+    for rows in 1..=8 {
+        check(&Case { x: [2, 1, 12, 15], w: [16, rows, 5], options: ConvOptions::square(2, 2) })?;
+        check(&Case { x: [2, 2, 12, 15], w: [4, rows, 5], options: ConvOptions::square(2, 2) })?;
+        check(&Case { x: [2, 2, 12, 15], w: [16, rows, 3], options: ConvOptions::square(1, 2) })?;
+    }
     assert_eq!(count, 9 * 3 * 4 * 4 * 3);
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::ops::conv2d::cpu::product::Product;
 use crate::ops::conv2d::cpu::taps::{Class, Classes, dx_rows, dy_map, packed_classes, x_map};
 use crate::ops::conv2d::cpu::{buffer_len, rows_at_once, units_at_once};
 use crate::ops::lanes::{self, Rows};
-use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
+use crate::ops::simd::{MAX_LANES, SimdReal};
 use crate::tensor::Real;
 use std::ops::Range;
 
@@ -226,7 +226,7 @@ impl ConvBlockGradient {
                         measure(sums, buffer, dx, &x[of_unit], &means[..in_channels]);
                     }
                 }
-                dispatch(Outer {
+                Outer {
                     sums: shape,
                     lanes: sum_lanes,
                     to: &mut *to,
@@ -240,7 +240,8 @@ impl ConvBlockGradient {
                     dy_unit: g_map.len(),
                     begins,
                     ahead: &ahead,
-                });
+                }
+                .run();
                 begins = false;
             }
             if place == chunk {
@@ -358,7 +359,7 @@ impl ConvBlockGradient {
         let lanes = &classes.lanes;
         let product =
             |class: &Class, rows: Range<usize>, out: &mut [T], [out_row, out_column, out_last]: [usize; 3]| {
-                dispatch(Product {
+                Product {
                     source: g,
                     map: *g_map,
                     taps: class.taps,
@@ -372,7 +373,8 @@ impl ConvBlockGradient {
                     out_column,
                     out_last,
                     ahead: &Ahead::nothing(),
-                });
+                }
+                .run();
             };
         for number in 0..classes.count {
             let class = classes.get(number, rows, g_map);

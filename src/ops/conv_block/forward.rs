@@ -11,7 +11,7 @@ use crate::ops::conv2d::cpu::product::Product;
 use crate::ops::conv2d::cpu::taps::x_map;
 use crate::ops::conv2d::cpu::{buffer_len, forward_lanes, forward_taps, forward_weights, rows_at_once};
 use crate::ops::lanes::{self, Rows};
-use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
+use crate::ops::simd::{MAX_LANES, SimdReal};
 use crate::tensor::Real;
 
 /// Fills the map of a unit's input: as it is, or with the norm of the block before.
@@ -112,7 +112,7 @@ impl ConvBlock {
             let product = |rows: std::ops::Range<usize>, out: &mut [T], pitch: usize| {
                 let columns = sizes.output[1];
                 let (out_row, out_column) = (columns * pitch, pitch);
-                dispatch(Product {
+                Product {
                     source,
                     map,
                     taps,
@@ -126,7 +126,8 @@ impl ConvBlock {
                     out_column,
                     out_last: pitch,
                     ahead: &ahead,
-                });
+                }
+                .run();
             };
             if lanes.pitch() == channels {
                 product(0..rows.len(), r, channels);

@@ -16,7 +16,7 @@ use super::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvSizes};
 use crate::graph::{Kernel, SharedMut, Target, for_each_piece};
 use crate::ops::ahead::Ahead;
 use crate::ops::lanes;
-use crate::ops::simd::{MAX_LANES, SimdReal, dispatch};
+use crate::ops::simd::{MAX_LANES, SimdReal};
 use crate::tensor::Spec;
 use collect::Places;
 use map::{Cut, Map, separate};
@@ -119,7 +119,7 @@ impl Conv2d {
             );
             for from in (0..rows.len()).step_by(rows_at_once(row_len)) {
                 let count = rows_at_once(row_len).min(rows.len() - from);
-                dispatch(Product {
+                Product {
                     source,
                     map,
                     taps,
@@ -133,7 +133,8 @@ impl Conv2d {
                     out_column: lanes.pitch(),
                     out_last: lanes.pitch(),
                     ahead: &Ahead::nothing(),
-                });
+                }
+                .run();
                 let buffer = &mut buffer[..count * row_len];
                 let pixels = count * output[1];
                 let start =
@@ -209,7 +210,7 @@ impl Conv2dInputGradient {
                     if class_rows.is_empty() || class.grid[1] == 0 {
                         continue;
                     }
-                    dispatch(Product {
+                    Product {
                         source,
                         map,
                         taps: class.taps,
@@ -223,7 +224,8 @@ impl Conv2dInputGradient {
                         out_column: options.stride[1] * lanes.pitch(),
                         out_last: lanes.pitch(),
                         ahead: &Ahead::nothing(),
-                    });
+                    }
+                    .run();
                 }
                 let pixels = count * input[1];
                 let start = |channel| ((item * in_channels + channel) * input[0] + of_unit.start + first) * input[1];
@@ -317,7 +319,7 @@ impl Conv2dWeightGradient {
                         }
                     },
                 );
-                dispatch(Outer {
+                Outer {
                     sums: shape,
                     lanes,
                     to: &mut *to,
@@ -331,7 +333,8 @@ impl Conv2dWeightGradient {
                     dy_unit: dy_map.len(),
                     begins,
                     ahead: &Ahead::nothing(),
-                });
+                }
+                .run();
                 begins = false;
             }
         });

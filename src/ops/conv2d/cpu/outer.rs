@@ -7,12 +7,12 @@ use super::super::ConvSizes;
 use super::map::Map;
 use super::product::Lanes;
 use crate::ops::ahead::Ahead;
-use crate::ops::simd::{MAX_LANES, SimdReal, every_tile};
+use crate::ops::simd::{MAX_LANES, SimdReal, dispatch, every_tile};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
 /// Rows of a tile.
-const HEIGHTS: [usize; 9] = [12, 10, 8, 6, 5, 4, 3, 2, 1];
+const HEIGHTS: [usize; 10] = [24, 12, 10, 8, 6, 5, 4, 3, 2, 1];
 /// Where there are few tiles (see [`every_tile`]).
 const FEW_HEIGHTS: [usize; 2] = [4, 1];
 
@@ -42,7 +42,7 @@ impl Sums {
     /// About how many tiles the sums are cut into.
     pub fn tiles(&self, lanes: &Lanes) -> usize {
         let rows = self.len / if lanes.pairs { 2 } else { 1 };
-        self.stretches * rows.div_ceil(HEIGHTS[0]) * lanes.vectors.div_ceil(2)
+        self.stretches * rows.div_ceil(most(lanes)) * lanes.vectors.div_ceil(2)
     }
 
     /// Elements of the sums on any machine.
@@ -87,11 +87,9 @@ pub(in crate::ops) struct Outer<'a, T> {
     pub ahead: &'a Ahead,
 }
 
-impl<T: SimdReal> WithSimd for Outer<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+impl<T: SimdReal> Outer<'_, T> {
+    /// Adds it.
+    pub fn run(self) {
         let Self { sums, lanes, x_map, dy_map, units, .. } = self;
         let ConvSizes { kernel, options, output, in_channels, .. } = sums.sizes;
         let per = if lanes.pairs { 2 } else { 1 };
@@ -107,17 +105,20 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
                 if sums.stretches == kernel[0] { (stretch, 0) } else { (stretch / kernel[1], stretch % kernel[1]) };
             u * options.dilation[0] * x_map.pitch() + v * options.dilation[1] * in_channels
         };
-        let every = every_tile::<T, S>();
+        let every = lanes.every_tile;
         let mut stretch = 0;
         while stretch < sums.stretches {
-            // Where a whole stretch leaves most registers empty, two are summed together, so that enough multiply-adds are in
-            // flight.
+            // Where a whole stretch leaves most registers empty, two or three are summed together, so that enough
+            // multiply-adds are in flight.
             let few = every && lanes.vectors == 1 && rows_of_sums <= FEW && HEIGHTS.contains(&rows_of_sums);
-            let together = if few && stretch + 1 < sums.stretches { 2 } else { 1 };
+            // Three are as far from each other as two only if they are whole kernel rows.
+            let at_most = if lanes.registers >= 32 && sums.stretches == kernel[0] { 3 } else { 2 };
+            let left = sums.stretches - stretch;
+            let together = if few { left.div_ceil(left.div_ceil(at_most)) } else { 1 };
             let mut first = 0;
             while first < rows_of_sums {
                 let left = rows_of_sums - first;
-                let even = left.div_ceil(left.div_ceil(most::<S>(lanes.vectors)));
+                let even = left.div_ceil(left.div_ceil(most(&lanes)));
                 let heights = if every { &HEIGHTS[..] } else { &FEW_HEIGHTS };
                 let height = heights.iter().copied().find(|&height| height <= even).unwrap_or(1);
                 let mut vector = 0;
@@ -130,7 +131,7 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
                             ahead: self.ahead,
                             begins: self.begins,
                             x: self.x.as_ptr().add(start(stretch) + first * per),
-                            x_second: start(stretch + together - 1) - start(stretch),
+                            x_stretch: start(stretch + (together > 1) as usize) - start(stretch),
                             x_step: options.stride[1] * in_channels,
                             x_row: options.stride[0] * x_map.pitch(),
                             x_unit: self.x_unit,
@@ -144,7 +145,7 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
                             rows: self.rows.len(),
                             units,
                         };
-                        run(simd, tile, height, vectors, lanes.pairs, together);
+                        tile.run(height, vectors, lanes.pairs, together);
                     }
                     vector += vectors;
                 }
@@ -155,21 +156,25 @@ impl<T: SimdReal> WithSimd for Outer<'_, T> {
     }
 }
 
-/// Rows of a tile of which two are summed together.
+/// Rows of a tile of which two or three are summed together.
 const FEW: usize = 6;
 
 /// The most rows of a tile: with a vector of dy and one number of x they must fit into the registers.
-#[inline(always)]
-fn most<S: Simd>(vectors: usize) -> usize {
-    if S::REGISTER_COUNT >= 32 || vectors == 1 { 12 } else { 6 }
+fn most(lanes: &Lanes) -> usize {
+    match lanes.vectors {
+        1 if lanes.registers >= 32 => 24,
+        1 => 12,
+        _ if lanes.registers >= 32 => 12,
+        _ => 6,
+    }
 }
 
 struct Tile<'a, T> {
     ahead: &'a Ahead,
     begins: bool,
     x: *const T,
-    /// From the first stretch to the second.
-    x_second: usize,
+    /// From one stretch to the next.
+    x_stretch: usize,
     x_step: usize,
     x_row: usize,
     x_unit: usize,
@@ -184,58 +189,77 @@ struct Tile<'a, T> {
     units: usize,
 }
 
-#[inline(always)]
-unsafe fn run<T: SimdReal, S: Simd>(
-    simd: S,
-    tile: Tile<'_, T>,
-    height: usize,
-    vectors: usize,
-    pairs: bool,
-    together: usize,
-) {
-    let every = every_tile::<T, S>();
-    // SAFETY: the caller's promise, passed on.
-    unsafe {
-        match (together, vectors, pairs) {
-            (2, _, true) if every => few::<T, S, true>(simd, tile, height),
-            (2, _, false) if every => few::<T, S, false>(simd, tile, height),
-            (_, 1, true) => heights::<T, S, 1, true>(simd, tile, height),
-            (_, 1, false) => heights::<T, S, 1, false>(simd, tile, height),
-            _ => heights::<T, S, 2, false>(simd, tile, height),
+impl<T: SimdReal> Tile<'_, T> {
+    /// # Safety
+    /// All elements that it names must be there.
+    unsafe fn run(self, height: usize, vectors: usize, pairs: bool, together: usize) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match (together, vectors, pairs) {
+                (3, _, true) => self.few::<3, true>(height),
+                (3, _, false) => self.few::<3, false>(height),
+                (2, _, true) => self.few::<2, true>(height),
+                (2, _, false) => self.few::<2, false>(height),
+                (_, 1, true) => self.heights::<1, true>(height),
+                (_, 1, false) => self.heights::<1, false>(height),
+                _ => self.heights::<2, false>(height),
+            }
         }
+    }
+
+    unsafe fn few<const U: usize, const PAIRS: bool>(self, height: usize) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match height {
+                6 => self.fixed::<U, 6, 1, PAIRS>(),
+                5 => self.fixed::<U, 5, 1, PAIRS>(),
+                4 => self.fixed::<U, 4, 1, PAIRS>(),
+                3 => self.fixed::<U, 3, 1, PAIRS>(),
+                2 => self.fixed::<U, 2, 1, PAIRS>(),
+                _ => self.fixed::<U, 1, 1, PAIRS>(),
+            }
+        }
+    }
+
+    unsafe fn heights<const V: usize, const PAIRS: bool>(self, height: usize) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match height {
+                24 => self.fixed::<1, 24, 1, PAIRS>(),
+                12 => self.fixed::<1, 12, V, PAIRS>(),
+                10 => self.fixed::<1, 10, V, PAIRS>(),
+                8 => self.fixed::<1, 8, V, PAIRS>(),
+                6 => self.fixed::<1, 6, V, PAIRS>(),
+                5 => self.fixed::<1, 5, V, PAIRS>(),
+                4 => self.fixed::<1, 4, V, PAIRS>(),
+                3 => self.fixed::<1, 3, V, PAIRS>(),
+                2 => self.fixed::<1, 2, V, PAIRS>(),
+                _ => self.fixed::<1, 1, V, PAIRS>(),
+            }
+        }
+    }
+
+    unsafe fn fixed<const U: usize, const R: usize, const V: usize, const PAIRS: bool>(self) {
+        dispatch(Fixed::<T, U, R, V, PAIRS>(self));
     }
 }
 
-#[inline(always)]
-unsafe fn few<T: SimdReal, S: Simd, const PAIRS: bool>(simd: S, tile: Tile<'_, T>, height: usize) {
-    // SAFETY: the caller's promise, passed on.
-    unsafe {
-        match height {
-            6 => fixed::<T, S, 2, 6, 1, PAIRS>(simd, tile),
-            5 => fixed::<T, S, 2, 5, 1, PAIRS>(simd, tile),
-            4 => fixed::<T, S, 2, 4, 1, PAIRS>(simd, tile),
-            3 => fixed::<T, S, 2, 3, 1, PAIRS>(simd, tile),
-            2 => fixed::<T, S, 2, 2, 1, PAIRS>(simd, tile),
-            _ => fixed::<T, S, 2, 1, 1, PAIRS>(simd, tile),
-        }
-    }
-}
+/// A tile of `U` stretches of `R` rows and `V` vectors. Each is a function of its own: in one that has them all, the compiler moves sums
+/// between registers and memory after every row of pixels.
+struct Fixed<'a, T, const U: usize, const R: usize, const V: usize, const PAIRS: bool>(Tile<'a, T>);
 
-#[inline(always)]
-unsafe fn heights<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd: S, tile: Tile<'_, T>, height: usize) {
-    let every = every_tile::<T, S>();
-    // SAFETY: the caller's promise, passed on.
-    unsafe {
-        match height {
-            12 if every => fixed::<T, S, 1, 12, V, PAIRS>(simd, tile),
-            10 if every => fixed::<T, S, 1, 10, V, PAIRS>(simd, tile),
-            8 if every => fixed::<T, S, 1, 8, V, PAIRS>(simd, tile),
-            6 if every => fixed::<T, S, 1, 6, V, PAIRS>(simd, tile),
-            5 if every => fixed::<T, S, 1, 5, V, PAIRS>(simd, tile),
-            4 => fixed::<T, S, 1, 4, V, PAIRS>(simd, tile),
-            3 if every => fixed::<T, S, 1, 3, V, PAIRS>(simd, tile),
-            2 if every => fixed::<T, S, 1, 2, V, PAIRS>(simd, tile),
-            _ => fixed::<T, S, 1, 1, V, PAIRS>(simd, tile),
+impl<T: SimdReal, const U: usize, const R: usize, const V: usize, const PAIRS: bool> WithSimd
+    for Fixed<'_, T, U, R, V, PAIRS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        if (every_tile::<T, S>() && (U < 3 || S::REGISTER_COUNT >= 32)) || (U == 1 && FEW_HEIGHTS.contains(&R)) {
+            // SAFETY: whoever made this promised it.
+            unsafe { fixed::<T, S, U, R, V, PAIRS>(simd, self.0) }
+        } else {
+            unreachable!("tiles of {R} rows where there are few");
         }
     }
 }
@@ -273,7 +297,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
                     // once.
                     while columns >= PIXELS {
                         for (u, sums) in sums.iter_mut().enumerate() {
-                            let x = x.add(u * tile.x_second);
+                            let x = x.add(u * tile.x_stretch);
                             for p in 0..PIXELS {
                                 let column = load_dy(dy.wrapping_add(p * tile.dy_step));
                                 for (r, sums) in sums.iter_mut().enumerate() {
@@ -291,7 +315,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
                 for _ in 0..columns {
                     let columns: [T::Vector<S>; V] = std::array::from_fn(|v| load_dy(dy.add(v * lanes)));
                     for (u, sums) in sums.iter_mut().enumerate() {
-                        let x = x.add(u * tile.x_second);
+                        let x = x.add(u * tile.x_stretch);
                         for (r, sums) in sums.iter_mut().enumerate() {
                             let factor =
                                 if PAIRS { T::splat_pair(simd, x.add(2 * r)) } else { T::splat(simd, *x.add(r)) };
@@ -306,7 +330,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
                 }
             }
         }
-        // The rows of the second stretch follow those of the first.
+        // Each stretch's rows follow those of the one before.
         for (r, sums) in sums.as_flattened().iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
                 let to = tile.to.add(r * tile.to_step + v * lanes);

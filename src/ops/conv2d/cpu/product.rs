@@ -29,9 +29,9 @@ pub(in crate::ops) struct Lanes {
     /// Whether two terms share a vector.
     pub pairs: bool,
     /// Vector registers of the machine.
-    registers: usize,
+    pub(super) registers: usize,
     /// See [`every_tile`].
-    every_tile: bool,
+    pub(super) every_tile: bool,
 }
 
 /// How a row of pixels is cut into tiles, of one vector and of [`VECTORS`]: pixels of a tile, and tiles of a row, of which
@@ -118,11 +118,9 @@ pub(in crate::ops) struct Product<'a, T> {
     pub ahead: &'a Ahead,
 }
 
-impl<T: SimdReal> WithSimd for Product<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+impl<T: SimdReal> Product<'_, T> {
+    /// Computes them.
+    pub fn run(self) {
         let Self { map, taps, lanes, columns, .. } = self;
         if self.rows.is_empty() || columns == 0 {
             return;
@@ -170,7 +168,7 @@ impl<T: SimdReal> WithSimd for Product<'_, T> {
                     out_step: self.out_column,
                     trimmed: (self.out_last < lanes.pitch()).then_some(self.out_last),
                 };
-                run(simd, &grid, width, vectors, lanes.pairs);
+                grid.run(width, vectors, &lanes);
             }
             first += vectors;
         }
@@ -202,141 +200,297 @@ struct Grid<'a, T> {
     trimmed: Option<usize>,
 }
 
-#[inline(always)]
-unsafe fn run<T: SimdReal, S: Simd>(simd: S, grid: &Grid<'_, T>, width: usize, vectors: usize, pairs: bool) {
-    // SAFETY: the caller's promise, passed on.
-    unsafe {
-        match (vectors, pairs) {
-            (1, true) => widths::<T, S, 1, true>(simd, grid, width),
-            (1, false) => widths::<T, S, 1, false>(simd, grid, width),
-            _ => widths::<T, S, 2, false>(simd, grid, width),
+/// Whether the registers hold the sums of a tile with pixels of two rows, a row of weights and one number of a pixel. Weights are then
+/// loaded half as often.
+const fn two_rows(pixels: usize, vectors: usize, registers: usize) -> bool {
+    pixels > 3 && 2 * pixels * vectors + vectors < registers
+}
+
+impl<T: SimdReal> Grid<'_, T> {
+    /// Computes all tiles. They have pixels of two rows where numbers of neighbouring pixels are a usual distance apart: 8, 16 or 32
+    /// channels with stride two, or twice as many with stride one. It is then known to the compiler, since there are not enough
+    /// registers for the places of so many pixels.
+    ///
+    /// # Safety
+    /// All elements that it names must be there.
+    unsafe fn run(&self, width: usize, vectors: usize, lanes: &Lanes) {
+        let two = lanes.every_tile && !lanes.pairs && two_rows(width, vectors, lanes.registers);
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match (two.then_some(self.x_step), vectors, lanes.pairs) {
+                (Some(16), 1, _) => self.widths_of_two::<1, 16>(width),
+                (Some(32), 1, _) => self.widths_of_two::<1, 32>(width),
+                (Some(64), 1, _) => self.widths_of_two::<1, 64>(width),
+                (Some(16), ..) => self.widths_of_two::<2, 16>(width),
+                (Some(32), ..) => self.widths_of_two::<2, 32>(width),
+                (Some(64), ..) => self.widths_of_two::<2, 64>(width),
+                (_, 1, true) => self.widths::<1, true>(width),
+                (_, 1, false) => self.widths::<1, false>(width),
+                _ => self.widths::<2, false>(width),
+            }
         }
+    }
+
+    unsafe fn widths<const V: usize, const PAIRS: bool>(&self, width: usize) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match width {
+                14 => self.tiles::<14, 0, V, PAIRS, 0>(),
+                11 => self.tiles::<11, 0, V, PAIRS, 0>(),
+                8 => self.tiles::<8, 0, V, PAIRS, 0>(),
+                6 => self.tiles::<6, 0, V, PAIRS, 0>(),
+                5 => self.tiles::<5, 0, V, PAIRS, 0>(),
+                4 => self.tiles::<4, 0, V, PAIRS, 0>(),
+                3 => self.tiles::<3, 0, V, PAIRS, 0>(),
+                2 => self.tiles::<2, 0, V, PAIRS, 0>(),
+                _ => self.tiles::<1, 0, V, PAIRS, 0>(),
+            }
+        }
+    }
+
+    unsafe fn widths_of_two<const V: usize, const STEP: usize>(&self, width: usize) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match width {
+                14 => self.tiles::<14, 14, V, false, STEP>(),
+                11 => self.tiles::<11, 11, V, false, STEP>(),
+                8 => self.tiles::<8, 8, V, false, STEP>(),
+                6 => self.tiles::<6, 6, V, false, STEP>(),
+                5 => self.tiles::<5, 5, V, false, STEP>(),
+                _ => self.tiles::<4, 4, V, false, STEP>(),
+            }
+        }
+    }
+
+    unsafe fn tiles<const P: usize, const Q: usize, const V: usize, const PAIRS: bool, const STEP: usize>(&self) {
+        dispatch(Tiles::<T, P, Q, V, PAIRS, STEP>(self));
     }
 }
 
-#[inline(always)]
-unsafe fn widths<T: SimdReal, S: Simd, const V: usize, const PAIRS: bool>(simd: S, grid: &Grid<'_, T>, width: usize) {
-    let every = every_tile::<T, S>();
-    // SAFETY: the caller's promise, passed on.
-    unsafe {
-        match width {
-            14 if every => tiles::<T, S, 14, V, PAIRS>(simd, grid),
-            11 if every => tiles::<T, S, 11, V, PAIRS>(simd, grid),
-            8 if every => tiles::<T, S, 8, V, PAIRS>(simd, grid),
-            6 if every => tiles::<T, S, 6, V, PAIRS>(simd, grid),
-            5 if every => tiles::<T, S, 5, V, PAIRS>(simd, grid),
-            4 => tiles::<T, S, 4, V, PAIRS>(simd, grid),
-            3 if every => tiles::<T, S, 3, V, PAIRS>(simd, grid),
-            2 if every => tiles::<T, S, 2, V, PAIRS>(simd, grid),
-            _ => tiles::<T, S, 1, V, PAIRS>(simd, grid),
-        }
-    }
-}
+/// All tiles of `P` pixels of a row and `Q` of the next one (as many, or none) and `V` vectors. Numbers of neighbouring pixels are `STEP`
+/// apart, or if that is 0, as far as the grid says. Each is a function of its own: in one that has them all, the compiler moves sums
+/// between registers and memory.
+struct Tiles<'g, 'a, T, const P: usize, const Q: usize, const V: usize, const PAIRS: bool, const STEP: usize>(
+    &'g Grid<'a, T>,
+);
 
-/// All tiles, of `P` pixels. The loops are here, inside the choice of a width: outside of it, the compiler keeps for every tile
-/// what each of the widths would need.
-///
-/// # Safety
-/// All elements that [`Grid`] names must be there.
-#[inline(always)]
-unsafe fn tiles<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS: bool>(simd: S, grid: &Grid<'_, T>) {
-    for row in 0..grid.grid_rows {
-        let (x, out) = (grid.x.wrapping_add(row * grid.x_row), grid.out.wrapping_add(row * grid.out_row));
-        for t in 0..grid.count {
-            let column = (t * P).min(grid.columns - P);
-            grid.ahead.step();
-            // SAFETY: the caller's promise, passed on.
-            unsafe {
-                let (x, out) = (x.wrapping_add(column * grid.x_step), out.wrapping_add(column * grid.out_step));
-                let sums = fixed::<T, S, P, V, PAIRS>(simd, grid, x);
-                if PAIRS {
-                    for (p, sums) in sums.iter().enumerate() {
-                        T::write_added(simd, out.add(p * grid.out_step), sums[0]);
-                    }
-                    continue;
-                }
-                match grid.trimmed {
-                    Some(len) if t + 1 == grid.count => {
-                        write(out, grid.out_step, &sums[..P - 1]);
-                        let last = sums[P - 1];
-                        let to = out.add((P - 1) * grid.out_step);
-                        to.copy_from_nonoverlapping((&raw const last).cast(), len);
-                    }
-                    _ => write(out, grid.out_step, &sums),
-                }
+impl<T: SimdReal, const P: usize, const Q: usize, const V: usize, const PAIRS: bool, const STEP: usize> WithSimd
+    for Tiles<'_, '_, T, P, Q, V, PAIRS, STEP>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let grid = self.0;
+        let compiled = if every_tile::<T, S>() {
+            Q == 0 || two_rows(P, V, S::REGISTER_COUNT)
+        } else {
+            Q == 0 && FEW_WIDTHS.contains(&P)
+        };
+        if !compiled {
+            unreachable!("tiles of {P} and {Q} pixels");
+        }
+        let mut row = 0;
+        // SAFETY: whoever made this promised it.
+        unsafe {
+            while Q > 0 && row + 2 <= grid.grid_rows {
+                tiles_of_rows::<T, S, P, Q, V, PAIRS, STEP>(simd, grid, row);
+                row += 2;
+            }
+            while row < grid.grid_rows {
+                tiles_of_rows::<T, S, P, 0, V, PAIRS, STEP>(simd, grid, row);
+                row += 1;
             }
         }
     }
 }
 
-/// The sums of one tile.
+/// All tiles of a row, or with `Q` pixels of the next one, too, of both.
 ///
 /// # Safety
 /// All elements that [`Grid`] names must be there.
 #[inline(always)]
-unsafe fn fixed<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS: bool>(
+unsafe fn tiles_of_rows<
+    T: SimdReal,
+    S: Simd,
+    const P: usize,
+    const Q: usize,
+    const V: usize,
+    const PAIRS: bool,
+    const STEP: usize,
+>(
+    simd: S,
+    grid: &Grid<'_, T>,
+    row: usize,
+) {
+    let (x, out) = (grid.x.wrapping_add(row * grid.x_row), grid.out.wrapping_add(row * grid.out_row));
+    for t in 0..grid.count {
+        let column = (t * P).min(grid.columns - P);
+        grid.ahead.step();
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            let (x, out) = (x.wrapping_add(column * grid.x_step), out.wrapping_add(column * grid.out_step));
+            let (first, second) = fixed::<T, S, P, Q, V, PAIRS, STEP>(simd, grid, x);
+            let last = t + 1 == grid.count;
+            write::<T, S, P, V, PAIRS>(simd, grid, out, &first, last);
+            if Q > 0 {
+                write::<T, S, Q, V, PAIRS>(simd, grid, out.wrapping_add(grid.out_row), &second, last);
+            }
+        }
+    }
+}
+
+/// The sums of one tile, of either row.
+///
+/// # Safety
+/// All elements that [`Grid`] names must be there.
+#[inline(always)]
+#[allow(clippy::type_complexity)]
+unsafe fn fixed<
+    T: SimdReal,
+    S: Simd,
+    const P: usize,
+    const Q: usize,
+    const V: usize,
+    const PAIRS: bool,
+    const STEP: usize,
+>(
     simd: S,
     grid: &Grid<'_, T>,
     x: *const T,
-) -> [[T::Vector<S>; V]; P] {
+) -> ([[T::Vector<S>; V]; P], [[T::Vector<S>; V]; Q]) {
     let lanes = T::lanes::<S>();
-    let &Grid { x_step, rows, row_step, stretches, stretch_step, len, mut w, .. } = grid;
+    let &Grid { x_row, x_step, rows, row_step, stretches, stretch_step, len, mut w, .. } = grid;
+    let x_step = if STEP > 0 { STEP } else { x_step };
     // SAFETY: the caller's promise; loads and stores are unaligned.
     unsafe {
         let load = |from: *const T| from.cast::<T::Vector<S>>().read_unaligned();
         let bias: [T::Vector<S>; V] = std::array::from_fn(|v| load(w.add(v * lanes)));
-        let mut sums = [bias; P];
+        let (mut first, mut second) = ([bias; P], [bias; Q]);
         w = w.add(V * lanes);
         let number = if PAIRS { 2 } else { 1 };
         if V == 1 && stretches == 1 && len == SLIDING && x_step == 2 * number {
-            // Neighbouring pixels share numbers of x, and a row's weights fit into the registers: written out, so that the
-            // compiler sees that each number is to be loaded once.
             for i in 0..rows {
                 let x = x.add(i * row_step);
                 let mut weights = [bias[0]; SLIDING];
                 for (k, weights) in weights.iter_mut().enumerate() {
                     *weights = load(w.add(k * lanes));
                 }
-                for (p, sums) in sums.iter_mut().enumerate() {
-                    for (k, &weights) in weights.iter().enumerate() {
-                        let at = x.add((2 * p + k) * number);
-                        let factor = if PAIRS { T::splat_pair(simd, at) } else { T::splat(simd, *at) };
-                        sums[0] = T::mul_add_v(simd, factor, weights, sums[0]);
-                    }
-                }
+                slide::<T, S, P, V, PAIRS>(simd, &mut first, x, &weights);
+                slide::<T, S, Q, V, PAIRS>(simd, &mut second, x.wrapping_add(x_row), &weights);
                 w = w.add(SLIDING * lanes);
             }
-            return sums;
+            return (first, second);
         }
         for i in 0..rows {
             for j in 0..stretches {
                 let mut x = x.add(i * row_step + j * stretch_step);
                 for _ in 0..len {
                     let weights: [T::Vector<S>; V] = std::array::from_fn(|v| load(w.add(v * lanes)));
-                    for (p, sums) in sums.iter_mut().enumerate() {
-                        let at = x.add(p * x_step);
-                        let factor = if PAIRS { T::splat_pair(simd, at) } else { T::splat(simd, *at) };
-                        for (v, sum) in sums.iter_mut().enumerate() {
-                            *sum = T::mul_add_v(simd, factor, weights[v], *sum);
-                        }
-                    }
+                    add::<T, S, P, V, PAIRS>(simd, &mut first, x, x_step, weights);
+                    add::<T, S, Q, V, PAIRS>(simd, &mut second, x.wrapping_add(x_row), x_step, weights);
                     w = w.add(V * lanes);
-                    x = x.add(if PAIRS { 2 } else { 1 });
+                    x = x.add(number);
                 }
             }
         }
-        sums
+        (first, second)
     }
+}
+
+/// Adds one term to the sums of a row's pixels.
+///
+/// # Safety
+/// Each pixel's number (or pair of numbers) must be there.
+#[inline(always)]
+unsafe fn add<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS: bool>(
+    simd: S,
+    sums: &mut [[T::Vector<S>; V]; P],
+    x: *const T,
+    x_step: usize,
+    weights: [T::Vector<S>; V],
+) {
+    for (p, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        let factor = unsafe { factor::<T, S, PAIRS>(simd, x.add(p * x_step)) };
+        for (v, sum) in sums.iter_mut().enumerate() {
+            *sum = T::mul_add_v(simd, factor, weights[v], *sum);
+        }
+    }
+}
+
+/// Adds a kernel row's terms to the sums of a row's pixels. Neighbouring pixels share numbers of x, and a row's weights fit into the
+/// registers: written out, so that the compiler sees that each number is to be loaded once.
+///
+/// # Safety
+/// Each pixel's numbers (or pairs of them) must be there.
+#[inline(always)]
+unsafe fn slide<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS: bool>(
+    simd: S,
+    sums: &mut [[T::Vector<S>; V]; P],
+    x: *const T,
+    weights: &[T::Vector<S>; SLIDING],
+) {
+    let number = if PAIRS { 2 } else { 1 };
+    for (p, sums) in sums.iter_mut().enumerate() {
+        for (k, &weights) in weights.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            let factor = unsafe { factor::<T, S, PAIRS>(simd, x.add((2 * p + k) * number)) };
+            sums[0] = T::mul_add_v(simd, factor, weights, sums[0]);
+        }
+    }
+}
+
+/// A pixel's number in all lanes, or its pair of numbers in all pairs of them.
+///
+/// # Safety
+/// They must be there.
+#[inline(always)]
+unsafe fn factor<T: SimdReal, S: Simd, const PAIRS: bool>(simd: S, at: *const T) -> T::Vector<S> {
+    // SAFETY: the caller's promise.
+    unsafe { if PAIRS { T::splat_pair(simd, at) } else { T::splat(simd, *at) } }
 }
 
 /// Numbers of a stretch with which [`fixed`] slides over x, two numbers from pixel to pixel: a kernel row of five taps and one
 /// number each (or one pair), with stride two, such as the first layer of either recipe.
 const SLIDING: usize = 5;
 
+/// Writes a tile's sums of one row, of which `last` says whether it is the row's last.
+///
 /// # Safety
 /// There must be room for all pixels.
 #[inline(always)]
-unsafe fn write<T, X: Copy, const V: usize>(out: *mut T, out_step: usize, sums: &[[X; V]]) {
+unsafe fn write<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS: bool>(
+    simd: S,
+    grid: &Grid<'_, T>,
+    out: *mut T,
+    sums: &[[T::Vector<S>; V]; P],
+    last: bool,
+) {
+    // SAFETY: the caller's promise; stores are unaligned.
+    unsafe {
+        if PAIRS {
+            for (p, sums) in sums.iter().enumerate() {
+                T::write_added(simd, out.add(p * grid.out_step), sums[0]);
+            }
+            return;
+        }
+        match grid.trimmed {
+            Some(len) if last => {
+                write_whole(out, grid.out_step, &sums[..P - 1]);
+                let last = sums[P - 1];
+                let to = out.add((P - 1) * grid.out_step);
+                to.copy_from_nonoverlapping((&raw const last).cast(), len);
+            }
+            _ => write_whole(out, grid.out_step, sums),
+        }
+    }
+}
+
+/// # Safety
+/// There must be room for all pixels.
+#[inline(always)]
+unsafe fn write_whole<T, X: Copy, const V: usize>(out: *mut T, out_step: usize, sums: &[[X; V]]) {
     for (p, sums) in sums.iter().enumerate() {
         for (v, sum) in sums.iter().enumerate() {
             // SAFETY: the caller's promise; stores are unaligned.
