@@ -41,13 +41,15 @@ pub(super) enum Kept<T> {
 impl<T> Kept<T> {
     /// Where `len` elements lie, zeros where nobody has written any. What is lent must not be written there.
     pub fn pointer(&mut self, len: usize) -> Result<*mut T> {
-        if let Self::Nowhere = self {
-            *self = Self::Here(Memory::new(len * size_of::<T>())?);
-        }
         Ok(match self {
-            Self::Nowhere => unreachable!("it was given a place above"),
             Self::Here(memory) => memory.pointer().cast(),
             Self::Lent(memory) => memory.as_ptr().cast_mut(),
+            Self::Nowhere => {
+                let mut memory = Memory::new(len * size_of::<T>())?;
+                let pointer = memory.pointer().cast();
+                *self = Self::Here(memory);
+                pointer
+            }
         })
     }
 }
