@@ -6,9 +6,9 @@
 //! Chunks are added up in pairs, and pairs in order. A thread that comes to both chunks of a pair adds the second's sums to the first's
 //! while they are in its cache, which gives the same bits.
 
+use super::layout::Lanes;
 use super::map::{Cut, MAX_CHUNKS};
 use super::outer::Sums;
-use super::product::Lanes;
 use crate::graph::{Parallel, SharedMut};
 use crate::ops::simd::SimdReal;
 use crate::ops::turn::{self, TURN, Turn, Turning};

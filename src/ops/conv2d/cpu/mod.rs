@@ -6,6 +6,7 @@
 //! everything but the turning.
 
 pub(in crate::ops) mod collect;
+mod layout;
 pub(in crate::ops) mod map;
 pub(in crate::ops) mod outer;
 pub(in crate::ops) mod packing;
@@ -19,10 +20,11 @@ use crate::ops::lanes;
 use crate::ops::simd::{MAX_LANES, SimdReal};
 use crate::tensor::Spec;
 use collect::Places;
+use layout::Lanes;
 use map::{Cut, Map, separate};
 use outer::{Outer, Sums};
 use packing::{Packing, Part, Weights, packed_len};
-use product::{Lanes, Product};
+use product::Product;
 use taps::{Classes, Taps, dx_rows, dy_map, packed_classes, x_map};
 
 /// Elements of results that are made before they are written: they stay in the second-level cache, and a stretch of the weights serves all

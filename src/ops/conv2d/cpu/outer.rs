@@ -4,8 +4,8 @@
 //! Each call adds to the sums in memory what some maps of x and dy bring: sums of sums, so that rounding errors stay small.
 
 use super::super::ConvSizes;
+use super::layout::Lanes;
 use super::map::Map;
-use super::product::Lanes;
 use crate::ops::ahead::Ahead;
 use crate::ops::simd::{MAX_LANES, SimdReal, dispatch, every_tile};
 use pulp::{Simd, WithSimd};
@@ -41,8 +41,27 @@ impl Sums {
 
     /// About how many tiles the sums are cut into.
     pub fn tiles(&self, lanes: &Lanes) -> usize {
-        let rows = self.len / if lanes.pairs { 2 } else { 1 };
-        self.stretches * rows.div_ceil(most(lanes)) * lanes.vectors.div_ceil(2)
+        let rows = self.rows(lanes);
+        self.stretches.div_ceil(self.together(lanes)) * rows.div_ceil(most(lanes)) * lanes.vectors.div_ceil(2)
+    }
+
+    /// Rows of a stretch: its numbers, or pairs of them.
+    fn rows(&self, lanes: &Lanes) -> usize {
+        self.len / if lanes.pairs { 2 } else { 1 }
+    }
+
+    /// How many stretches are summed together, at most: more than one where a whole stretch leaves most registers empty, so that
+    /// enough multiply-adds are in flight.
+    fn together(&self, lanes: &Lanes) -> usize {
+        let rows = self.rows(lanes);
+        if !lanes.every_tile || lanes.vectors > 1 || rows > FEW || !HEIGHTS.contains(&rows) {
+            1
+        } else if lanes.registers >= 32 && self.stretches == self.sizes.kernel[0] {
+            // Kernel rows are all as far from each other as two of them.
+            3
+        } else {
+            2
+        }
     }
 
     /// Elements of the sums on any machine.
@@ -99,7 +118,7 @@ impl<T: SimdReal> Outer<'_, T> {
         let dy_last = (units - 1) * self.dy_unit + dy_map.at(self.rows.end - 1, output[1] - 1) + lanes.width();
         assert!(dy_last <= self.dy.len() && (units - 1) * self.x_unit + x_map.len() <= self.x.len());
         assert!(self.to.len() >= sums.elements(&lanes));
-        let rows_of_sums = sums.len / per;
+        let rows_of_sums = sums.rows(&lanes);
         let start = |stretch: usize| {
             let (u, v) =
                 if sums.stretches == kernel[0] { (stretch, 0) } else { (stretch / kernel[1], stretch % kernel[1]) };
@@ -108,13 +127,8 @@ impl<T: SimdReal> Outer<'_, T> {
         let every = lanes.every_tile;
         let mut stretch = 0;
         while stretch < sums.stretches {
-            // Where a whole stretch leaves most registers empty, two or three are summed together, so that enough
-            // multiply-adds are in flight.
-            let few = every && lanes.vectors == 1 && rows_of_sums <= FEW && HEIGHTS.contains(&rows_of_sums);
-            // Three are as far from each other as two only if they are whole kernel rows.
-            let at_most = if lanes.registers >= 32 && sums.stretches == kernel[0] { 3 } else { 2 };
             let left = sums.stretches - stretch;
-            let together = if few { left.div_ceil(left.div_ceil(at_most)) } else { 1 };
+            let together = left.div_ceil(left.div_ceil(sums.together(&lanes)));
             let mut first = 0;
             while first < rows_of_sums {
                 let left = rows_of_sums - first;

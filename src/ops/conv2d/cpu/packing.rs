@@ -3,7 +3,7 @@
 //! A weight's neighbours in memory are the taps of its kernel; a product wants those of neighbouring channels side by side. Blocks of
 //! eight channels by eight taps are therefore turned at a time.
 
-use super::product::{Lanes, VECTORS};
+use super::layout::{Lanes, VECTORS};
 use super::taps::Taps;
 use crate::graph::{Parallel, SharedMut};
 use crate::ops::ahead;

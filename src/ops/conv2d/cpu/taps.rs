@@ -4,9 +4,9 @@
 //! is a convolution of stride one with the taps that reach it.
 
 use super::super::ConvSizes;
+use super::layout::{Lanes, Tiling};
 use super::map::Map;
 use super::packing::{Packing, Part, Weights, packed_len};
-use super::product::{Lanes, Tiling};
 use crate::graph::Parallel;
 use crate::ops::simd::{MAX_LANES, SimdReal};
 use std::ops::Range;
