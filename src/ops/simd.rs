@@ -198,6 +198,16 @@ impl SimdReal for f64 {
     }
 }
 
+/// A number of a term in all lanes; of two terms that share a vector, [both](SimdReal::splat_pair).
+///
+/// # Safety
+/// They must be there.
+#[inline(always)]
+pub(super) unsafe fn splat_term<T: SimdReal, S: Simd, const PAIRS: bool>(simd: S, from: *const T) -> T::Vector<S> {
+    // SAFETY: the caller's promise.
+    unsafe { if PAIRS { T::splat_pair(simd, from) } else { T::splat(simd, *from) } }
+}
+
 /// Whether kernels have tiles of every size, or few: not for f64, nor without vectors.
 #[inline(always)]
 pub(super) fn every_tile<T: SimdReal, S: Simd>() -> bool {

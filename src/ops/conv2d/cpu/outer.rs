@@ -7,11 +7,11 @@ use super::super::ConvSizes;
 use super::layout::Lanes;
 use super::map::Map;
 use crate::ops::ahead::Ahead;
-use crate::ops::simd::{MAX_LANES, SimdReal, dispatch, every_tile};
+use crate::ops::simd::{MAX_LANES, SimdReal, dispatch, every_tile, splat_term};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// Rows of a tile.
+/// Rows of a tile; the most of them with one vector alone.
 const HEIGHTS: [usize; 10] = [24, 12, 10, 8, 6, 5, 4, 3, 2, 1];
 /// Where there are few tiles (see [`every_tile`]).
 const FEW_HEIGHTS: [usize; 2] = [4, 1];
@@ -124,16 +124,16 @@ impl<T: SimdReal> Outer<'_, T> {
                 if sums.stretches == kernel[0] { (stretch, 0) } else { (stretch / kernel[1], stretch % kernel[1]) };
             u * options.dilation[0] * x_map.pitch() + v * options.dilation[1] * in_channels
         };
-        let every = lanes.every_tile;
+        let (most, most_together) = (most(&lanes), sums.together(&lanes));
+        let heights = if lanes.every_tile { &HEIGHTS[..] } else { &FEW_HEIGHTS };
         let mut stretch = 0;
         while stretch < sums.stretches {
             let left = sums.stretches - stretch;
-            let together = left.div_ceil(left.div_ceil(sums.together(&lanes)));
+            let together = left.div_ceil(left.div_ceil(most_together));
             let mut first = 0;
             while first < rows_of_sums {
                 let left = rows_of_sums - first;
-                let even = left.div_ceil(left.div_ceil(most(&lanes)));
-                let heights = if every { &HEIGHTS[..] } else { &FEW_HEIGHTS };
+                let even = left.div_ceil(left.div_ceil(most));
                 let height = heights.iter().copied().find(|&height| height <= even).unwrap_or(1);
                 let mut vector = 0;
                 while vector < lanes.vectors {
@@ -145,7 +145,7 @@ impl<T: SimdReal> Outer<'_, T> {
                             ahead: self.ahead,
                             begins: self.begins,
                             x: self.x.as_ptr().add(start(stretch) + first * per),
-                            x_stretch: start(stretch + (together > 1) as usize) - start(stretch),
+                            x_stretch: start(stretch + 1) - start(stretch),
                             x_step: options.stride[1] * in_channels,
                             x_row: options.stride[0] * x_map.pitch(),
                             x_unit: self.x_unit,
@@ -214,6 +214,8 @@ impl<T: SimdReal> Tile<'_, T> {
                 (3, _, false) => self.few::<3, false>(height),
                 (2, _, true) => self.few::<2, true>(height),
                 (2, _, false) => self.few::<2, false>(height),
+                (_, 1, true) if height == HEIGHTS[0] => self.fixed::<1, { HEIGHTS[0] }, 1, true>(),
+                (_, 1, false) if height == HEIGHTS[0] => self.fixed::<1, { HEIGHTS[0] }, 1, false>(),
                 (_, 1, true) => self.heights::<1, true>(height),
                 (_, 1, false) => self.heights::<1, false>(height),
                 _ => self.heights::<2, false>(height),
@@ -239,7 +241,6 @@ impl<T: SimdReal> Tile<'_, T> {
         // SAFETY: the caller's promise, passed on.
         unsafe {
             match height {
-                24 => self.fixed::<1, 24, 1, PAIRS>(),
                 12 => self.fixed::<1, 12, V, PAIRS>(),
                 10 => self.fixed::<1, 10, V, PAIRS>(),
                 8 => self.fixed::<1, 8, V, PAIRS>(),
@@ -316,7 +317,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
                                 let column = load_dy(dy.wrapping_add(p * tile.dy_step));
                                 for (r, sums) in sums.iter_mut().enumerate() {
                                     let at = x.add((2 * p + r) * number);
-                                    let factor = if PAIRS { T::splat_pair(simd, at) } else { T::splat(simd, *at) };
+                                    let factor = splat_term::<T, S, PAIRS>(simd, at);
                                     sums[0] = T::mul_add_v(simd, factor, column, sums[0]);
                                 }
                             }
@@ -331,8 +332,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
                     for (u, sums) in sums.iter_mut().enumerate() {
                         let x = x.add(u * tile.x_stretch);
                         for (r, sums) in sums.iter_mut().enumerate() {
-                            let factor =
-                                if PAIRS { T::splat_pair(simd, x.add(2 * r)) } else { T::splat(simd, *x.add(r)) };
+                            let factor = splat_term::<T, S, PAIRS>(simd, x.add(r * number));
                             for (v, sum) in sums.iter_mut().enumerate() {
                                 *sum = T::mul_add_v(simd, factor, columns[v], *sum);
                             }

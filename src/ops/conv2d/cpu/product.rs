@@ -11,7 +11,7 @@ use super::layout::{FEW_WIDTHS, Lanes, Tiling};
 use super::map::Map;
 use super::taps::Taps;
 use crate::ops::ahead::Ahead;
-use crate::ops::simd::{SimdReal, dispatch, every_tile};
+use crate::ops::simd::{SimdReal, dispatch, every_tile, splat_term};
 use pulp::{Simd, WithSimd};
 
 /// Results for a grid of pixels: of each, `lanes.pitch()` numbers, bias included.
@@ -184,6 +184,9 @@ impl<T: SimdReal> Grid<'_, T> {
     }
 }
 
+/// The sums of `P` pixels of a row, `V` vectors of each.
+type Row<T, S, const V: usize, const P: usize> = [[<T as SimdReal>::Vector<S>; V]; P];
+
 /// All tiles of `P` pixels of a row and `Q` of the next one (as many, or none) and `V` vectors. Numbers of neighbouring pixels are `STEP`
 /// apart, or if that is 0, as far as the grid says. Each is a function of its own: in one that has them all, the compiler moves sums
 /// between registers and memory.
@@ -198,7 +201,6 @@ impl<T: SimdReal, const P: usize, const Q: usize, const V: usize, const PAIRS: b
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let grid = self.0;
         let compiled = if every_tile::<T, S>() {
             Q == 0 || two_rows(P, V, S::REGISTER_COUNT)
         } else {
@@ -210,111 +212,91 @@ impl<T: SimdReal, const P: usize, const Q: usize, const V: usize, const PAIRS: b
         let mut row = 0;
         // SAFETY: whoever made this promised it.
         unsafe {
-            while Q > 0 && row + 2 <= grid.grid_rows {
-                tiles_of_rows::<T, S, P, Q, V, PAIRS, STEP>(simd, grid, row);
+            while Q > 0 && row + 2 <= self.0.grid_rows {
+                self.of_rows(simd, row);
                 row += 2;
             }
-            while row < grid.grid_rows {
-                tiles_of_rows::<T, S, P, 0, V, PAIRS, STEP>(simd, grid, row);
+            while row < self.0.grid_rows {
+                Tiles::<T, P, 0, V, PAIRS, STEP>(self.0).of_rows(simd, row);
                 row += 1;
             }
         }
     }
 }
 
-/// All tiles of a row, or with `Q` pixels of the next one, too, of both.
-///
-/// # Safety
-/// All elements that [`Grid`] names must be there.
-#[inline(always)]
-unsafe fn tiles_of_rows<
-    T: SimdReal,
-    S: Simd,
-    const P: usize,
-    const Q: usize,
-    const V: usize,
-    const PAIRS: bool,
-    const STEP: usize,
->(
-    simd: S,
-    grid: &Grid<'_, T>,
-    row: usize,
-) {
-    let (x, out) = (grid.x.wrapping_add(row * grid.x_row), grid.out.wrapping_add(row * grid.out_row));
-    for t in 0..grid.count {
-        let column = (t * P).min(grid.columns - P);
-        grid.ahead.step();
-        if Q > 0 {
+impl<'g, 'a, T: SimdReal, const P: usize, const Q: usize, const V: usize, const PAIRS: bool, const STEP: usize>
+    Tiles<'g, 'a, T, P, Q, V, PAIRS, STEP>
+{
+    /// All tiles of a row, or with `Q` pixels of the next one, too, of both.
+    ///
+    /// # Safety
+    /// All elements that [`Grid`] names must be there.
+    #[inline(always)]
+    unsafe fn of_rows<S: Simd>(&self, simd: S, row: usize) {
+        let grid = self.0;
+        let (x, out) = (grid.x.wrapping_add(row * grid.x_row), grid.out.wrapping_add(row * grid.out_row));
+        for t in 0..grid.count {
+            let column = (t * P).min(grid.columns - P);
             grid.ahead.step();
-        }
-        // SAFETY: the caller's promise, passed on.
-        unsafe {
-            let (x, out) = (x.wrapping_add(column * grid.x_step), out.wrapping_add(column * grid.out_step));
-            let (first, second) = fixed::<T, S, P, Q, V, PAIRS, STEP>(simd, grid, x);
-            let last = t + 1 == grid.count;
-            write::<T, S, P, V, PAIRS>(simd, grid, out, &first, last);
             if Q > 0 {
-                write::<T, S, Q, V, PAIRS>(simd, grid, out.wrapping_add(grid.out_row), &second, last);
+                grid.ahead.step();
+            }
+            // SAFETY: the caller's promise, passed on.
+            unsafe {
+                let (x, out) = (x.wrapping_add(column * grid.x_step), out.wrapping_add(column * grid.out_step));
+                let (first, second) = self.sums(simd, x);
+                let last = t + 1 == grid.count;
+                write::<T, S, P, V, PAIRS>(simd, grid, out, &first, last);
+                if Q > 0 {
+                    write::<T, S, Q, V, PAIRS>(simd, grid, out.wrapping_add(grid.out_row), &second, last);
+                }
             }
         }
     }
-}
 
-/// The sums of one tile, of either row.
-///
-/// # Safety
-/// All elements that [`Grid`] names must be there.
-#[inline(always)]
-#[allow(clippy::type_complexity)]
-unsafe fn fixed<
-    T: SimdReal,
-    S: Simd,
-    const P: usize,
-    const Q: usize,
-    const V: usize,
-    const PAIRS: bool,
-    const STEP: usize,
->(
-    simd: S,
-    grid: &Grid<'_, T>,
-    x: *const T,
-) -> ([[T::Vector<S>; V]; P], [[T::Vector<S>; V]; Q]) {
-    let lanes = T::lanes::<S>();
-    let &Grid { x_row, x_step, rows, row_step, stretches, stretch_step, len, mut w, .. } = grid;
-    let x_step = if STEP > 0 { STEP } else { x_step };
-    // SAFETY: the caller's promise; loads and stores are unaligned.
-    unsafe {
-        let load = |from: *const T| from.cast::<T::Vector<S>>().read_unaligned();
-        let bias: [T::Vector<S>; V] = std::array::from_fn(|v| load(w.add(v * lanes)));
-        let (mut first, mut second) = ([bias; P], [bias; Q]);
-        w = w.add(V * lanes);
-        let number = if PAIRS { 2 } else { 1 };
-        if V == 1 && stretches == 1 && len == SLIDING && x_step == 2 * number {
+    /// The sums of one tile, of either row.
+    ///
+    /// # Safety
+    /// All elements that [`Grid`] names must be there.
+    #[inline(always)]
+    unsafe fn sums<S: Simd>(&self, simd: S, x: *const T) -> (Row<T, S, V, P>, Row<T, S, V, Q>) {
+        let lanes = T::lanes::<S>();
+        let &Grid { x_row, x_step, rows, row_step, stretches, stretch_step, len, mut w, .. } = self.0;
+        let x_step = if STEP > 0 { STEP } else { x_step };
+        // SAFETY: the caller's promise; loads and stores are unaligned.
+        unsafe {
+            let load = |from: *const T| from.cast::<T::Vector<S>>().read_unaligned();
+            let bias: [T::Vector<S>; V] = std::array::from_fn(|v| load(w.add(v * lanes)));
+            let (mut first, mut second) = ([bias; P], [bias; Q]);
+            w = w.add(V * lanes);
+            let number = if PAIRS { 2 } else { 1 };
+            if V == 1 && stretches == 1 && len == SLIDING && x_step == 2 * number {
+                for i in 0..rows {
+                    let x = x.add(i * row_step);
+                    let mut weights = [bias[0]; SLIDING];
+                    for (k, weights) in weights.iter_mut().enumerate() {
+                        *weights = load(w.add(k * lanes));
+                    }
+                    slide::<T, S, P, V, PAIRS>(simd, &mut first, x, &weights);
+                    slide::<T, S, Q, V, PAIRS>(simd, &mut second, x.wrapping_add(x_row), &weights);
+                    w = w.add(SLIDING * lanes);
+                }
+                return (first, second);
+            }
             for i in 0..rows {
-                let x = x.add(i * row_step);
-                let mut weights = [bias[0]; SLIDING];
-                for (k, weights) in weights.iter_mut().enumerate() {
-                    *weights = load(w.add(k * lanes));
-                }
-                slide::<T, S, P, V, PAIRS>(simd, &mut first, x, &weights);
-                slide::<T, S, Q, V, PAIRS>(simd, &mut second, x.wrapping_add(x_row), &weights);
-                w = w.add(SLIDING * lanes);
-            }
-            return (first, second);
-        }
-        for i in 0..rows {
-            for j in 0..stretches {
-                let mut x = x.add(i * row_step + j * stretch_step);
-                for _ in 0..len {
-                    let weights: [T::Vector<S>; V] = std::array::from_fn(|v| load(w.add(v * lanes)));
-                    add::<T, S, P, V, PAIRS>(simd, &mut first, x, x_step, weights);
-                    add::<T, S, Q, V, PAIRS>(simd, &mut second, x.wrapping_add(x_row), x_step, weights);
-                    w = w.add(V * lanes);
-                    x = x.add(number);
+                for j in 0..stretches {
+                    let mut x = x.add(i * row_step + j * stretch_step);
+                    for _ in 0..len {
+                        let weights: [T::Vector<S>; V] = std::array::from_fn(|v| load(w.add(v * lanes)));
+                        add::<T, S, P, V, PAIRS>(simd, &mut first, x, x_step, weights);
+                        add::<T, S, Q, V, PAIRS>(simd, &mut second, x.wrapping_add(x_row), x_step, weights);
+                        w = w.add(V * lanes);
+                        x = x.add(number);
+                    }
                 }
             }
+            (first, second)
         }
-        (first, second)
     }
 }
 
@@ -325,14 +307,14 @@ unsafe fn fixed<
 #[inline(always)]
 unsafe fn add<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS: bool>(
     simd: S,
-    sums: &mut [[T::Vector<S>; V]; P],
+    sums: &mut Row<T, S, V, P>,
     x: *const T,
     x_step: usize,
     weights: [T::Vector<S>; V],
 ) {
     for (p, sums) in sums.iter_mut().enumerate() {
         // SAFETY: the caller's promise.
-        let factor = unsafe { factor::<T, S, PAIRS>(simd, x.add(p * x_step)) };
+        let factor = unsafe { splat_term::<T, S, PAIRS>(simd, x.add(p * x_step)) };
         for (v, sum) in sums.iter_mut().enumerate() {
             *sum = T::mul_add_v(simd, factor, weights[v], *sum);
         }
@@ -347,7 +329,7 @@ unsafe fn add<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS:
 #[inline(always)]
 unsafe fn slide<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIRS: bool>(
     simd: S,
-    sums: &mut [[T::Vector<S>; V]; P],
+    sums: &mut Row<T, S, V, P>,
     x: *const T,
     weights: &[T::Vector<S>; SLIDING],
 ) {
@@ -355,23 +337,13 @@ unsafe fn slide<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
     for (p, sums) in sums.iter_mut().enumerate() {
         for (k, &weights) in weights.iter().enumerate() {
             // SAFETY: the caller's promise.
-            let factor = unsafe { factor::<T, S, PAIRS>(simd, x.add((2 * p + k) * number)) };
+            let factor = unsafe { splat_term::<T, S, PAIRS>(simd, x.add((2 * p + k) * number)) };
             sums[0] = T::mul_add_v(simd, factor, weights, sums[0]);
         }
     }
 }
 
-/// A pixel's number in all lanes, or its pair of numbers in all pairs of them.
-///
-/// # Safety
-/// They must be there.
-#[inline(always)]
-unsafe fn factor<T: SimdReal, S: Simd, const PAIRS: bool>(simd: S, at: *const T) -> T::Vector<S> {
-    // SAFETY: the caller's promise.
-    unsafe { if PAIRS { T::splat_pair(simd, at) } else { T::splat(simd, *at) } }
-}
-
-/// Numbers of a stretch with which [`fixed`] slides over x, two numbers from pixel to pixel: a kernel row of five taps and one
+/// Numbers of a stretch with which a tile slides over x, two numbers from pixel to pixel: a kernel row of five taps and one
 /// number each (or one pair), with stride two, such as the first layer of either recipe.
 const SLIDING: usize = 5;
 
@@ -384,7 +356,7 @@ unsafe fn write<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
     simd: S,
     grid: &Grid<'_, T>,
     out: *mut T,
-    sums: &[[T::Vector<S>; V]; P],
+    sums: &Row<T, S, V, P>,
     last: bool,
 ) {
     // SAFETY: the caller's promise; stores are unaligned.
