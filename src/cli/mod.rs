@@ -16,8 +16,10 @@ use crate::train::suggest::{did_you_mean, nearest};
 use crate::{Error, Result, vectors};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
+use std::borrow::Cow;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Names the song that somebody hums, sings or whistles.
 #[derive(Debug, Parser)]
@@ -99,10 +101,20 @@ fn say(line: impl std::fmt::Display) -> Result<()> {
     print_line(&mut std::io::stdout(), line)
 }
 
+/// Whether the work goes on where the reader of standard output has gone.
+static GOES_ON: AtomicBool = AtomicBool::new(false);
+
+/// From now on a reader of standard output that goes away does not end the process: for commands whose lines only tell of
+/// their work.
+fn go_on_without_reader() {
+    GOES_ON.store(true, Ordering::Relaxed);
+}
+
 /// [`say`] to another form of standard output.
 fn print_line(to: &mut dyn Write, line: impl std::fmt::Display) -> Result<()> {
     match writeln!(to, "{line}") {
         Ok(()) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe && GOES_ON.load(Ordering::Relaxed) => Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(e) => Err(Error::file("standard output", format!("cannot be written: {e}"))),
     }
@@ -111,6 +123,17 @@ fn print_line(to: &mut dyn Write, line: impl std::fmt::Display) -> Result<()> {
 /// Prints a line to standard error, where nothing can be done about failure.
 fn warn(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Text that somebody else chose (a file's name, a song's), with control characters escaped as in Rust's literals: a tab would
+/// begin another column, and an escape sequence would be obeyed by the terminal. So would what turns the direction of text.
+fn plain(text: &str) -> Cow<'_, str> {
+    let unseen = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(unseen) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if unseen(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
 }
 
 /// How recordings are read: flags that several commands have.

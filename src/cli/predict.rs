@@ -1,6 +1,6 @@
 //! `humdinger predict`.
 
-use super::{say, warn};
+use super::{plain, say, warn};
 use crate::audio::decode::is_sound_file;
 use crate::data::dataset::progress_bar;
 use crate::data::reader::load_file;
@@ -52,6 +52,9 @@ pub struct Args {
     /// Look at all of a long recording, for a model that hears only its beginning unless asked
     #[arg(long)]
     all_windows: bool,
+    /// Look for decoded recordings in the user's cache, and keep there what is decoded now
+    #[arg(long, conflicts_with = "no_cache")]
+    cache: bool,
     #[command(flatten)]
     reading: super::ReadingArgs,
 }
@@ -133,7 +136,8 @@ pub fn run(args: Args) -> Result<()> {
     let first_only = header.recipe.first_window_only() && !args.all_windows;
     let least = args.min_confidence.unwrap_or(header.unknown_threshold);
     let reading = Reading::from(args.reading);
-    let cache = reading.cache();
+    // Most recordings are asked about once, and thousands of them would push out those that are trained on.
+    let cache = if args.cache { reading.cache() } else { None };
     let options = LoadOptions {
         sample_rate: header.front_end.sample_rate,
         most_samples: first_only.then_some(header.front_end.window),
@@ -151,13 +155,13 @@ pub fn run(args: Args) -> Result<()> {
                 Ok(audio) => audio,
                 Err(error) if reading.strict || files.len() == 1 => return Err(error),
                 Err(error) => {
-                    bar.suspend(|| warn(&format!("left out: {error}")));
+                    bar.suspend(|| warn(&plain(&format!("left out: {error}"))));
                     (unread, unread_by_name) = (unread + 1, unread_by_name + usize::from(file.named));
                     continue;
                 }
             };
             let name = file.path.display().to_string();
-            bar.suspend(|| audio.warnings.iter().for_each(|text| warn(&format!("warning: {name}: {text}"))));
+            bar.suspend(|| audio.warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}")))));
             let clip = Clip {
                 id: name,
                 path: file.path.clone(),
@@ -167,6 +171,10 @@ pub fn run(args: Args) -> Result<()> {
                 columns: BTreeMap::new(),
             };
             let windows = predictor.windows(&clip, first_only)?;
+            if windows.iter().flat_map(|window| &window.probabilities).any(|p| !p.is_finite()) {
+                let detail = "the model's scores for it are not finite; the model is damaged or not fit for it";
+                return Err(Error::file(&file.path, detail));
+            }
             let answer = answer(clip.id, windows, &names, least, args.top);
             bar.suspend(|| print(&answer, &style, answers.is_empty()))?;
             answers.push(answer);
@@ -238,13 +246,15 @@ struct Style<'a> {
 fn print(answer: &Answer, style: &Style<'_>, first: bool) -> Result<()> {
     match style.format {
         Format::Table => {
-            let also: Vec<String> = answer.top.iter().map(|(song, p)| format!("{song} {:.1} %", 100.0 * p)).collect();
+            let also: Vec<String> =
+                answer.top.iter().map(|(song, p)| format!("{} {:.1} %", plain(song), 100.0 * p)).collect();
             let also = if answer.top.len() > 1 || answer.song == "unknown" {
                 format!("   ({})", also.join(", "))
             } else {
                 String::new()
             };
-            say(format!("{:<20} {:5.1} %  {}{also}", answer.song, 100.0 * answer.confidence, answer.file))
+            let (song, file) = (plain(&answer.song), plain(&answer.file));
+            say(format!("{song:<20} {:5.1} %  {file}{also}", 100.0 * answer.confidence))
         }
         Format::Csv => {
             let mut lines = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::new());
@@ -262,9 +272,11 @@ fn print(answer: &Answer, style: &Style<'_>, first: bool) -> Result<()> {
         }
         Format::Audacity => answer.windows.iter().try_for_each(|window| {
             let (song, confidence) = decide(&window.probabilities, style.names, style.least);
-            let file = if style.several { format!("{}: ", answer.file) } else { String::new() };
+            let file = if style.several { format!("{}: ", plain(&answer.file)) } else { String::new() };
             let also = likeliest(&window.probabilities, style.names, style.top);
-            let also: Vec<String> = also.iter().map(|(song, p)| format!("{song} {:.0} %", 100.0 * p)).collect();
+            let also: Vec<String> =
+                also.iter().map(|(song, p)| format!("{} {:.0} %", plain(song), 100.0 * p)).collect();
+            let song = plain(&song);
             let also = if style.top > 1 { format!(" ({})", also.join(", ")) } else { String::new() };
             say(format!("{:.6}\t{:.6}\t{file}{song} {:.0} %{also}", window.start, window.end, 100.0 * confidence))
         }),

@@ -230,6 +230,10 @@ pub fn fitting(states: &States, weights: &Weights, path: &Path, fresh_head: bool
             Some(tensor) if tensor.data().iter().any(|x| !x.is_finite()) => {
                 faults.push(format!("`{}` holds values that are not finite", state.name));
             }
+            // Its square root is divided by.
+            Some(tensor) if state.name.ends_with(".running_var") && tensor.data().iter().any(|x| *x < 0.0) => {
+                faults.push(format!("`{}` holds negative variances", state.name));
+            }
             Some(_) => {}
         }
     }

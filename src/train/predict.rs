@@ -7,6 +7,7 @@ use super::model::{Model, load_weights};
 use crate::data::{Clip, Dataset};
 use crate::device::Device;
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A model on a device.
@@ -47,7 +48,35 @@ impl Predictor {
                 format!("its `familiar.means` are not of {length} numbers as its network is"),
             ));
         }
-        Ok(Self { model, engine })
+        let mut predictor = Self { model, engine };
+        predictor.try_out(path)?;
+        Ok(predictor)
+    }
+
+    /// Finite weights can still be so large that every score overflows. What a sweep through the window gives tells so before
+    /// recordings are read.
+    fn try_out(&mut self, path: &Path) -> Result<()> {
+        let front_end = &self.model.header.front_end;
+        let window = front_end.window;
+        // From 100 Hz upwards to a quarter of the rate; loudness as of a recording.
+        let (rate, len) = (f64::from(front_end.sample_rate), window as f64);
+        let phase = |t: f64| std::f64::consts::TAU * (100.0 * t + (rate / 4.0 - 100.0) * t * t / (2.0 * len)) / rate;
+        let sweep: Vec<f32> = (0..window).map(|t| 0.3 * phase(t as f64).sin() as f32).collect();
+        let clip = Clip {
+            id: "a sweep".into(),
+            path: "a sweep".into(),
+            samples: vec![sweep].into(),
+            label: 0,
+            person: None,
+            columns: BTreeMap::new(),
+        };
+        let heard = self.engine.hear(&[&clip], true)?;
+        if heard.iter().flatten().flat_map(|window| &window.logits).any(|x| !x.is_finite()) {
+            let detail =
+                "its weights give scores that are not finite, for any sound; it is damaged or training has failed";
+            return Err(Error::file(path, detail));
+        }
+        Ok(())
     }
 
     /// What is heard in each clip as a whole.

@@ -1,0 +1,151 @@
+//! The program as a process among others: signals, pipes, limits, and names that are no plain text.
+
+#[path = "common/program.rs"]
+mod program;
+
+use humdinger::train::weights::Weights;
+use program::{fail, humdinger, run, scratch, small_data, succeed, text};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The arguments of a run of one epoch or more.
+fn training<'a>(epochs: &'a str, out: &'a Path) -> Vec<&'a str> {
+    let data = text(small_data());
+    let start = ["train", "--recipe", "notebook", "--device", "cpu", "--epochs", epochs, "--data", data];
+    [&start[..], &["--out", text(out)]].concat()
+}
+
+/// A run folder that tests do not change.
+fn trained() -> &'static Path {
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let out = scratch().join("trained");
+        succeed(&training("1", &out));
+        out
+    })
+}
+
+/// A copy of the trained model with other weights, and what `predict` says to it.
+fn spoiled(name: &str, spoil: impl FnOnce(&mut Weights)) -> String {
+    let mut weights = Weights::read(&trained().join("model.safetensors")).unwrap();
+    spoil(&mut weights);
+    let path = scratch().join(name);
+    weights.write(&path).unwrap();
+    let clip = std::fs::read_dir(small_data()).unwrap().next().unwrap().unwrap().path();
+    fail(1, &["predict", "--device", "cpu", "--model", text(&path), text(&clip)])
+}
+
+#[test]
+fn a_model_that_can_only_give_nan_is_refused() {
+    let told = spoiled("negative.safetensors", |weights| {
+        weights.tensors.get_mut("bn1.running_var").unwrap().data_mut()[0] = -1.0;
+    });
+    assert!(told.contains("`bn1.running_var` holds negative variances"), "{told}");
+    let told = spoiled("vast.safetensors", |weights| {
+        weights.tensors.get_mut("lin.weight").unwrap().data_mut().fill(3e38);
+    });
+    assert!(told.contains("vast.safetensors") && told.contains("not finite"), "{told}");
+}
+
+#[test]
+fn predict_keeps_decoded_recordings_only_where_asked() {
+    let model = trained().join("model.safetensors");
+    let cache = scratch().join("cache of predict");
+    let entries = |more: &[&str]| {
+        let arguments = ["predict", "--device", "cpu", "--model", text(&model), text(small_data())];
+        let output = humdinger().env("HUMDINGER_CACHE", &cache).args(arguments).args(more).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::read_dir(cache.join("clips")).map_or(0, Iterator::count)
+    };
+    assert_eq!(entries(&[]), 0);
+    assert_eq!(entries(&["--cache"]), 12);
+    assert_eq!(run(&["predict", "--cache", "--no-cache", "--model", text(&model), "x.wav"]).status.code(), Some(2));
+}
+
+#[cfg(unix)]
+#[test]
+fn names_cannot_add_columns_or_command_the_terminal() {
+    let model = trained().join("model.safetensors");
+    let clip = std::fs::read_dir(small_data()).unwrap().next().unwrap().unwrap().path();
+    let folder = scratch().join("odd names");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["a\tb\n9.0\t9.5\tc.wav", "\u{1b}[31mred.wav"] {
+        std::fs::copy(&clip, folder.join(name)).unwrap();
+    }
+    let predict = |format: &str| {
+        succeed(&["predict", "--device", "cpu", "--model", text(&model), text(&folder), "--format", format])
+    };
+    let labels = predict("audacity");
+    assert_eq!(labels.lines().count(), 2, "{labels:?}");
+    assert!(labels.lines().all(|line| line.matches('\t').count() == 2) && !labels.contains('\u{1b}'), "{labels:?}");
+    let table = predict("table");
+    assert!(table.lines().count() == 2 && !table.contains(['\t', '\u{1b}']), "{table:?}");
+    assert!(table.contains("\\tb\\n9.0") && table.contains("\\u{1b}[31mred.wav"), "{table:?}");
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    /// The program, as a shell runs it after `first`.
+    fn by_shell(first: &str, arguments: &[&str]) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{first}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_humdinger")]).args(arguments);
+        shell.env("HUMDINGER_CACHE", scratch().join("cache")).current_dir(scratch()).stdin(Stdio::null());
+        shell
+    }
+
+    fn signal(name: &str, id: u32) {
+        assert!(Command::new("kill").args([name, &id.to_string()]).status().unwrap().success());
+    }
+
+    #[test]
+    fn signals_that_were_ignored_stay_ignored() {
+        let out = scratch().join("nohup");
+        let mut shell = by_shell("trap '' HUP INT", &training("100000", &out));
+        let child = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let epochs = || std::fs::read_to_string(out.join("epochs.csv")).map_or(0, |text| text.lines().count());
+        let await_epochs = |least: usize| {
+            while epochs() < least {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        await_epochs(1);
+        signal("-HUP", child.id());
+        signal("-INT", child.id());
+        // A process that stops does so after the step in progress: this one goes on.
+        let seen = epochs();
+        let started = std::time::Instant::now();
+        while epochs() < seen + 3 && started.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let went_on = epochs() >= seen + 3;
+        signal("-TERM", child.id());
+        let output = child.wait_with_output().unwrap();
+        assert!(went_on, "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(130), "what was not ignored is heard");
+    }
+
+    #[test]
+    fn training_goes_on_where_its_reader_goes() {
+        let out = scratch().join("head");
+        let mut child =
+            humdinger().args(training("2", &out)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(out.join("report.html").exists(), "training was not done");
+        let model = out.join("model.safetensors");
+        let mut child = humdinger()
+            .args(["predict", "--device", "cpu", "--model", text(&model), text(small_data())])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
