@@ -58,7 +58,8 @@ fn main(
     let all = total(lane, distances);
     let rest = all.x / f32(count);
     let mean = first + rest;
-    let squares = all.y - rest * all.x;
+    // Squares beyond f32 leave an infinite variance, not a NaN.
+    let squares = select(all.y, all.y - rest * all.x, all.y < 3e38);
     let inverse = 1.0 / sqrt(squares / f32(count) + EPSILON);
     if (lane == 0u) {
         saved[channel] = mean;

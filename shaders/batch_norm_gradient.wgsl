@@ -61,7 +61,10 @@ fn main(
         let e = block * 1024u + k * 64u + lane;
         if (e < count) {
             let at = ((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE;
-            let d = scale * (dy[at] - shift - (x[at] - mean) * slope);
+            var d = scale * dy[at];
+            if (TRAINING == 1u) {
+                d = scale * (dy[at] - shift - (x[at] - mean) * slope);
+            }
             dx[at] = select(d, 0.0, RELU == 1u && x[at] <= 0.0);
         }
     }

@@ -63,7 +63,10 @@ fn main(
     let scale = gamma[channel] * inverse;
     for (var e = lane; e < count; e += 256u) {
         let at = ((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE;
-        let d = scale * (dy[at] - shift - (x[at] - mean) * slope);
+        var d = scale * dy[at];
+        if (TRAINING == 1u) {
+            d = scale * (dy[at] - shift - (x[at] - mean) * slope);
+        }
         dx[at] = select(d, 0.0, RELU == 1u && x[at] <= 0.0);
     }
 }

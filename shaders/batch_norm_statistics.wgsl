@@ -57,6 +57,7 @@ fn main(
     if (lane == 0u) {
         let rest = all.x / size;
         parts[number * 2u] = mean + rest;
-        parts[number * 2u + 1u] = all.y - rest * all.x;
+        // Squares beyond f32 leave an infinite variance, not a NaN.
+        parts[number * 2u + 1u] = select(all.y, all.y - rest * all.x, all.y < 3e38);
     }
 }

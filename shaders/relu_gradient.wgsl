@@ -1,4 +1,4 @@
-// dx = dy where y > 0, else 0; see src/ops/relu.rs.
+// dx = dy where y > 0 or NaN, else 0; see src/ops/relu.rs. NaN is told by its bits.
 
 override LEN: u32;
 
@@ -16,7 +16,9 @@ fn main(
     for (var k = 0u; k < 4u; k++) {
         let i = first + k * 64u;
         if (i < LEN) {
-            dx[i] = select(0.0, dy[i], y[i] > 0.0);
+            let v = y[i];
+            let is_nan = (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+            dx[i] = select(0.0, dy[i], v > 0.0 || is_nan);
         }
     }
 }

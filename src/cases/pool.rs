@@ -51,6 +51,7 @@ pub(super) fn refusals() -> Vec<Refusal> {
     let square = Windows::square(3);
     let padded = Windows { padding: [2, 2], ..square };
     let dilated = Windows { dilation: [1, 4], ..square };
+    let over = Windows { kernel: [2, 1], stride: [1, 1], padding: [1, 0], dilation: [2, 1] };
     let still = Windows { stride: [0, 1], ..square };
     let adaptive = |name, x: &[usize], output: [usize; 2], words| {
         Refusal::new("adaptive_avg_pool2d", name, [Spec::real(x)], words, move |g, x| {
@@ -63,6 +64,7 @@ pub(super) fn refusals() -> Vec<Refusal> {
         max("dilated kernel too large", &[1, 1, 8, 8], dilated, &["[1, 4]", "[1, 1, 8, 8]"]),
         max("padding", &[1, 1, 8, 8], padded, &["padding 2", "kernel 3"]),
         max("stride", &[1, 1, 8, 8], still, &["stride 0"]),
+        max("a window in the padding alone", &[1, 1, 1, 3], over, &["[1, 1, 1, 3]", "window 0", "padding"]),
         adaptive("rank", &[3, 4, 5], [1, 1], &["[3, 4, 5]", "[N, C, H, W]"]),
         adaptive("zero", &[1, 3, 4, 5], [0, 1], &["[1, 3, 4, 5]", "[0, 1]"]),
     ]

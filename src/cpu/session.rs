@@ -277,6 +277,15 @@ impl<T: CpuReal> Session for CpuSession<T> {
         Ok(())
     }
 
+    fn write_exact(&mut self, id: PlanId, input: &str, data: &[f64]) -> Result<()> {
+        check_port(self.plans[id.0].plan.input(input)?, DType::Real, data.len())?;
+        let region = self.input_region(id, input);
+        // SAFETY: as in `write`.
+        let to = unsafe { std::slice::from_raw_parts_mut(region.pointer.cast::<T>(), region.len) };
+        to.iter_mut().zip(data).for_each(|(to, &from)| *to = T::from_f64(from));
+        Ok(())
+    }
+
     fn write_indices(&mut self, id: PlanId, input: &str, data: &[u32]) -> Result<()> {
         check_indices(self.plans[id.0].plan.input(input)?, data)?;
         let region = self.input_region(id, input);

@@ -79,6 +79,14 @@ pub trait Session {
     /// Where there is no such input, or it has another number or type of elements.
     fn write(&mut self, id: PlanId, input: &str, data: &[f32]) -> Result<()>;
 
+    /// Writes a real input from numbers in f64: exact on a device that computes in f64, rounded to f32 on others.
+    ///
+    /// # Errors
+    /// As [`Session::write`].
+    fn write_exact(&mut self, id: PlanId, input: &str, data: &[f64]) -> Result<()> {
+        self.write(id, input, &data.iter().map(|&x| x as f32).collect::<Vec<_>>())
+    }
+
     /// Writes an index input.
     ///
     /// # Errors

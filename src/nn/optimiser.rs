@@ -78,11 +78,16 @@ impl Adam {
     /// # Errors
     /// Where learning rate or beta1 make no sense.
     pub fn next(&mut self, rate: f64, beta1: f64) -> Result<[f32; AdamStep::LEN]> {
+        Ok(self.next_step(rate, beta1)?.to_array())
+    }
+
+    /// Counts the next step, and gives its numbers in f64.
+    fn next_step(&mut self, rate: f64, beta1: f64) -> Result<AdamStep> {
         if !(rate.is_finite() && rate >= 0.0 && (0.0..1.0).contains(&beta1)) {
             return Err(Error::usage("learning-rate", format!("rate {rate} or beta1 {beta1} makes no sense")));
         }
         self.steps += 1;
-        Ok(self.numbers(self.steps, rate, beta1).to_array())
+        Ok(self.numbers(self.steps, rate, beta1))
     }
 
     /// Before each run of a plan made with [`Adam::minimise`]: counts the step and hands in its learning rate and beta1.
@@ -90,7 +95,7 @@ impl Adam {
     /// # Errors
     /// Where the plan was not made with [`Adam::minimise`], or a number makes no sense.
     pub fn before_step(&mut self, session: &mut dyn Session, plan: PlanId, rate: f64, beta1: f64) -> Result<()> {
-        let numbers = self.next(rate, beta1)?;
-        session.write(plan, STEP, &numbers)
+        let numbers = self.next_step(rate, beta1)?;
+        session.write_exact(plan, STEP, &numbers.exact())
     }
 }

@@ -54,10 +54,15 @@ impl AdamStep {
     /// Number of elements of the input.
     pub const LEN: usize = 6;
 
-    /// The input's elements.
+    /// The input's elements, rounded to f32.
     pub fn to_array(self) -> [f32; Self::LEN] {
+        self.exact().map(|x| x as f32)
+    }
+
+    /// The input's elements, for a session in f64: see [`Session::write_exact`](crate::graph::Session::write_exact).
+    pub fn exact(self) -> [f64; Self::LEN] {
         let Self { step_size, one_minus_beta1, beta2, one_minus_beta2, epsilon, decay } = self;
-        [step_size, one_minus_beta1, beta2, one_minus_beta2, epsilon, decay].map(|x| x as f32)
+        [step_size, one_minus_beta1, beta2, one_minus_beta2, epsilon, decay]
     }
 }
 

@@ -270,7 +270,9 @@ impl BatchNorm {
                 squares += s;
             }
             let rest = rest / T::from_f64(count);
-            let (mean, variance) = (mean + rest, squares / T::from_f64(count) - rest * rest);
+            // Squares beyond T leave an infinite variance, not a NaN, and every element becomes beta: so it is in PyTorch.
+            let excess = if squares.to_f64().is_finite() { rest * rest } else { T::ZERO };
+            let (mean, variance) = (mean + rest, squares / T::from_f64(count) - excess);
             let inverse = T::ONE / (variance + T::from_f64(self.epsilon)).sqrt();
             let scale = inverse * gamma[c];
             for plane in sizes.planes(c) {
@@ -446,7 +448,7 @@ impl BatchNormGradient {
                     #[inline(always)]
                     || {
                         for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-                            let d = scale * (dy - shift - (x - mean) * slope);
+                            let d = if self.training { scale * (dy - shift - (x - mean) * slope) } else { scale * dy };
                             *dx = if self.relu && x <= T::ZERO { T::ZERO } else { d };
                         }
                     },

@@ -40,6 +40,15 @@ impl Windows {
         (len + 2 * self.padding[axis]).checked_sub(span).map(|room| room / self.stride[axis] + 1)
     }
 
+    /// The first of `count` windows along an axis of `len` that has no element in it: dilation carries it over the whole axis.
+    fn empty(&self, axis: usize, len: usize, count: usize) -> Option<usize> {
+        let inside = |window: usize, i: usize| {
+            let at = window * self.stride[axis] + i * self.dilation[axis];
+            (self.padding[axis]..self.padding[axis] + len).contains(&at)
+        };
+        (0..count).find(|&window| !(0..self.kernel[axis]).any(|i| inside(window, i)))
+    }
+
     fn constants(&self, x: Shape, y: Shape) -> Vec<(&'static str, f64)> {
         let names = ["PLANES", "H", "W", "OH", "OW", "KH", "KW", "SH", "SW", "PH", "PW", "DH", "DW"];
         let ([kh, kw], [sh, sw], [ph, pw], [dh, dw]) = (self.kernel, self.stride, self.padding, self.dilation);
@@ -69,8 +78,8 @@ impl Graph {
     /// The maximum over each window of `x` `[N, C, H, W]`.
     ///
     /// # Errors
-    /// Where x is not of rank 4, a size is zero, the padding is more than half the kernel, or the kernel spans more than
-    /// the padded input.
+    /// Where x is not of rank 4, a size is zero, the padding is more than half the kernel, the kernel spans more than
+    /// the padded input, or a window lies in the padding alone.
     pub fn max_pool2d(&mut self, x: Value, windows: Windows) -> Result<Value> {
         self.apply_one(MaxPool2d { windows }, &[x])
     }
@@ -104,6 +113,16 @@ impl Op for MaxPool2d {
                     windows.kernel, windows.dilation, windows.padding
                 ));
             };
+            if let Some(window) = windows.empty(axis, x[2 + axis], count) {
+                return refuse(format!(
+                    "window {window} along axis {} of the input {x} lies in the padding alone: kernel {:?}, dilation {:?}, \
+                     padding {:?}; choose a smaller dilation or less padding",
+                    2 + axis,
+                    windows.kernel,
+                    windows.dilation,
+                    windows.padding
+                ));
+            }
             sizes[axis] = count;
         }
         Ok(vec![Spec::real([x[0], x[1], sizes[0], sizes[1]]); 2])

@@ -20,7 +20,7 @@ pub(super) const PER_TASK: usize = 8192;
 #[derive(Clone, Debug)]
 pub struct Relu;
 
-/// `dx = dy` where `y > 0`, else 0. Inputs dy and y (the ReLU's output, so that its input need not be kept).
+/// `dx = 0` where `y <= 0`, else dy, so that dy is handed on where y is NaN, as PyTorch does. Inputs dy and y (the ReLU's output, so that its input need not be kept).
 #[derive(Clone, Debug)]
 pub struct ReluGradient;
 
@@ -109,7 +109,7 @@ impl ReluGradient {
         for_each_piece(parallel, kernel.output(), PER_TASK, |i, dx| {
             let (dy, y) = (&dy[i * PER_TASK..][..dx.len()], &y[i * PER_TASK..][..dx.len()]);
             for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
-                *dx = if y > T::ZERO { dy } else { T::ZERO };
+                *dx = if y <= T::ZERO { T::ZERO } else { dy };
             }
         });
     }

@@ -277,10 +277,7 @@ impl<'a> Trainer<'a> {
             seconds: before + started.elapsed().as_secs_f64(),
             clips_per_second: count as f64 / trained.max(1e-9),
         };
-        let best = match (row.val_loss, self.progress.best_loss) {
-            (Some(loss), Some(best)) => loss < best,
-            _ => true,
-        };
+        let best = improves(row.val_loss, self.progress.best_loss);
         if best {
             self.progress.best_loss = row.val_loss;
             self.progress.best_epoch = Some(epoch + 1);
@@ -451,4 +448,23 @@ fn initialise(engine: &mut Engine, path: &Path, names: &[String], watch: &mut dy
         watch.note(&format!("{} knows other songs: {} begin anew", path.display(), skipped.join(" and ")));
     }
     Ok(())
+}
+
+/// Whether a model is to take the place of the best so far: its validation loss is lower, or nothing tells.
+fn improves(loss: Option<f64>, best: Option<f64>) -> bool {
+    match (loss, best) {
+        (Some(loss), Some(best)) => loss < best,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::improves;
+
+    #[test]
+    fn the_model_of_the_lowest_validation_loss_is_kept() {
+        assert!(improves(Some(0.9), Some(1.0)) && improves(Some(1.0), None) && improves(None, None));
+        assert!(!improves(Some(1.1), Some(1.0)) && !improves(Some(1.0), Some(1.0)));
+    }
 }
