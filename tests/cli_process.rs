@@ -3,6 +3,8 @@
 #[path = "common/program.rs"]
 mod program;
 
+use humdinger::audio::Audio;
+use humdinger::data::cache::{Cache, Key};
 use humdinger::train::weights::Weights;
 use program::{fail, humdinger, run, scratch, small_data, succeed, text};
 use std::path::{Path, PathBuf};
@@ -60,6 +62,23 @@ fn predict_keeps_decoded_recordings_only_where_asked() {
     assert_eq!(entries(&[]), 0);
     assert_eq!(entries(&["--cache"]), 12);
     assert_eq!(run(&["predict", "--cache", "--no-cache", "--model", text(&model), "x.wav"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_cache_entry_under_another_name_is_not_believed() {
+    let folder = scratch().join("renamed entries");
+    let cache = Cache::open(&folder, 1 << 20).unwrap();
+    let audio = Audio { sample_rate: 8000, channels: vec![vec![0.5; 100]], ..Audio::default() };
+    let (first, second) = (Key::new(b"first", 8000), Key::new(b"second", 8000));
+    let only = || std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    cache.store(second, &audio);
+    let name_of_second = only();
+    std::fs::remove_file(&name_of_second).unwrap();
+    cache.store(first, &audio);
+    std::fs::copy(only(), &name_of_second).unwrap();
+    assert_eq!(cache.load(first).map(|audio| audio.frames()), Some(100));
+    assert!(cache.load(second).is_none());
+    assert!(!name_of_second.exists(), "it is of no use to anybody");
 }
 
 #[cfg(unix)]

@@ -19,8 +19,8 @@ const DEFAULT_BOUND: u64 = 2 << 30;
 /// An entry larger than this share of the bound is not worth keeping.
 const LARGEST_SHARE: u64 = 8;
 /// Begins every entry; changes with the layout and with whatever changes decoded samples.
-const MAGIC: &[u8; 8] = b"humclip2";
-const HEADER: usize = 8 + 8 + 4 + 4 + 8 + 8;
+const MAGIC: &[u8; 8] = b"humclip3";
+const HEADER: usize = 8 + 8 + 4 + 4 + 8 + 8 + 16;
 const ENDING: &str = "clip";
 
 /// A folder of decoded clips. Never fails: what cannot be read is decoded again, what cannot be written is not kept.
@@ -79,7 +79,7 @@ impl Cache {
         if read_into(&path, entry).is_err() {
             return false;
         }
-        let whole = parse(entry, audio).is_some();
+        let whole = parse(entry, key, audio).is_some();
         if whole {
             // The time of last use decides what is dropped first. A failure only makes that order worse.
             drop(File::options().append(true).open(&path).and_then(|f| f.set_modified(SystemTime::now())));
@@ -91,7 +91,7 @@ impl Cache {
 
     /// Keeps a clip under `key`.
     pub fn store(&self, key: Key, audio: &Audio) {
-        let bytes = serialise(audio);
+        let bytes = serialise(key, audio);
         let size = bytes.len() as u64;
         if size > self.bound / LARGEST_SHARE {
             return;
@@ -165,8 +165,9 @@ pub fn default_folder() -> Option<PathBuf> {
     Some(base?.join("humdinger"))
 }
 
-/// Magic, checksum of all that follows, sample rate, channels, samples per channel, bytes of warnings; samples; warnings.
-fn serialise(audio: &Audio) -> Vec<u8> {
+/// Magic, checksum of all that follows, sample rate, channels, samples per channel, bytes of warnings, key; samples;
+/// warnings.
+fn serialise(key: Key, audio: &Audio) -> Vec<u8> {
     let warnings = audio.warnings.join("\n");
     let mut body = Vec::with_capacity(HEADER + audio.frames() * audio.channels.len() * 4 + warnings.len());
     body.extend_from_slice(MAGIC);
@@ -175,6 +176,7 @@ fn serialise(audio: &Audio) -> Vec<u8> {
     body.extend_from_slice(&(audio.channels.len() as u32).to_le_bytes());
     body.extend_from_slice(&(audio.frames() as u64).to_le_bytes());
     body.extend_from_slice(&(warnings.len() as u64).to_le_bytes());
+    body.extend_from_slice(&key.0.to_le_bytes());
     for channel in &audio.channels {
         body.extend(channel.iter().flat_map(|x| x.to_le_bytes()));
     }
@@ -184,9 +186,13 @@ fn serialise(audio: &Audio) -> Vec<u8> {
     body
 }
 
-fn parse(bytes: &[u8], audio: &mut Audio) -> Option<()> {
+fn parse(bytes: &[u8], key: Key, audio: &mut Audio) -> Option<()> {
     let word = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
     if bytes.get(..8)? != MAGIC || word(8)? != xxh3_64(bytes.get(16..)?) {
+        return None;
+    }
+    // An entry that was copied or renamed is some other recording's, however whole it is.
+    if bytes.get(HEADER - 16..HEADER)? != key.0.to_le_bytes() {
         return None;
     }
     let (sample_rate, channels) = (word(16)? as u32, (word(16)? >> 32) as usize);
