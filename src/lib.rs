@@ -10,6 +10,7 @@ pub mod device;
 pub mod error;
 pub mod gpu;
 pub mod graph;
+pub mod melody;
 pub mod nn;
 pub mod ops;
 pub mod tensor;

@@ -4,6 +4,7 @@ mod bench;
 mod doctor;
 mod evaluate;
 mod inspect;
+mod pitch;
 mod predict;
 mod spectrogram;
 mod synth;
@@ -38,6 +39,7 @@ enum Command {
     Train(Box<train::Args>),
     Evaluate(evaluate::Args),
     Predict(predict::Args),
+    Pitch(pitch::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
     /// Make a data set of hummed and whistled public-domain tunes
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run_command(*arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Pitch(arguments) => pitch::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(arguments) => bench::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Synth(arguments) => synth::run(arguments).map(|()| ExitCode::SUCCESS),
