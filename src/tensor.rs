@@ -35,9 +35,9 @@ impl Shape {
         self.rank
     }
 
-    /// The number of elements; 1 for a scalar (rank 0).
+    /// The number of elements; 1 for a scalar (rank 0). Where no number can say it, the largest there is: more than any memory holds.
     pub fn elements(&self) -> usize {
-        self.dims().iter().product()
+        self.dims().iter().fold(1, |product: usize, &dim| product.saturating_mul(dim))
     }
 
     /// The distance in elements between neighbours along each axis of a row-major tensor.

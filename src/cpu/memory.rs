@@ -8,12 +8,18 @@ use std::sync::Arc;
 #[repr(align(64))]
 struct Line(#[allow(dead_code)] [u8; 64]);
 
+/// What memory is aligned to, in bytes.
+pub(super) const ALIGNMENT: usize = align_of::<Line>();
+
 /// A zero-filled buffer at a fixed address.
 #[derive(Default)]
 pub(super) struct Memory(Vec<Line>);
 
 impl Memory {
-    pub fn new(bytes: usize) -> Result<Self> {
+    /// Room for `len` elements of `size` bytes.
+    pub fn of(len: usize, size: usize) -> Result<Self> {
+        // More bytes than a number can say are more than there are.
+        let bytes = len.saturating_mul(size);
         let mut lines = Vec::new();
         let count = bytes.div_ceil(64);
         lines
@@ -45,7 +51,7 @@ impl<T> Kept<T> {
             Self::Here(memory) => memory.pointer().cast(),
             Self::Lent(memory) => memory.as_ptr().cast_mut(),
             Self::Nowhere => {
-                let mut memory = Memory::new(len * size_of::<T>())?;
+                let mut memory = Memory::of(len, size_of::<T>())?;
                 let pointer = memory.pointer().cast();
                 *self = Self::Here(memory);
                 pointer

@@ -220,7 +220,9 @@ impl Pool {
     }
 }
 
-impl Parallel for Pool {
+// SAFETY: every task of a job is claimed once, by the worker that runs it; `run` waits for all; each worker is one thread, and jobs
+// come one after another.
+unsafe impl Parallel for Pool {
     fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync)) {
         let backwards = self.backwards.load(Ordering::Relaxed);
         if tasks <= 1 || self.threads.is_empty() {

@@ -6,8 +6,8 @@ use super::pace::Pace;
 use crate::error::{Error, Result};
 use crate::graph::{
     BufferKind, Constant, CpuReal, GroupId, Kernel, Op, Parallel, Place, Plan, PlanId, Private, Region, Series,
-    Session, States, Step, Target, Timing, Work, check_indices, check_port, check_series, locate_data, locate_part,
-    locate_state,
+    Session, States, Step, Target, Timing, Work, check_indices, check_memory, check_port, check_series, locate_data,
+    locate_part, locate_state,
 };
 use crate::tensor::{DType, Spec};
 use std::any::Any;
@@ -18,7 +18,8 @@ use std::time::Instant;
 struct Bound {
     op: Option<Arc<dyn Op>>,
     name: &'static str,
-    inputs: Vec<Region>,
+    /// None for an input that an output replaces.
+    inputs: Vec<Option<Region>>,
     outputs: Vec<Region>,
     scratch: Vec<Region>,
     input_specs: Vec<Spec>,
@@ -59,6 +60,7 @@ impl<T: CpuReal> CpuSession<T> {
     /// # Errors
     /// Where there is not enough memory.
     pub fn new(states: Arc<States>, pool: Arc<dyn Parallel + Send>) -> Result<Self> {
+        const { assert!(align_of::<T>() <= super::memory::ALIGNMENT, "memory is aligned to a cache line") }
         let mut groups = Vec::new();
         for (i, group) in states.groups().iter().enumerate() {
             let mut kept = Kept::Nowhere;
@@ -148,8 +150,8 @@ impl<T: CpuReal> CpuSession<T> {
             parallel.set_backwards(i % 2 == 1);
             match &step.op {
                 Some(op) => {
-                    // SAFETY: the plan gives values that live at the same time disjoint places; the memory is the
-                    // session's, zero-filled at first, and nobody else has access while `self` is borrowed.
+                    // SAFETY: the step's places lie in their buffers and are disjoint where they must be, by `check_memory`; the
+                    // memory is the session's, zero-filled at first, and nobody else has access while `self` is borrowed.
                     let mut kernel = unsafe {
                         Kernel::<T>::new(
                             &step.inputs,
@@ -164,9 +166,9 @@ impl<T: CpuReal> CpuSession<T> {
                     T::run(&**op, &mut kernel);
                 }
                 None => {
-                    let (from, to) = (step.inputs[0], step.outputs[0]);
+                    let (Some(from), to) = (step.inputs[0], step.outputs[0]) else { continue };
                     let size = if from.dtype == DType::Real { size_of::<T>() } else { size_of::<u32>() };
-                    // SAFETY: both regions have this length (the planner copies a value to a place of its own size).
+                    // SAFETY: both regions have this length and type, by `check_memory`.
                     unsafe { std::ptr::copy(from.pointer, to.pointer, from.len * size) };
                 }
             }
@@ -211,11 +213,13 @@ impl<T: CpuReal> Session for CpuSession<T> {
         if !Arc::ptr_eq(plan.graph.states(), &self.states) {
             return Err(Error::Device("the plan's graph was built over other states than the session's".into()));
         }
+        check_memory(&plan)?;
         for step in &plan.steps {
             if let Work::Run(op) = &step.work {
-                let each = op.private_scratch(&step.input_specs, &step.output_specs).next_multiple_of(64);
+                let each = op.private_scratch(&step.input_specs, &step.output_specs);
+                let each = each.checked_next_multiple_of(64).unwrap_or(usize::MAX);
                 if each > self.private_each {
-                    self.private = Memory::new(each * self.pool.workers() * size_of::<T>())?;
+                    self.private = Memory::of(each.saturating_mul(self.pool.workers()), size_of::<T>())?;
                     self.private_each = each;
                 }
             }
@@ -228,7 +232,7 @@ impl<T: CpuReal> Session for CpuSession<T> {
                 // What is lent is not written: it is data, to which graphs assign nothing.
                 BufferKind::State(group) => self.group(group.0)?.cast(),
                 kind => {
-                    let mut fresh = Memory::new(buffer.len * size)?;
+                    let mut fresh = Memory::of(buffer.len, size)?;
                     if let BufferKind::Constant(data) = kind {
                         fill::<T>(&mut fresh, data);
                     }
@@ -241,8 +245,7 @@ impl<T: CpuReal> Session for CpuSession<T> {
         let region = |place: &Place| {
             let dtype = plan.buffers[place.buffer].dtype;
             let size = if dtype == DType::Real { size_of::<T>() } else { size_of::<u32>() };
-            debug_assert!(place.offset + place.len <= plan.buffers[place.buffer].len);
-            // The planner keeps every place inside its buffer.
+            // Inside its buffer, by `check_memory`.
             Region { pointer: pointers[place.buffer].wrapping_add(place.offset * size), len: place.len, dtype }
         };
         let bind = |step: &Step| Bound {
@@ -251,7 +254,7 @@ impl<T: CpuReal> Session for CpuSession<T> {
                 Work::Copy => None,
             },
             name: step.name(),
-            inputs: step.inputs.iter().map(region).collect(),
+            inputs: step.inputs.iter().enumerate().map(|(i, at)| (!step.withheld(i)).then(|| region(at))).collect(),
             outputs: step.outputs.iter().map(region).collect(),
             scratch: step.scratch.iter().map(region).collect(),
             input_specs: step.input_specs.clone(),

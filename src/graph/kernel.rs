@@ -5,7 +5,10 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Runs numbered tasks on some number of threads.
-pub trait Parallel: Sync {
+///
+/// # Safety
+/// What [`Parallel::run`] and [`Parallel::workers`] promise must hold: kernels hand out memory by it.
+pub unsafe trait Parallel: Sync {
     /// Calls `task(i, worker)` once for every i below `tasks`, possibly at the same time, and returns when all are done.
     /// `worker` is below [`Parallel::workers`], and no two tasks with the same worker overlap in time.
     fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync));
@@ -34,7 +37,7 @@ unsafe impl Sync for Region {}
 /// How work is cut into tasks must not depend on the number of threads: that is what makes results the same to the bit
 /// on any machine.
 pub struct Kernel<'a, T> {
-    inputs: &'a [Region],
+    inputs: &'a [Option<Region>],
     outputs: &'a [Region],
     scratch: &'a [Region],
     input_specs: &'a [Spec],
@@ -79,9 +82,10 @@ impl<'a, T> Private<'a, T> {
 impl<'a, T: Real> Kernel<'a, T> {
     /// # Safety
     /// Every region must be valid for its length, aligned for its element type, initialised, and alive for `'a`; the
-    /// outputs and scratch regions overlap nothing else, and nobody else touches them for `'a`. Real regions hold `T`.
+    /// outputs and scratch regions overlap nothing else, and nobody else touches them for `'a`. Real regions hold `T`. An
+    /// input that an output replaces in place is `None`.
     pub(crate) unsafe fn new(
-        inputs: &'a [Region],
+        inputs: &'a [Option<Region>],
         outputs: &'a [Region],
         scratch: &'a [Region],
         input_specs: &'a [Spec],
@@ -108,47 +112,69 @@ impl<'a, T: Real> Kernel<'a, T> {
     }
 
     /// The elements of real input `i`.
+    ///
+    /// # Panics
+    /// Where it holds indices, or an output [replaces](super::Op::updates) it.
     pub fn input(&self, i: usize) -> &'a [T] {
-        let region = self.inputs[i];
+        let region = self.readable(i);
         assert_eq!(region.dtype, DType::Real, "input {i} holds indices");
         // SAFETY: promised by the caller of `new`.
         unsafe { std::slice::from_raw_parts(region.pointer.cast(), region.len) }
     }
 
     /// The elements of index input `i`.
+    ///
+    /// # Panics
+    /// Where it holds real numbers, or an output [replaces](super::Op::updates) it.
     pub fn indices(&self, i: usize) -> &'a [u32] {
-        let region = self.inputs[i];
+        let region = self.readable(i);
         assert_eq!(region.dtype, DType::Index, "input {i} holds real numbers");
         // SAFETY: promised by the caller of `new`.
         unsafe { std::slice::from_raw_parts(region.pointer.cast(), region.len) }
     }
 
+    fn readable(&self, i: usize) -> Region {
+        let region = self.inputs[i];
+        region.unwrap_or_else(|| {
+            panic!("input {i} is replaced by an output, which holds its values when the kernel starts")
+        })
+    }
+
     /// The elements of the one output.
+    ///
+    /// # Panics
+    /// As [`Kernel::outputs`].
     pub fn output(&mut self) -> &mut [T] {
         let [output] = self.outputs();
         output
     }
 
     /// The elements of the first `N` outputs.
+    ///
+    /// # Panics
+    /// Where there are fewer, or one holds indices.
     pub fn outputs<const N: usize>(&mut self) -> [&mut [T]; N] {
-        // SAFETY: the outputs are disjoint and ours alone (promised by the caller of `new`), and `&mut self` keeps anyone
-        // from taking a second set while this one lives.
-        std::array::from_fn(|i| unsafe {
-            debug_assert_eq!(self.outputs[i].dtype, DType::Real);
-            std::slice::from_raw_parts_mut(self.outputs[i].pointer.cast(), self.outputs[i].len)
-        })
+        assert!(N <= self.outputs.len(), "there are {} outputs, not {N}", self.outputs.len());
+        self.outputs_and_scratch::<N, 0>().0
     }
 
     /// The elements of the first `N` outputs and of the first `M` scratch buffers. An output that the operation does not
     /// have in this form is empty.
+    ///
+    /// # Panics
+    /// Where an output holds indices, or there are fewer scratch buffers.
     #[allow(clippy::type_complexity)]
     pub fn outputs_and_scratch<const N: usize, const M: usize>(&mut self) -> ([&mut [T]; N], [&mut [T]; M]) {
-        // SAFETY: as in `outputs`.
-        let scratch = std::array::from_fn(|i| unsafe {
-            std::slice::from_raw_parts_mut(self.scratch[i].pointer.cast(), self.scratch[i].len)
-        });
+        // A region of indices is not as long in bytes as one of as many real numbers.
+        let elements = |region: Region, what: &str, i: usize| {
+            assert_eq!(region.dtype, DType::Real, "{what} {i} holds indices");
+            // SAFETY: outputs and scratch are disjoint and ours alone (promised by the caller of `new`), each is taken once here,
+            // and `&mut self` keeps anyone from taking a second set while this one lives.
+            unsafe { std::slice::from_raw_parts_mut(region.pointer.cast(), region.len) }
+        };
+        let scratch = std::array::from_fn(|i| elements(self.scratch[i], "scratch", i));
         let outputs = std::array::from_fn(|i| match self.outputs.get(i) {
-            Some(output) => unsafe { std::slice::from_raw_parts_mut(output.pointer.cast(), output.len) },
+            Some(&output) => elements(output, "output", i),
             None => &mut [],
         });
         (outputs, scratch)

@@ -14,6 +14,7 @@ mod planner;
 mod session;
 mod state;
 
+pub(crate) use check::memory as check_memory;
 pub use kernel::{Kernel, Parallel, Private, Region, SharedMut, for_each_piece};
 pub use op::{
     Cost, CpuReal, Gradient, Launch, MAX_WORKGROUPS, Op, Operand, Shader, Target, grid, no_gpu_kernel, no_gradient,
@@ -325,6 +326,7 @@ impl Graph {
         for spec in &outputs {
             refuse_empty(op.name(), spec)?;
         }
+        check::updates(&*op, &specs, &outputs)?;
         let node = self.nodes.len();
         let outputs: Vec<Value> = outputs
             .into_iter()
@@ -407,6 +409,7 @@ impl Graph {
         if made.len() != outputs.len() || made.iter().zip(outputs).any(|(spec, &value)| *spec != self.spec(value)) {
             return Err(Error::op(op.name(), "a pass replaced a node by one with other outputs"));
         }
+        check::updates(&*op, &specs, &made)?;
         for (output, &value) in outputs.iter().enumerate() {
             self.values[value.index()].source = Source::Node { node: number, output };
         }

@@ -51,8 +51,9 @@ pub trait Op: Any + Debug + Send + Sync {
         0
     }
 
-    /// Pairs (output, input) where the output replaces the input in place, as Adam's new moments replace the old. The
-    /// kernel is not handed such an input: the output's memory holds its values when the kernel starts.
+    /// Pairs (output, input) of one shape where the output replaces the input in place, as Adam's new moments replace the old.
+    /// The kernel is not handed such an input, and panics where it asks for it: the output's memory holds its values when the
+    /// kernel starts.
     fn updates(&self) -> &'static [(usize, usize)] {
         &[]
     }

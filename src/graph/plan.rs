@@ -79,6 +79,12 @@ impl Step {
         }
     }
 
+    /// Whether the kernel is not handed input `i`, since an output replaces it.
+    pub(crate) fn withheld(&self, i: usize) -> bool {
+        let replaced = |op: &Arc<dyn Op>| op.updates().iter().any(|&(_, input)| input == i);
+        matches!(&self.work, Work::Run(op) if replaced(op) || self.outputs.contains(&self.inputs[i]))
+    }
+
     /// Arithmetic and memory traffic.
     pub fn cost(&self) -> Cost {
         match &self.work {

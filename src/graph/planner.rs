@@ -201,9 +201,13 @@ impl Planner {
 
         let mut outputs = Vec::new();
         for (j, &output) in node.outputs.iter().enumerate() {
-            let updated = node.op.updates().iter().find(|&&(out, _)| out == j).map(|&(_, i)| node.inputs[i]);
+            let updated =
+                node.op.updates().iter().find(|&&(out, i)| out == j && i < node.inputs.len()).map(|&(_, i)| i);
+            let may_update = |&i: &usize| self.may_update(i, output, node, number, nodes);
+            let in_place = updated.filter(may_update).map(|i| node.inputs[i]);
+            let updated = updated.map(|i| node.inputs[i]);
             let last = self.last_use.get(&output).copied().unwrap_or(number);
-            let place = if let Some(state) = updated.filter(|&state| self.may_update(state, output, number, nodes)) {
+            let place = if let Some(state) = in_place {
                 self.in_place.push((state, output));
                 self.place(state)
             } else if let Some(&(pack, offset)) = self.packed.get(&output) {
@@ -267,9 +271,10 @@ impl Planner {
         });
     }
 
-    /// Whether node `number` may write `output` straight over `state`: it is to become the state's content, and nobody
-    /// reads the old one later.
-    fn may_update(&self, state: Value, output: Value, number: usize, nodes: &[(usize, Node)]) -> bool {
+    /// Whether node `number` may write `output` straight over its input `updated`: that is a state whose content `output` is to
+    /// become, and nobody reads the old one later, nor the node itself through another input.
+    fn may_update(&self, updated: usize, output: Value, node: &Node, number: usize, nodes: &[(usize, Node)]) -> bool {
+        let state = node.inputs[updated];
         let (base, start) = self.graph.base(state);
         let Source::State(group) = *self.graph.source(base) else { return false };
         let range = start..start + self.elements(state);
@@ -279,10 +284,11 @@ impl Planner {
             same && start < range.end && range.start < start + self.elements(value)
         };
         let read_later = nodes.iter().any(|(n, node)| *n > number && node.inputs.iter().any(|&input| touches(input)));
+        let read_now = node.inputs.iter().enumerate().any(|(i, &input)| i != updated && touches(input));
         let packed = self.graph.values.iter().any(
             |definition| matches!(&definition.source, Source::Pack(parts) if parts.iter().any(|&(part, _)| touches(part))),
         );
         let shown = self.graph.outputs.iter().any(|&(_, value)| self.graph.base(value).0 == output);
-        self.graph.assignments.contains(&(state, output)) && !read_later && !packed && !shown
+        self.graph.assignments.contains(&(state, output)) && !read_later && !read_now && !packed && !shown
     }
 }
