@@ -70,9 +70,10 @@ fn labels_from_names() {
         ]
     );
     let left_out: Vec<String> = listing.left_out.iter().map(ToString::to_string).collect();
-    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    assert_eq!(left_out.len(), 3, "{left_out:?}");
     assert!(left_out[0].contains("1 file: hidden file (.S3_hum_1_Rain.wav)"), "{left_out:?}");
-    assert!(left_out[1].contains("noise.wav"), "{left_out:?}");
+    assert!(left_out[1].contains("readme.txt"), "{left_out:?}");
+    assert!(left_out[2].contains("noise.wav"), "{left_out:?}");
 }
 
 #[test]

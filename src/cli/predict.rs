@@ -1,8 +1,8 @@
 //! `humdinger predict`.
 
 use super::{plain, say, warn};
-use crate::audio::decode::is_sound_file;
 use crate::data::dataset::progress_bar;
+use crate::data::find::{LeftOut, find, none_lost};
 use crate::data::reader::load_file;
 use crate::data::{Clip, LoadOptions};
 use crate::device::Device;
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 use clap::ValueEnum;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -69,9 +69,13 @@ struct Found {
     named: bool,
 }
 
-/// The sound files among these paths; folders stand for all that are in them, in order of name.
-fn sound_files(paths: &[PathBuf]) -> Result<Vec<Found>> {
-    let mut files = Vec::new();
+/// A folder, and what is left out in it.
+type NotRead = (PathBuf, Vec<LeftOut>);
+
+/// The sound files among these paths, and what is left out; folders stand for all that are in them, in order of name, and what
+/// `train` would leave out there is left out here.
+fn sound_files(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<NotRead>)> {
+    let (mut files, mut left_out) = (Vec::new(), Vec::new());
     for path in paths {
         let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::file(path, "no such file or folder"),
@@ -81,32 +85,18 @@ fn sound_files(paths: &[PathBuf]) -> Result<Vec<Found>> {
             files.push(Found { path: path.clone(), named: true });
             continue;
         }
-        let mut inside = Vec::new();
-        walk(path, &mut inside, 0)?;
+        let (inside, others) = find(path)?.left_out();
         if inside.is_empty() {
-            return Err(Error::file(path, "holds no sound file"));
+            let why: Vec<String> = others.iter().map(ToString::to_string).collect();
+            let why = if why.is_empty() { String::new() } else { format!(" that can be used: {}", why.join("; ")) };
+            return Err(Error::file(path, format!("holds no sound file{why}")));
         }
+        let mut inside: Vec<PathBuf> = inside.iter().map(|id| path.join(id)).collect();
+        inside.sort();
         files.extend(inside.into_iter().map(|path| Found { path, named: false }));
+        left_out.push((path.clone(), others));
     }
-    Ok(files)
-}
-
-fn walk(folder: &Path, files: &mut Vec<PathBuf>, depth: usize) -> Result<()> {
-    let failed = |e: std::io::Error| Error::file(folder, format!("cannot be read: {e}"));
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        paths.push(entry.map_err(failed)?.path());
-    }
-    paths.sort();
-    for path in paths {
-        // Links can make a circle.
-        if path.is_dir() && depth < 32 && !path.is_symlink() {
-            walk(&path, files, depth + 1)?;
-        } else if path.is_file() && is_sound_file(&path) {
-            files.push(path);
-        }
-    }
-    Ok(())
+    Ok((files, left_out))
 }
 
 /// The answer for one recording.
@@ -128,7 +118,14 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::usage("--min-confidence", format!("{least} is not from 0 to 1")));
     }
     let choice = args.device.parse()?;
-    let files = sound_files(&args.paths)?;
+    let (files, left_out) = sound_files(&args.paths)?;
+    for (path, left_out) in &left_out {
+        if args.reading.strict {
+            none_lost(path, left_out)?;
+        }
+        // Texts beside the recordings are none of the caller's concern here.
+        left_out.iter().filter(|l| !l.harmless).for_each(|l| warn(&format!("left out: {l}")));
+    }
     let device = Device::choose_for_little(choice)?;
     let mut predictor = Predictor::new(Model::read(&args.model)?, &args.model, &device)?;
     let header = predictor.model.header.clone();

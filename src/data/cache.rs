@@ -142,7 +142,7 @@ impl Cache {
 }
 
 /// Reads a file into what held another.
-pub(super) fn read_into(path: &Path, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+fn read_into(path: &Path, bytes: &mut Vec<u8>) -> std::io::Result<()> {
     bytes.clear();
     File::open(path)?.read_to_end(bytes).map(drop)
 }

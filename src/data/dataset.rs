@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::prelude::*;
 
 use super::cache::Cache;
-use super::labels::{self, Excluded, Labelled, LeftOut, Listing};
+use super::find::{Excluded, none_lost};
+use super::labels::{self, Labelled, LeftOut, Listing};
 use super::reader::Reader;
 use super::samples::{Arena, Samples};
 use crate::{Error, Result};
@@ -90,7 +91,7 @@ impl Dataset {
     /// Lists (see [`labels::list`]) and loads the data set at `path`, on all cores.
     ///
     /// # Errors
-    /// When nothing is listed, when no file can be read, and with `strict` when any file cannot be read.
+    /// When nothing is listed, when no file can be read, and with `strict` when any recording is left out or cannot be read.
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
         Self::from_listing(labels::list(path)?, path, options)
     }
@@ -100,6 +101,9 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load`].
     pub fn from_listing(listing: Listing, path: &Path, options: &LoadOptions) -> Result<Self> {
+        if options.strict {
+            none_lost(path, &listing.left_out)?;
+        }
         let bar = progress_bar(listing.files.len(), "reading recordings", options.progress);
         let arena = Arena::default();
         let decoded: Vec<_> = listing

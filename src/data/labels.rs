@@ -1,9 +1,11 @@
-//! Which files there are, what song each holds and who sings it: from file names, from folders, or from a CSV file.
+//! What song each file holds and who sings it: from file names, from folders, or from a CSV file ([`table`](super::table)).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::audio::decode::is_sound_file;
+pub use super::find::LeftOut;
+use super::find::{AGAIN, Excluded, Found, find};
+use super::table::{self, list_csv};
 use crate::{Error, Result};
 
 /// One labelled sound file.
@@ -32,24 +34,6 @@ pub enum Source {
     Csv,
 }
 
-/// Files left out for one reason.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LeftOut {
-    /// Why, worded to follow "12 files: ".
-    pub reason: String,
-    /// The files' ids, in order of name.
-    pub files: Vec<String>,
-}
-
-impl std::fmt::Display for LeftOut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let count = self.files.len();
-        write!(f, "{count} file{}: {}", if count == 1 { "" } else { "s" }, self.reason)?;
-        let shown: Vec<&str> = self.files.iter().take(3).map(String::as_str).collect();
-        write!(f, " ({}{})", shown.join(", "), if count > shown.len() { ", ..." } else { "" })
-    }
-}
-
 /// The labelled files of a data set, in order of id, and what was left out.
 #[derive(Debug, Clone)]
 pub struct Listing {
@@ -59,26 +43,6 @@ pub struct Listing {
     pub left_out: Vec<LeftOut>,
     /// How the labels were found.
     pub source: Source,
-}
-
-/// Collects files left out, by reason.
-#[derive(Debug, Default)]
-pub(super) struct Excluded(BTreeMap<String, Vec<String>>);
-
-impl Excluded {
-    pub fn add(&mut self, reason: impl Into<String>, file: impl Into<String>) {
-        self.0.entry(reason.into()).or_default().push(file.into());
-    }
-
-    pub fn finish(self) -> Vec<LeftOut> {
-        self.0
-            .into_iter()
-            .map(|(reason, mut files)| {
-                files.sort();
-                LeftOut { reason, files }
-            })
-            .collect()
-    }
 }
 
 /// Lists the labelled sound files under `path`.
@@ -101,12 +65,14 @@ pub fn list(path: &Path) -> Result<Listing> {
         }
         return Err(Error::file(path, "is neither a folder of recordings nor a CSV file that lists them"));
     }
-    let mut found = Found::default();
-    walk(path, &mut String::new(), 0, &mut found)?;
-    found.sounds.sort();
-    let usable: Vec<&String> = found.csv.iter().filter(|name| CsvColumns::read(&path.join(name)).is_ok()).collect();
+    let mut found = find(path)?;
+    let usable: Vec<&String> = found.tables.iter().filter(|name| table::lists_recordings(&path.join(name))).collect();
     match usable[..] {
-        [name] => return list_csv(&path.join(name)),
+        [name] => {
+            let mut listing = list_csv(&path.join(name))?;
+            listing.left_out = beside(&listing, found);
+            return Ok(listing);
+        }
         [] => {}
         _ => {
             let names: Vec<&str> = usable.iter().map(|s| s.as_str()).collect();
@@ -117,7 +83,12 @@ pub fn list(path: &Path) -> Result<Listing> {
         }
     }
     if found.sounds.is_empty() {
-        return Err(Error::file(path, "holds no sound file"));
+        let why: Vec<String> = found.excluded.finish().iter().map(ToString::to_string).collect();
+        let why = if why.is_empty() { String::new() } else { format!(" that can be used: {}", why.join("; ")) };
+        return Err(Error::file(path, format!("holds no sound file{why}")));
+    }
+    for name in std::mem::take(&mut found.tables) {
+        found.excluded.harmless("a table without a file and a song column", name);
     }
     let named = found.sounds.iter().filter(|id| parse_name(file_name(id)).is_some()).count();
     if named * 2 > found.sounds.len() { Ok(by_names(path, found)) } else { by_folders(path, found) }
@@ -137,8 +108,34 @@ pub fn parse_name(name: &str) -> Option<(&str, &str)> {
     good.then_some((person, song))
 }
 
+/// What a table leaves out, and what lies in its folder without being in the table.
+fn beside(listing: &Listing, found: Found) -> Vec<LeftOut> {
+    let (sounds, mut left_out) = found.left_out();
+    let mut excluded = Excluded::default();
+    let listed: std::collections::HashSet<&str> = listing.files.iter().map(|file| file.id.as_str()).collect();
+    let told: Vec<&str> = listing.left_out.iter().flat_map(|l| l.files.iter().map(String::as_str)).collect();
+    for id in sounds.into_iter().filter(|id| !listed.contains(id.as_str()) && !told.contains(&id.as_str())) {
+        excluded.harmless("not in the table", id);
+    }
+    left_out.extend(excluded.finish());
+    left_out.extend(listing.left_out.iter().cloned());
+    left_out
+}
+
+/// The second names of files, by links: harmless where they say the same song.
+fn again(excluded: &mut Excluded, again: Vec<(String, String)>, song: impl Fn(&str) -> Option<String>) {
+    for (name, first) in again {
+        let text = format!("{name} is {first}");
+        match song(&name) {
+            of if of.is_none() || of == song(&first) => excluded.harmless(AGAIN, text),
+            _ => excluded.add("the same file as one of another song, counted as that one", text),
+        }
+    }
+}
+
 fn by_names(root: &Path, found: Found) -> Listing {
     let mut excluded = found.excluded;
+    again(&mut excluded, found.again, |id| parse_name(file_name(id)).map(|(_, song)| song.to_string()));
     let mut files = Vec::new();
     for id in found.sounds {
         match parse_name(file_name(&id)) {
@@ -154,6 +151,7 @@ fn by_names(root: &Path, found: Found) -> Listing {
 
 fn by_folders(root: &Path, found: Found) -> Result<Listing> {
     let mut excluded = found.excluded;
+    again(&mut excluded, found.again, |id| id.split_once('/').map(|(folder, _)| folder.to_string()));
     let mut files = Vec::new();
     for id in found.sounds {
         match id.split_once('/') {
@@ -174,211 +172,12 @@ fn by_folders(root: &Path, found: Found) -> Result<Listing> {
     Ok(Listing { files, left_out: excluded.finish(), source: Source::Folders })
 }
 
-#[derive(Default)]
-struct Found {
-    /// Ids of sound files.
-    sounds: Vec<String>,
-    /// Names of CSV files at the top.
-    csv: Vec<String>,
-    excluded: Excluded,
-}
-
-/// Folders deeper than this are not searched (links can go in circles).
-const DEEPEST: usize = 16;
-
-fn walk(folder: &Path, prefix: &mut String, depth: usize, found: &mut Found) -> Result<()> {
-    let unreadable = |e: std::io::Error| Error::file(folder, format!("cannot be listed: {e}"));
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let path = entry.path();
-        let Some(name) = entry.file_name().to_str().map(str::to_string) else {
-            found
-                .excluded
-                .add("the name is not valid Unicode", format!("{prefix}{}", entry.file_name().to_string_lossy()));
-            continue;
-        };
-        // Follows links, as people collect recordings with them.
-        let Ok(meta) = std::fs::metadata(&path) else {
-            if is_sound_file(&path) {
-                found.excluded.add("cannot be opened", format!("{prefix}{name}"));
-            }
-            continue;
-        };
-        if name.starts_with('.') {
-            if meta.is_file() && is_sound_file(&path) {
-                found.excluded.add("hidden file", format!("{prefix}{name}"));
-            }
-        } else if meta.is_dir() {
-            if depth < DEEPEST {
-                let length = prefix.len();
-                prefix.push_str(&name);
-                prefix.push('/');
-                walk(&path, prefix, depth + 1, found)?;
-                prefix.truncate(length);
-            }
-        } else if is_sound_file(&path) {
-            found.sounds.push(format!("{prefix}{name}"));
-        } else if depth == 0 && has_extension(&path, "csv") {
-            found.csv.push(name);
-        }
-    }
-    Ok(())
-}
-
-fn has_extension(path: &Path, extension: &str) -> bool {
+pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension))
 }
 
-fn file_name(id: &str) -> &str {
+pub(super) fn file_name(id: &str) -> &str {
     id.rsplit('/').next().unwrap_or(id)
-}
-
-/// Names that a column may have, compared without case, spaces, `_` and `-`.
-const FILE_COLUMNS: &[&str] = &["path", "filename", "filepath", "file", "audio", "wav", "clip", "fileid"];
-const LABEL_COLUMNS: &[&str] = &["label", "song", "class", "target", "tune", "title"];
-const PERSON_COLUMNS: &[&str] = &[
-    "person",
-    "interpreter",
-    "singer",
-    "participant",
-    "speaker",
-    "subject",
-    "performer",
-    "user",
-    "personid",
-    "singerid",
-];
-
-fn column_key(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
-struct CsvColumns {
-    reader: csv::Reader<std::fs::File>,
-    header: Vec<String>,
-    file: usize,
-    label: usize,
-    person: Option<usize>,
-}
-
-impl CsvColumns {
-    fn read(path: &Path) -> Result<Self> {
-        let mut reader = csv::ReaderBuilder::new()
-            .flexible(true)
-            .trim(csv::Trim::All)
-            .delimiter(delimiter(path)?)
-            .from_path(path)
-            .map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
-        let header = reader.headers().map_err(|e| Error::file(path, format!("has no header line: {e}")))?;
-        let header: Vec<String> = header.iter().map(|h| h.trim_start_matches('\u{feff}').to_string()).collect();
-        let keys: Vec<String> = header.iter().map(|h| column_key(h)).collect();
-        let find = |names: &[&str]| names.iter().find_map(|name| keys.iter().position(|key| key == name));
-        let missing = |what: &str, names: &[&str]| {
-            let columns = header.join(", ");
-            Error::file(path, format!("has no {what} column; looked for {} among: {columns}", names.join(", ")))
-        };
-        let file = find(FILE_COLUMNS).ok_or_else(|| missing("file", FILE_COLUMNS))?;
-        let label = find(LABEL_COLUMNS).ok_or_else(|| missing("song", LABEL_COLUMNS))?;
-        let person = find(PERSON_COLUMNS);
-        Ok(Self { reader, header, file, label, person })
-    }
-}
-
-/// The separator that the header line uses most: comma, semicolon or tab.
-fn delimiter(path: &Path) -> Result<u8> {
-    use std::io::BufRead;
-    let file = std::fs::File::open(path).map_err(|e| Error::file(path, format!("cannot be opened: {e}")))?;
-    let mut line = Vec::new();
-    let mut limited = std::io::BufReader::new(std::io::Read::take(file, 1 << 16));
-    limited.read_until(b'\n', &mut line).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
-    let count = |byte: u8| line.iter().filter(|&&b| b == byte).count();
-    // Of equals the last wins, so the comma comes last.
-    Ok([b'\t', b';', b','].into_iter().max_by_key(|&byte| count(byte)).unwrap_or(b','))
-}
-
-/// Lists the sound files that a CSV file names: a file column (`path`, `filename`, ...), a song column (`label`, `song`, ...),
-/// optionally a person column (`person`, `Interpreter`, `singer`, ...). All further columns are kept for
-/// [`super::split::SplitBy::Column`]. The MLEnd benchmark CSV works as it is.
-///
-/// A file is looked for where the path says, relative to the CSV's folder; else by its name alone anywhere below that folder.
-///
-/// # Errors
-/// When the CSV cannot be read, has no file or song column, or none of its files exists.
-pub fn list_csv(path: &Path) -> Result<Listing> {
-    let mut columns = CsvColumns::read(path)?;
-    let root = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let mut below: Option<HashMap<String, Vec<String>>> = None;
-    let mut excluded = Excluded::default();
-    let mut files = BTreeMap::new();
-    let mut rows = 0usize;
-    for record in columns.reader.records() {
-        let record = record.map_err(|e| Error::file(path, format!("cannot be read as CSV: {e}")))?;
-        rows += 1;
-        let field = |at: usize| record.get(at).unwrap_or("").trim();
-        let (name, label) = (field(columns.file).replace('\\', "/"), field(columns.label));
-        if name.is_empty() {
-            excluded.add("the CSV names no file", format!("row {}", rows + 1));
-            continue;
-        }
-        if label.is_empty() {
-            excluded.add("the CSV gives no song", name);
-            continue;
-        }
-        let id = if root.join(&name).is_file() {
-            name
-        } else {
-            let below = match &mut below {
-                Some(below) => below,
-                None => below.insert(index_by_name(&root)?),
-            };
-            match below.get(file_name(&name)).map(Vec::as_slice) {
-                Some([only]) => only.clone(),
-                Some(_) => {
-                    excluded.add("named by the CSV without its folder, and found in several", name);
-                    continue;
-                }
-                None => {
-                    excluded.add("named by the CSV, but not there", name);
-                    continue;
-                }
-            }
-        };
-        let person = columns.person.map(|at| field(at).to_string()).filter(|p| !p.is_empty());
-        let others = columns.header.iter().enumerate();
-        let others = others.filter(|(at, _)| *at != columns.file && *at != columns.label);
-        let others = others.map(|(at, name)| (name.clone(), field(at).to_string())).collect();
-        let labelled =
-            Labelled { path: root.join(&id), id: id.clone(), label: label.to_string(), person, columns: others };
-        if let Some(first) = files.get(&id) {
-            if *first != labelled {
-                let first: &Labelled = first;
-                let detail = format!("names {id} twice, as {} and as {label}", first.label);
-                return Err(Error::file(path, detail));
-            }
-            excluded.add("named twice by the CSV; counted once", id);
-            continue;
-        }
-        files.insert(id, labelled);
-    }
-    if files.is_empty() {
-        let reasons: Vec<String> = excluded.finish().iter().map(ToString::to_string).collect();
-        let why = if rows == 0 { "it has no rows".to_string() } else { reasons.join("; ") };
-        return Err(Error::file(path, format!("lists no sound file that exists: {why}")));
-    }
-    Ok(Listing { files: files.into_values().collect(), left_out: excluded.finish(), source: Source::Csv })
-}
-
-fn index_by_name(root: &Path) -> Result<HashMap<String, Vec<String>>> {
-    let mut found = Found::default();
-    walk(root, &mut String::new(), 0, &mut found)?;
-    let mut index = HashMap::<String, Vec<String>>::new();
-    for id in found.sounds {
-        index.entry(file_name(&id).to_string()).or_default().push(id);
-    }
-    Ok(index)
 }
 
 #[cfg(test)]

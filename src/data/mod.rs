@@ -3,12 +3,14 @@
 pub mod cache;
 pub mod dataset;
 pub mod draws;
+pub mod find;
 pub mod labels;
 pub mod names;
 pub mod reader;
 pub mod samples;
 pub mod split;
 pub mod synth;
+pub mod table;
 
 pub use dataset::{Clip, Dataset, LoadOptions};
 pub use samples::Samples;

@@ -1,9 +1,12 @@
 //! Reading one sound file after the other.
 
-use super::cache::{Key, read_into};
+use super::cache::Key;
 use super::dataset::LoadOptions;
+use super::find::special;
 use crate::audio::{Audio, decode};
 use crate::{Error, Result};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// Reads sound files into memory that serves for the next one: fresh memory for each costs more than what is in it.
@@ -21,7 +24,7 @@ impl Reader {
     /// When the file cannot be read or decoded.
     pub fn read(&mut self, path: &Path, options: &LoadOptions) -> Result<&Audio> {
         let Self { file, entry, audio } = self;
-        read_into(path, file).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+        read_whole(path, file)?;
         let key = options.cache.map(|cache| (cache, Key::new(file, options.sample_rate)));
         if !key.is_some_and(|(cache, key)| cache.load_into(key, entry, audio)) {
             *audio = decode::decode_bytes(std::mem::take(file), path)?.resampled(options.sample_rate)?;
@@ -34,6 +37,37 @@ impl Reader {
         }
         Ok(audio)
     }
+}
+
+/// The most bytes that are taken from a pipe, which does not say how long it is: three hours of 44.1 kHz stereo.
+const MOST_OF_A_PIPE: u64 = 2 << 30;
+
+/// Reads a whole file, no further than it was long when it was opened. A pipe that somebody names (`<(sox ..)`) is read to its
+/// end; a device has none.
+fn read_whole(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
+    let failed = |e: std::io::Error| Error::file(path, format!("cannot be read: {e}"));
+    bytes.clear();
+    // Before it is opened: to open a device can have effects.
+    let kind = special(&std::fs::metadata(path).map_err(failed)?);
+    let pipe = kind.is_some_and(|kind| kind.contains("pipe"));
+    if let Some(kind) = kind.filter(|_| !pipe) {
+        return Err(Error::file(path, format!("is {kind}")));
+    }
+    let file = File::open(path).map_err(failed)?;
+    let most = if pipe { MOST_OF_A_PIPE } else { file.metadata().map_err(failed)?.len() };
+    if !pipe {
+        // Where there is not that much memory, it is this file that fails and not the program.
+        let size = usize::try_from(most).unwrap_or(usize::MAX);
+        bytes.try_reserve_exact(size).map_err(|_| {
+            Error::file(path, format!("is {} MB long, for which there is not enough memory", most / 1_000_000))
+        })?;
+    }
+    let mut file = file.take(most);
+    file.read_to_end(bytes).map_err(failed)?;
+    if pipe && bytes.len() as u64 == most {
+        return Err(Error::file(path, format!("is a pipe that gives more than {} MB", most / 1_000_000)));
+    }
+    Ok(())
 }
 
 /// [`Reader::read`] for a single file.

@@ -414,7 +414,7 @@ mod tests {
         let metrics = Metrics::new(&predictions, &names);
         let config = Settings::default().resolve()?;
         let picture = Spectrogram { bands: 2, frames: 2, seconds: 8.0, values: vec![0.0, 1.0, 2.0, 3.0] };
-        let left_out = [LeftOut { reason: "no <song>".into(), files: vec!["a.wav".into()] }];
+        let left_out = [LeftOut { reason: "no <song>".into(), files: vec!["a.wav".into()], harmless: false }];
         let pictures = [(0, picture)];
         let report =
             Report { pictures: &pictures, left_out: &left_out, ..report(&config, &names, &metrics, &predictions) };

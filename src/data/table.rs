@@ -1,0 +1,179 @@
+//! Labels from a table: a CSV file with a row for each recording.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Component, Path, PathBuf};
+
+use super::find::{Excluded, find, identity, special};
+use super::labels::{Labelled, Listing, Source, file_name};
+use crate::{Error, Result};
+
+/// Whether a file is a table with a file and a song column.
+pub fn lists_recordings(path: &Path) -> bool {
+    CsvColumns::read(path).is_ok()
+}
+
+/// Names that a column may have, compared without case, spaces, `_` and `-`.
+const FILE_COLUMNS: &[&str] = &["path", "filename", "filepath", "file", "audio", "wav", "clip", "fileid"];
+const LABEL_COLUMNS: &[&str] = &["label", "song", "class", "target", "tune", "title"];
+const PERSON_COLUMNS: &[&str] = &[
+    "person",
+    "interpreter",
+    "singer",
+    "participant",
+    "speaker",
+    "subject",
+    "performer",
+    "user",
+    "personid",
+    "singerid",
+];
+
+fn column_key(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+struct CsvColumns {
+    reader: csv::Reader<std::fs::File>,
+    header: Vec<String>,
+    file: usize,
+    label: usize,
+    person: Option<usize>,
+}
+
+impl CsvColumns {
+    fn read(path: &Path) -> Result<Self> {
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .delimiter(delimiter(path)?)
+            .from_path(path)
+            .map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+        let header = reader.headers().map_err(|e| Error::file(path, format!("has no header line: {e}")))?;
+        let header: Vec<String> = header.iter().map(|h| h.trim_start_matches('\u{feff}').to_string()).collect();
+        let keys: Vec<String> = header.iter().map(|h| column_key(h)).collect();
+        let find = |names: &[&str]| names.iter().find_map(|name| keys.iter().position(|key| key == name));
+        let missing = |what: &str, names: &[&str]| {
+            let columns = header.join(", ");
+            Error::file(path, format!("has no {what} column; looked for {} among: {columns}", names.join(", ")))
+        };
+        let file = find(FILE_COLUMNS).ok_or_else(|| missing("file", FILE_COLUMNS))?;
+        let label = find(LABEL_COLUMNS).ok_or_else(|| missing("song", LABEL_COLUMNS))?;
+        let person = find(PERSON_COLUMNS);
+        Ok(Self { reader, header, file, label, person })
+    }
+}
+
+/// The separator that the header line uses most: comma, semicolon or tab.
+fn delimiter(path: &Path) -> Result<u8> {
+    use std::io::BufRead;
+    let file = std::fs::File::open(path).map_err(|e| Error::file(path, format!("cannot be opened: {e}")))?;
+    let mut line = Vec::new();
+    let mut limited = std::io::BufReader::new(std::io::Read::take(file, 1 << 16));
+    limited.read_until(b'\n', &mut line).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    let count = |byte: u8| line.iter().filter(|&&b| b == byte).count();
+    // Of equals the last wins, so the comma comes last.
+    Ok([b'\t', b';', b','].into_iter().max_by_key(|&byte| count(byte)).unwrap_or(b','))
+}
+
+/// Lists the sound files that a CSV file names: a file column (`path`, `filename`, ...), a song column (`label`, `song`, ...),
+/// optionally a person column (`person`, `Interpreter`, `singer`, ...). All further columns are kept for
+/// [`super::split::SplitBy::Column`]. The MLEnd benchmark CSV works as it is.
+///
+/// A file is looked for where the path says, relative to the CSV's folder; else by its name alone anywhere below that folder.
+///
+/// # Errors
+/// When the CSV cannot be read, has no file or song column, or none of its files exists.
+pub fn list_csv(path: &Path) -> Result<Listing> {
+    let mut columns = CsvColumns::read(path)?;
+    let root = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let mut below: Option<HashMap<String, Vec<String>>> = None;
+    let mut excluded = Excluded::default();
+    let mut files = BTreeMap::<String, Labelled>::new();
+    let mut ids = HashMap::new();
+    let mut rows = 0usize;
+    for record in columns.reader.records() {
+        let record = record.map_err(|e| Error::file(path, format!("cannot be read as CSV: {e}")))?;
+        rows += 1;
+        let field = |at: usize| record.get(at).unwrap_or("").trim();
+        let (name, label) = (field(columns.file).replace('\\', "/"), field(columns.label));
+        if name.is_empty() {
+            excluded.add("the CSV names no file", format!("row {}", rows + 1));
+            continue;
+        }
+        if label.is_empty() {
+            excluded.add("the CSV gives no song", name);
+            continue;
+        }
+        let there = std::fs::metadata(root.join(&name)).ok();
+        if let Some(kind) = there.as_ref().and_then(special) {
+            excluded.add(format!("named by the CSV, but {kind}"), name);
+            continue;
+        }
+        let id = if there.is_some_and(|meta| meta.is_file()) {
+            plain(&name)
+        } else {
+            let below = match &mut below {
+                Some(below) => below,
+                None => below.insert(index_by_name(&root)?),
+            };
+            match below.get(file_name(&name)).map(Vec::as_slice) {
+                Some([only]) => only.clone(),
+                Some(_) => {
+                    excluded.add("named by the CSV without its folder, and found in several", name);
+                    continue;
+                }
+                None => {
+                    excluded.add("named by the CSV, but not there", name);
+                    continue;
+                }
+            }
+        };
+        let person = columns.person.map(|at| field(at).to_string()).filter(|p| !p.is_empty());
+        let others = columns.header.iter().enumerate();
+        let others = others.filter(|(at, _)| *at != columns.file && *at != columns.label);
+        let others = others.map(|(at, name)| (name.clone(), field(at).to_string())).collect();
+        // One file may go under several names, by links or by a detour.
+        let path_to = root.join(&id);
+        let meta = std::fs::metadata(&path_to);
+        let meta = meta.map_err(|e| Error::file(&path_to, format!("cannot be opened: {e}")))?;
+        let id = ids.entry(identity(&path_to, &meta)).or_insert(id).clone();
+        let labelled =
+            Labelled { path: root.join(&id), id: id.clone(), label: label.to_string(), person, columns: others };
+        if let Some(first) = files.get(&id) {
+            if *first != labelled {
+                let detail = if first.label == label {
+                    format!("names {id} twice, for the same song but with other entries beside it")
+                } else {
+                    format!("names {id} twice, as {} and as {label}", first.label)
+                };
+                return Err(Error::file(path, detail));
+            }
+            excluded.harmless("named twice by the CSV; counted once", id);
+            continue;
+        }
+        files.insert(id, labelled);
+    }
+    if files.is_empty() {
+        let reasons: Vec<String> = excluded.finish().iter().map(ToString::to_string).collect();
+        let why = if rows == 0 { "it has no rows".to_string() } else { reasons.join("; ") };
+        return Err(Error::file(path, format!("lists no sound file that exists: {why}")));
+    }
+    Ok(Listing { files: files.into_values().collect(), left_out: excluded.finish(), source: Source::Csv })
+}
+
+/// A path without detours: no `.` and no doubled `/`.
+fn plain(name: &str) -> String {
+    let parts = Path::new(name).components().filter(|part| !matches!(part, Component::CurDir));
+    parts.collect::<PathBuf>().to_str().map_or_else(|| name.to_string(), |text| text.replace('\\', "/"))
+}
+
+fn index_by_name(root: &Path) -> Result<HashMap<String, Vec<String>>> {
+    let mut index = HashMap::<String, Vec<String>>::new();
+    for id in find(root)?.sounds {
+        index.entry(file_name(&id).to_string()).or_default().push(id);
+    }
+    Ok(index)
+}
