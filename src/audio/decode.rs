@@ -6,7 +6,10 @@ use super::{Audio, wav};
 use crate::{Error, Result};
 
 /// Endings (lower case) of the files that a folder is searched for.
-pub const EXTENSIONS: &[&str] = &["wav", "wave", "flac", "mp3", "ogg", "oga", "m4a", "mp4", "aac"];
+pub const EXTENSIONS: &[&str] = &[
+    "wav", "wave", "flac", "mp3", "mp2", "ogg", "oga", "opus", "m4a", "m4b", "mp4", "mov", "3gp", "aac", "webm", "mkv",
+    "mka", "aif", "aiff", "aifc", "caf",
+];
 
 /// Most samples (over all channels) that a compressed file of `size` bytes may decode to: 64 MiB of them for any file, and 64
 /// samples for each of its bytes (the poorest MP3, 8 kbit/s of stereo at 24 kHz, has 48); never more than a gigabyte, 50 minutes
@@ -71,21 +74,33 @@ mod compressed {
     use std::cell::Cell;
     use std::io::Cursor;
     use std::panic::{self, AssertUnwindSafe, catch_unwind};
-    use std::sync::Once;
+    use std::sync::{LazyLock, Once};
 
-    use symphonia::core::codecs::audio::AudioDecoderOptions;
+    use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
+    use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+    use symphonia::core::codecs::registry::CodecRegistry;
     use symphonia::core::errors::Error as Symphonia;
     use symphonia::core::formats::probe::Hint;
-    use symphonia::core::formats::{FormatOptions, TrackType};
+    use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
+    use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
     use symphonia::core::io::MediaSourceStream;
     use symphonia::core::meta::MetadataOptions;
 
     use super::*;
     use crate::audio::channels;
+    use crate::audio::opus::{self, OpusDecoder};
     use crate::audio::resample::RATES;
 
     /// What can be read, worded to stand in brackets behind "can be read".
-    const KINDS: &str = "WAV, FLAC, MP3, OGG Vorbis and M4A can";
+    const KINDS: &str = "WAV, FLAC, MP3, Vorbis, Opus, AAC-LC, ALAC and PCM, in Ogg, MP4, Matroska, AIFF and CAF, can";
+
+    /// The decoders: Symphonia's, and ours of Opus.
+    static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+        let mut codecs = CodecRegistry::new();
+        symphonia::default::register_enabled_codecs(&mut codecs);
+        codecs.register_audio_decoder::<OpusDecoder>();
+        codecs
+    });
 
     thread_local! {
         static DECODING: Cell<bool> = const { Cell::new(false) };
@@ -121,29 +136,41 @@ mod compressed {
         let mut format = symphonia::default::get_probe()
             .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|e| Error::file(path, format!("is no sound file that can be read ({KINDS}): {e}")))?;
-        let track = format.default_track(TrackType::Audio).ok_or_else(|| Error::file(path, "holds no sound track"))?;
-        let parameters = track.codec_params.as_ref().and_then(|p| p.audio());
-        let parameters = parameters.ok_or_else(|| Error::file(path, "does not say how its sound is encoded"))?;
-        let mut decoder =
-            symphonia::default::get_codecs().make_audio_decoder(parameters, &AudioDecoderOptions::default()).map_err(
-                |e| Error::file(path, format!("its sound is encoded in a way that cannot be read ({KINDS}): {e}")),
-            )?;
-        let track = track.id;
+        let (mut track, mut decoder, mut skip) = open(&*format, path)?;
 
         let mut warnings = Vec::new();
         let (mut samples, mut sample_rate, mut planes) = (Vec::<Vec<f32>>::new(), 0, Vec::<Vec<f32>>::new());
-        let mut damaged = 0usize;
+        // Frames of the last packet that was decoded: one that is lost is taken to be as long, where it does not say.
+        let (mut damaged, mut silent, mut pending, mut usual) = (0usize, 0usize, 0usize, 0usize);
+        let mut links = 1usize;
         let ended_early = loop {
             let packet = match format.next_packet() {
                 Ok(Some(packet)) if packet.track_id == track => packet,
                 Ok(Some(_)) => continue,
                 Ok(None) => break None,
+                // Another stream begins: joined files of Ogg, each with headers of its own.
+                Err(Symphonia::ResetRequired) => match open(&*format, path) {
+                    Ok(next) => {
+                        (track, decoder, skip) = next;
+                        links += 1;
+                        continue;
+                    }
+                    Err(Error::File { detail, .. }) => break Some(format!("the sound that follows {detail}")),
+                    Err(error) => break Some(error.to_string()),
+                },
                 Err(error) => break Some(error.to_string()),
             };
             let decoded = match decoder.decode(&packet) {
                 Ok(decoded) => decoded,
                 Err(Symphonia::DecodeError(_) | Symphonia::IoError(_)) => {
                     damaged += 1;
+                    pending += usual;
+                    continue;
+                }
+                Err(Symphonia::ResetRequired) => {
+                    decoder.reset();
+                    damaged += 1;
+                    pending += usual;
                     continue;
                 }
                 Err(error) => break Some(error.to_string()),
@@ -151,24 +178,33 @@ mod compressed {
             if decoded.frames() == 0 {
                 continue;
             }
+            usual = decoded.frames();
             let rate = decoded.spec().rate();
             decoded.copy_to_vecs_planar(&mut planes);
-            let mixed = channels::at_most_two(std::mem::take(&mut planes));
+            let mut mixed = channels::at_most_two(std::mem::take(&mut planes));
+            if skip > 0 {
+                let cut = skip.min(mixed[0].len());
+                skip -= cut;
+                mixed.iter_mut().for_each(|channel| drop(channel.drain(..cut)));
+            }
             if samples.is_empty() {
                 (samples, sample_rate) = (vec![Vec::new(); mixed.len()], rate);
             }
             if rate != sample_rate || mixed.len() != samples.len() {
                 break Some("the sample rate or the number of channels changes".into());
             }
-            if (samples[0].len() + mixed[0].len()) * samples.len() > most {
+            if (samples[0].len() + pending + mixed[0].len()) * samples.len() > most {
                 break Some(format!("it decodes to more than {most} samples, out of proportion to its size"));
             }
             for (all, new) in samples.iter_mut().zip(&mixed) {
+                // What was lost stays silence, so that what follows comes at its time.
+                all.resize(all.len() + pending, 0.0);
                 all.extend_from_slice(new);
             }
+            silent += std::mem::take(&mut pending);
             planes = mixed;
         };
-        if samples.is_empty() {
+        if samples.first().is_none_or(Vec::is_empty) {
             let reason = ended_early.unwrap_or_else(|| "no frame could be decoded".into());
             return Err(Error::file(path, format!("holds no sound that can be decoded: {reason}")));
         }
@@ -180,13 +216,30 @@ mod compressed {
             warn(format!("ends early: {reason}"));
         }
         if damaged > 0 {
-            warn(format!("{damaged} damaged packets left out"));
+            let seconds = silent as f64 / f64::from(sample_rate);
+            warn(format!("{damaged} damaged packets; {seconds:.3} s of silence in their place"));
+        }
+        if links > 1 {
+            warn(format!("{links} recordings joined in one file; read one after the other"));
         }
         let silenced: usize = samples.iter_mut().map(|s| wav::silence_non_finite(s)).sum();
         if silenced > 0 {
             warn(format!("{silenced} samples are not finite or absurdly large; taken as silence"));
         }
         Ok(Audio { channels: samples, sample_rate, warnings })
+    }
+
+    /// The sound track of a file, a decoder of it, and how many frames at its beginning are no sound.
+    fn open(format: &dyn FormatReader, path: &Path) -> Result<(u32, Box<dyn AudioDecoder>, usize)> {
+        let track = format.default_track(TrackType::Audio).ok_or_else(|| Error::file(path, "holds no sound track"))?;
+        let parameters: Option<&AudioCodecParameters> = track.codec_params.as_ref().and_then(|p| p.audio());
+        let parameters = parameters.ok_or_else(|| Error::file(path, "does not say how its sound is encoded"))?;
+        let decoder = CODECS.make_audio_decoder(parameters, &AudioDecoderOptions::default()).map_err(|e| {
+            Error::file(path, format!("its sound is encoded in a way that cannot be read ({KINDS}): {e}"))
+        })?;
+        // MP4 says in an edit list what comes before the sound; elsewhere the codec's header counts.
+        let opus = parameters.codec == CODEC_ID_OPUS && format.format_info().format != FORMAT_ID_ISOMP4;
+        Ok((track.id, decoder, if opus { opus::pre_skip(parameters) } else { 0 }))
     }
 
     /// Bytes of the ID3v2 tag in front of an MP3, 0 where there is none. Skipped here, for a picture in it can look like

@@ -3,6 +3,8 @@
 pub mod channels;
 pub mod decode;
 pub mod filterbank;
+#[cfg(feature = "compressed-audio")]
+mod opus;
 pub mod resample;
 pub mod wav;
 pub mod window;

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Makes the small sound files of tests/sounds/ again, with ffmpeg (libopus in it): each 0.5 s of a sine of 440 Hz.
+set -euo pipefail
+cd "$(dirname "$0")/../tests/sounds"
+make() { ffmpeg -hide_banner -loglevel error -y -f lavfi -i "sine=frequency=440:sample_rate=$2:duration=0.5" -ac "$3" -fflags +bitexact -flags:a +bitexact "${@:4}" "$1"; }
+make voice.opus 48000 1 -c:a libopus -b:a 12k -application voip
+make music.ogg 48000 2 -c:a libopus -b:a 64k
+make browser.webm 48000 1 -c:a libopus -b:a 24k
+make lossless.m4a 8000 1 -c:a alac
+make sound.mka 8000 1 -c:a flac
+make sound.aiff 8000 1 -c:a pcm_s16be
+make sound.caf 8000 1 -c:a pcm_s16le
+make sound.mp2 32000 1 -c:a mp2 -b:a 64k
+cat voice.opus voice.opus > joined.ogg
