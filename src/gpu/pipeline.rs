@@ -2,7 +2,7 @@
 
 use super::device::Gpu;
 use crate::error::Result;
-use crate::graph::{Launch, Operand, Shader};
+use crate::graph::{Dispatch, Shader};
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,18 +16,13 @@ struct Key {
 }
 
 impl Key {
-    fn of(launch: &Launch) -> Self {
+    fn of(dispatch: &Dispatch) -> Self {
         Self {
-            source: launch.shader.source,
-            constants: launch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect(),
-            reads: launch.operands.iter().map(is_read).collect(),
+            source: dispatch.shader.source,
+            constants: dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect(),
+            reads: dispatch.bindings.iter().map(|binding| binding.read_only).collect(),
         }
     }
-}
-
-/// Whether an operand is bound as read-only storage.
-pub(super) fn is_read(operand: &Operand) -> bool {
-    matches!(operand, Operand::Input(_) | Operand::ReadOutput(_) | Operand::ReadScratch(_))
 }
 
 /// A compiled kernel and the layout of its operands.
@@ -44,25 +39,23 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
-    /// The pipelines of these launches (with the names of their operations), compiled in parallel where they are new.
-    pub fn get(&self, gpu: &Gpu, launches: &[(&'static str, Launch)]) -> Result<Vec<Arc<Pipeline>>> {
-        let keys: Vec<Key> = launches.iter().map(|(_, launch)| Key::of(launch)).collect();
+    /// The pipelines of these dispatches, compiled in parallel where they are new.
+    pub fn get(&self, gpu: &Gpu, dispatches: &[&Dispatch]) -> Result<Vec<Arc<Pipeline>>> {
+        let keys: Vec<Key> = dispatches.iter().map(|dispatch| Key::of(dispatch)).collect();
         let mut seen = HashSet::new();
         let mut missing = Vec::new();
         {
             let known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-            for (key, (op, launch)) in keys.iter().zip(launches) {
+            for (key, dispatch) in keys.iter().zip(dispatches) {
                 if !known.contains_key(key) && seen.insert(key) {
-                    missing.push((key, *op, launch));
+                    missing.push((key, *dispatch));
                 }
             }
         }
-        let compiled: Vec<Pipeline> = missing
-            .par_iter()
-            .map(|(key, op, launch)| self.compile(gpu, op, launch, &key.reads))
-            .collect::<Result<_>>()?;
+        let compiled: Vec<Pipeline> =
+            missing.par_iter().map(|(key, dispatch)| self.compile(gpu, dispatch, &key.reads)).collect::<Result<_>>()?;
         let mut known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((key, ..), pipeline) in missing.into_iter().zip(compiled) {
+        for ((key, _), pipeline) in missing.into_iter().zip(compiled) {
             known.insert(key.clone(), Arc::new(pipeline));
         }
         Ok(keys.iter().map(|key| known[key].clone()).collect())
@@ -89,8 +82,9 @@ impl Pipelines {
         Ok(module)
     }
 
-    fn compile(&self, gpu: &Gpu, op: &'static str, launch: &Launch, reads: &[bool]) -> Result<Pipeline> {
-        let module = self.module(gpu, op, launch.shader)?;
+    fn compile(&self, gpu: &Gpu, dispatch: &Dispatch, reads: &[bool]) -> Result<Pipeline> {
+        let Dispatch { op, shader, constants, .. } = dispatch;
+        let module = self.module(gpu, op, shader)?;
         let entry = |(binding, &read_only): (usize, &bool)| wgpu::BindGroupLayoutEntry {
             binding: binding as u32,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -102,9 +96,9 @@ impl Pipelines {
             count: None,
         };
         let entries: Vec<wgpu::BindGroupLayoutEntry> = reads.iter().enumerate().map(entry).collect();
-        let name = launch.shader.name;
+        let name = shader.name;
         gpu.catch(
-            || format!("{op}: compiling shaders/{name}.wgsl with {:?}", launch.constants),
+            || format!("{op}: compiling shaders/{name}.wgsl with {constants:?}"),
             || {
                 let device = gpu.device();
                 let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -122,7 +116,7 @@ impl Pipelines {
                     module: &module,
                     entry_point: Some("main"),
                     compilation_options: wgpu::PipelineCompilationOptions {
-                        constants: &launch.constants,
+                        constants,
                         // Kernels write workgroup memory before they read it; zeroing makes compilation up to 30 times
                         // slower.
                         zero_initialize_workgroup_memory: false,

@@ -2,12 +2,12 @@
 
 use super::device::Gpu;
 use super::memory::Memory;
-use super::pipeline::{Pipeline, is_read};
+use super::pipeline::Pipeline;
 use super::series::Tables;
 use crate::error::{Error, Result};
 use crate::graph::{
-    BufferKind, Constant, GroupId, Launch, MAX_WORKGROUPS, Operand, Place, Plan, PlanId, Series, Session, States, Step,
-    Target, Timing, Work, check_indices, check_port, locate_part, locate_state,
+    BufferKind, Command as Planned, Constant, Dispatch, GroupId, Place, Plan, PlanId, Series, Session, States, Target,
+    Timing, check_indices, check_port, locate_part, locate_state,
 };
 use crate::tensor::DType;
 use std::collections::VecDeque;
@@ -227,27 +227,26 @@ impl GpuSession {
         }
     }
 
+    /// The plan's commands over this session's buffers.
     fn commands(&self, plan: &Plan, memory: &[Option<Memory>]) -> Result<Vec<(usize, &'static str, Command)>> {
-        let mut launches: Vec<(&'static str, Launch)> = Vec::new();
-        for step in &plan.steps {
-            for launch in step.launches() {
-                check_launch(step, &launch)?;
-                launches.push((step.name(), launch));
-            }
-        }
-        let mut pipelines = self.gpu.pipelines().get(&self.gpu, &launches)?.into_iter();
-        let mut launches = launches.into_iter();
+        let planned = plan.commands()?;
+        let dispatches = planned.iter().filter_map(|command| match command {
+            Planned::Dispatch(dispatch) => Some(dispatch),
+            Planned::Copy { .. } => None,
+        });
+        let mut pipelines = self.gpu.pipelines().get(&self.gpu, &dispatches.collect::<Vec<_>>())?.into_iter();
         let mut commands = Vec::new();
-        for (number, step) in plan.steps.iter().enumerate() {
-            if let Work::Copy = step.work {
-                let copies = self.copy(plan, memory, step)?;
-                commands.extend(copies.into_iter().map(|copy| (number, "", copy)));
-                continue;
-            }
-            for _ in 0..step.launches().len() {
-                if let (Some((_, launch)), Some(pipeline)) = (launches.next(), pipelines.next()) {
-                    let command = self.dispatch(plan, memory, step, &launch, pipeline)?;
-                    commands.push((number, launch.shader.name, command));
+        for command in &planned {
+            match command {
+                Planned::Copy { step, from, to } => {
+                    let copies = self.copy(plan, memory, from, to)?;
+                    commands.extend(copies.into_iter().map(|copy| (*step, "", copy)));
+                }
+                Planned::Dispatch(dispatch) => {
+                    if let Some(pipeline) = pipelines.next() {
+                        let command = self.dispatch(plan, memory, dispatch, pipeline)?;
+                        commands.push((dispatch.step, dispatch.shader.name, command));
+                    }
                 }
             }
         }
@@ -258,37 +257,36 @@ impl GpuSession {
         &self,
         plan: &Plan,
         memory: &[Option<Memory>],
-        step: &Step,
-        launch: &Launch,
+        dispatch: &Dispatch,
         pipeline: Arc<Pipeline>,
     ) -> Result<Command> {
         let mut entries = Vec::new();
-        for (binding, operand) in launch.operands.iter().enumerate() {
-            let place = place(step, operand);
+        for (number, binding) in dispatch.bindings.iter().enumerate() {
+            let place = &binding.place;
             let buffer = self.whole(plan, memory, place)?.binding(place.offset, place.len);
             let resource = wgpu::BindingResource::Buffer(buffer);
-            entries.push(wgpu::BindGroupEntry { binding: binding as u32, resource });
+            entries.push(wgpu::BindGroupEntry { binding: number as u32, resource });
         }
-        let descriptor =
-            wgpu::BindGroupDescriptor { label: Some(launch.shader.name), layout: &pipeline.layout, entries: &entries };
+        let name = dispatch.shader.name;
+        let descriptor = wgpu::BindGroupDescriptor { label: Some(name), layout: &pipeline.layout, entries: &entries };
         let bind_group = self.gpu.catch(
-            || format!("{}: operands of shaders/{}.wgsl", step.name(), launch.shader.name),
+            || format!("{}: operands of shaders/{name}.wgsl", dispatch.op),
             || self.gpu.device().create_bind_group(&descriptor),
         )?;
-        Ok(Command::Dispatch { pipeline, bind_group, workgroups: launch.workgroups })
+        Ok(Command::Dispatch { pipeline, bind_group, workgroups: dispatch.workgroups })
     }
 
     /// A copy; within one buffer by way of another, since WebGPU refuses a direct one.
-    fn copy(&self, plan: &Plan, memory: &[Option<Memory>], step: &Step) -> Result<Vec<Command>> {
-        let (from, to) = (&step.inputs[0], &step.outputs[0]);
+    fn copy(&self, plan: &Plan, memory: &[Option<Memory>], from: &Place, to: &Place) -> Result<Vec<Command>> {
+        let len = from.len;
         let (source, target) = (self.whole(plan, memory, from)?, self.whole(plan, memory, to)?);
         let (from_offset, to_offset) = (source.start + 4 * from.offset as u64, target.start + 4 * to.offset as u64);
-        let bytes = 4 * from.len as u64;
+        let bytes = 4 * len as u64;
         let (from, to) = (source.buffer.clone(), target.buffer.clone());
         if from != to {
             return Ok(vec![Command::Copy { from, from_offset, to, to_offset, bytes }]);
         }
-        let between = Memory::new(&self.gpu, step.inputs[0].len, false)?.buffer;
+        let between = Memory::new(&self.gpu, len, false)?.buffer;
         Ok(vec![
             Command::Copy { from, from_offset, to: between.clone(), to_offset: 0, bytes },
             Command::Copy { from: between, from_offset: 0, to, to_offset, bytes },
@@ -333,46 +331,6 @@ pub(super) fn record(commands: &[(usize, &'static str, Command)], encoder: &mut 
             rest.next();
         }
     }
-}
-
-fn place<'a>(step: &'a Step, operand: &Operand) -> &'a Place {
-    match *operand {
-        Operand::Input(i) => &step.inputs[i],
-        Operand::Output(i) | Operand::ReadOutput(i) => &step.outputs[i],
-        Operand::Scratch(i) | Operand::ReadScratch(i) => &step.scratch[i],
-    }
-}
-
-/// Checks what wgpu would refuse later and with less to say.
-fn check_launch(step: &Step, launch: &Launch) -> Result<()> {
-    let (op, shader) = (step.name(), launch.shader.name);
-    if let Some(&count) = launch.workgroups.iter().find(|&&count| count as usize > MAX_WORKGROUPS) {
-        let detail =
-            format!("shaders/{shader}.wgsl is launched with {count} workgroups in a row, {MAX_WORKGROUPS} is most");
-        return Err(Error::op(op, detail));
-    }
-    let most = wgpu::Limits::default().max_storage_buffers_per_shader_stage as usize;
-    if launch.operands.len() > most {
-        let detail = format!("shaders/{shader}.wgsl binds {} buffers, {most} is most", launch.operands.len());
-        return Err(Error::op(op, detail));
-    }
-    let missing = launch.operands.iter().find(|operand| match **operand {
-        Operand::Input(i) => i >= step.inputs.len(),
-        Operand::Output(i) | Operand::ReadOutput(i) => i >= step.outputs.len(),
-        Operand::Scratch(i) | Operand::ReadScratch(i) => i >= step.scratch.len(),
-    });
-    if let Some(operand) = missing {
-        return Err(Error::op(op, format!("shaders/{shader}.wgsl is given {operand:?}, which does not exist")));
-    }
-    for written in launch.operands.iter().filter(|operand| !is_read(operand)) {
-        let buffer = place(step, written).buffer;
-        if let Some(read) = launch.operands.iter().find(|read| is_read(read) && place(step, read).buffer == buffer) {
-            let detail =
-                format!("shaders/{shader}.wgsl reads {read:?} and writes {written:?} in one buffer of the plan");
-            return Err(Error::op(op, detail));
-        }
-    }
-    Ok(())
 }
 
 impl Session for GpuSession {

@@ -7,6 +7,8 @@
 
 mod backward;
 mod check;
+mod commands;
+mod export;
 mod kernel;
 mod op;
 mod plan;
@@ -15,6 +17,8 @@ mod session;
 mod state;
 
 pub(crate) use check::memory as check_memory;
+pub use commands::{Binding, Command, Dispatch};
+pub use export::PLAN_FORMAT;
 pub use kernel::{Kernel, Parallel, Private, Region, SharedMut, for_each_piece};
 pub use op::{
     Cost, CpuReal, Gradient, Launch, MAX_WORKGROUPS, Op, Operand, Shader, Target, grid, no_gpu_kernel, no_gradient,
