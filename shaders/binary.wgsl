@@ -12,6 +12,10 @@ override B0: u32; override B1: u32; override B2: u32; override B3: u32; override
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 
+fn is_nan(v: f32) -> bool {
+    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+}
+
 // The places in a and b of output element i.
 fn places(i: u32) -> vec2<u32> {
     if (SAME == 1u) {
@@ -50,7 +54,13 @@ fn main(
                 case 1u: { z = x - y; }
                 case 2u: { z = x * y; }
                 case 3u: { z = x / y; }
-                default: { z = select(0.0, 1.0, x == y); }
+                case 4u: { z = select(0.0, 1.0, x == y); }
+                case 5u: { z = select(select(max(x, y), y, is_nan(y)), x, is_nan(x)); }
+                case 6u: { z = select(select(min(x, y), y, is_nan(y)), x, is_nan(x)); }
+                default: {
+                    let some_nan = is_nan(x) || is_nan(y);
+                    z = select(select(select(1.0, 0.0, x < y), 0.5, x == y), 1.0, some_nan);
+                }
             }
             c[i] = z;
         }

@@ -200,6 +200,10 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// The absolute value.
     fn abs(self) -> Self;
+    /// The hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// `1 - erf(self)`, the complementary error function.
+    fn erfc(self) -> Self;
     /// True for NaN.
     fn is_nan(self) -> bool;
     /// `self` where it is greater than `other` or NaN, else `other`: unlike [`f32::max`] a NaN on the left stays visible.
@@ -215,7 +219,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ident) => {
+    ($t:ident, $erfc:path) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -253,11 +257,18 @@ macro_rules! real {
                 $t::abs(self)
             }
             #[inline(always)]
+            fn tanh(self) -> Self {
+                $t::tanh(self)
+            }
+            fn erfc(self) -> Self {
+                $erfc(self)
+            }
+            #[inline(always)]
             fn is_nan(self) -> bool {
                 $t::is_nan(self)
             }
         }
     };
 }
-real!(f32);
-real!(f64);
+real!(f32, libm::erfcf);
+real!(f64, libm::erfc);

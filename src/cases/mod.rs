@@ -14,6 +14,7 @@ mod loss;
 mod optimiser;
 mod pool;
 mod reduce;
+mod unary;
 
 use crate::error::Result;
 use crate::graph::{Graph, Value};
@@ -102,6 +103,7 @@ pub fn all() -> Vec<Case> {
     all.extend(optimiser::cases());
     all.extend(pool::cases());
     all.extend(reduce::cases());
+    all.extend(unary::cases());
     all
 }
 
@@ -117,6 +119,7 @@ pub fn refusals() -> Vec<Refusal> {
     all.extend(optimiser::refusals());
     all.extend(pool::refusals());
     all.extend(reduce::refusals());
+    all.extend(unary::refusals());
     all
 }
 

@@ -25,6 +25,12 @@ pub enum Binary {
     Divide,
     /// 1 where `a == b`, else 0; has no gradient.
     Equal,
+    /// The greater of both; NaN where one is.
+    Maximum,
+    /// The lesser of both; NaN where one is.
+    Minimum,
+    /// What a maximum's gradient gives to a: 1 where `a > b` or one is NaN, 1/2 where they are equal, else 0; has no gradient.
+    Share,
 }
 
 impl Graph {
@@ -68,6 +74,22 @@ impl Graph {
         self.apply_one(Binary::Equal, &[a, b])
     }
 
+    /// The greater of `a` and `b`, element by element, with broadcasting; NaN where one is. Equal elements share the gradient.
+    ///
+    /// # Errors
+    /// Where the shapes do not broadcast.
+    pub fn maximum(&mut self, a: Value, b: Value) -> Result<Value> {
+        self.apply_one(Binary::Maximum, &[a, b])
+    }
+
+    /// The lesser of `a` and `b`, element by element, with broadcasting; NaN where one is. Equal elements share the gradient.
+    ///
+    /// # Errors
+    /// Where the shapes do not broadcast.
+    pub fn minimum(&mut self, a: Value, b: Value) -> Result<Value> {
+        self.apply_one(Binary::Minimum, &[a, b])
+    }
+
     /// Undoes a broadcast for a gradient: sums over the axes along which `shape` was repeated to become `x`'s.
     pub(super) fn sum_to(&mut self, x: Value, shape: Shape) -> Result<Value> {
         let from = self.shape(x);
@@ -90,6 +112,9 @@ impl Op for Binary {
             Self::Multiply => "multiply",
             Self::Divide => "divide",
             Self::Equal => "equal",
+            Self::Maximum => "maximum",
+            Self::Minimum => "minimum",
+            Self::Share => "share",
         }
     }
 
@@ -128,7 +153,18 @@ impl Op for Binary {
                 };
                 (Some(share), db)
             }
-            Self::Equal => return no_gradient("equal"),
+            Self::Maximum | Self::Minimum => {
+                let mut share = |x, other, wanted: bool| -> Result<Option<Value>> {
+                    if !wanted {
+                        return Ok(None);
+                    }
+                    let pair = if *self == Self::Maximum { [x, other] } else { [other, x] };
+                    let share = graph.apply_one(Self::Share, &pair)?;
+                    Ok(Some(graph.multiply(dc, share)?))
+                };
+                (share(a, b, da)?, share(b, a, db)?)
+            }
+            Self::Equal | Self::Share => return no_gradient(self.name()),
         };
         let mut fitted = Vec::new();
         for (gradient, (&input, &wanted)) in [da, db].into_iter().zip(node.inputs.iter().zip(node.wanted)) {
@@ -181,6 +217,18 @@ impl Binary {
             Self::Multiply => binary(kernel, |a, b| a * b),
             Self::Divide => binary(kernel, |a, b| a / b),
             Self::Equal => binary(kernel, |a, b| if a == b { T::ONE } else { T::ZERO }),
+            // Where b is NaN, `max` and `min` of `Real` would hide it.
+            Self::Maximum => binary(kernel, |a, b| if b.is_nan() { b } else { a.max(b) }),
+            Self::Minimum => binary(kernel, |a, b| if b.is_nan() { b } else { a.min(b) }),
+            Self::Share => binary(kernel, |a, b| {
+                if a == b {
+                    T::from_f64(0.5)
+                } else if a < b {
+                    T::ZERO
+                } else {
+                    T::ONE
+                }
+            }),
         }
     }
 }

@@ -15,6 +15,7 @@ mod gemm;
 mod gpu_tile;
 mod head;
 mod lanes;
+mod layer_norm;
 mod linear;
 mod matmul;
 mod max_pool2d;
@@ -27,6 +28,7 @@ mod softmax;
 mod strided;
 mod tile;
 mod turn;
+mod unary;
 
 pub use adam::{Adam, AdamStep, ClipFactor};
 pub use adaptive_avg_pool2d::{AdaptiveAvgPool2d, AdaptiveAvgPool2dGradient};
@@ -45,6 +47,7 @@ pub use reduce::{Reduce, Reduction};
 pub use relu::{Relu, ReluGradient};
 pub use scale::{Dropout, Scale};
 pub use softmax::{LogSoftmax, LogSoftmaxGradient};
+pub use unary::{Unary, UnaryGradient};
 
 // The spectrogram front end.
 mod butterfly;

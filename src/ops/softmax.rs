@@ -31,6 +31,24 @@ impl Graph {
     pub fn log_softmax(&mut self, x: Value) -> Result<Value> {
         self.apply_one(LogSoftmax, &[x])
     }
+
+    /// The logarithm of the softmax over an axis, which is brought to the end and back.
+    ///
+    /// # Errors
+    /// Where x has no such axis.
+    pub fn log_softmax_over(&mut self, x: Value, axis: usize) -> Result<Value> {
+        let shape = self.shape(x);
+        if axis >= shape.rank() {
+            return Err(Error::op("log_softmax", format!("shape {shape} has no axis {axis}")));
+        }
+        let last = shape.rank() - 1;
+        if axis == last {
+            return self.log_softmax(x);
+        }
+        let turned = self.transpose(x, axis, last)?;
+        let y = self.log_softmax(turned)?;
+        self.transpose(y, axis, last)
+    }
 }
 
 fn row(spec: Spec) -> usize {
