@@ -243,7 +243,10 @@ fn reading_recordings() {
     go(&[&evaluate[..], &["--no-cache"]].concat());
     go(&[&predict[..], &["--no-cache"]].concat());
     assert_eq!(clips(), 0);
+    // Prediction keeps recordings only where it is asked to.
     go(&predict);
+    assert_eq!(clips(), 0);
+    go(&[&predict[..], &["--cache"]].concat());
     assert_eq!(clips(), 12);
 }
 

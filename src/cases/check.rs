@@ -147,17 +147,34 @@ pub fn compare<T: CpuReal>(
     (worst, failures)
 }
 
-/// `sum((a - b)^2) / sum(b^2)`, infinite where something is not a number in one only.
+/// `sum((a - b)^2) / sum(b^2)` over what is finite in `b`, infinite where something is not a number, or is an infinity, in one only.
 pub fn nmse(found: impl Iterator<Item = f64>, expected: impl Iterator<Item = f64>) -> f64 {
     let (mut error, mut scale) = (0.0, 0.0);
     for (found, expected) in found.zip(expected) {
-        if found.is_nan() != expected.is_nan() {
+        if found.is_nan() && expected.is_nan() || found == expected && found.is_infinite() {
+            continue;
+        }
+        if !found.is_finite() || !expected.is_finite() {
             return f64::INFINITY;
         }
-        if found != expected && !found.is_nan() {
-            error += (found - expected) * (found - expected);
-        }
+        error += (found - expected) * (found - expected);
         scale += expected * expected;
     }
     if error == 0.0 { 0.0 } else { error / scale }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nmse;
+
+    #[test]
+    fn what_is_not_finite_must_be_so_in_both_and_hides_nothing_else() {
+        let of = |found: [f64; 3], expected: [f64; 3]| nmse(found.into_iter(), expected.into_iter());
+        let (nan, infinite) = (f64::NAN, f64::INFINITY);
+        assert_eq!(of([1.0, nan, infinite], [1.0, nan, infinite]), 0.0);
+        assert_eq!(of([1.0, nan, infinite], [2.0, nan, infinite]), 0.25);
+        for found in [[1.0, 0.0, infinite], [1.0, nan, -infinite], [1.0, nan, 1.0], [nan, nan, infinite]] {
+            assert_eq!(of(found, [1.0, nan, infinite]), infinite, "{found:?}");
+        }
+    }
 }

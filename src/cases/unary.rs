@@ -62,7 +62,8 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend([
         softmax("rows", &[4, 10], 1, 2.0),
         softmax("columns", &[4, 10], 0, 2.0),
-        softmax("large scores", &[3, 5], 1, 60.0),
+        // Scores of 60 less their maximum are rounded to 4e-6, of which the exponential makes a relative error.
+        softmax("large scores", &[3, 5], 1, 60.0).tolerance(1e-8),
         softmax("the middle axis", &[2, 3, 5, 7], 1, 3.0),
         softmax("large", &[4, 64, 40, 87], 1, 3.0).bench(),
     ]);

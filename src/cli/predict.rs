@@ -124,7 +124,7 @@ pub fn run(args: Args) -> Result<()> {
             none_lost(path, left_out)?;
         }
         // Texts beside the recordings are none of the caller's concern here.
-        left_out.iter().filter(|l| !l.harmless).for_each(|l| warn(&format!("left out: {l}")));
+        left_out.iter().filter(|l| !l.harmless).for_each(|l| warn(&plain(&format!("left out: {l}"))));
     }
     let device = Device::choose_for_little(choice)?;
     let mut predictor = Predictor::new(Model::read(&args.model)?, &args.model, &device)?;
