@@ -1,4 +1,4 @@
-//! What song each file holds and who sings it: from file names, from folders, or from a CSV file ([`table`](super::table)).
+//! What song each file holds and who sings it: from file names, from folders, or from a CSV file ([`table`]).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
