@@ -1,5 +1,8 @@
 //! Labels, data sets, splits and the cache.
 
+#[path = "common/wav.rs"]
+mod wav;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -13,18 +16,7 @@ use humdinger::data::split::{SplitBy, folds, split};
 use proptest::prelude::*;
 
 fn write_wav(path: &Path, samples: usize) {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 8_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::create(path, spec).unwrap();
-    for i in 0..samples {
-        writer.write_sample((i % 200) as i16 * 50).unwrap();
-    }
-    writer.finalize().unwrap();
+    wav::write_wav(path, 8_000, (0..samples).map(|i| (i % 200) as i16 * 50));
 }
 
 /// A folder with the named files: `.wav` ones hold sound, others the text given.

@@ -2,26 +2,18 @@
 
 #[path = "common/program.rs"]
 mod program;
+#[path = "common/wav.rs"]
+mod wav;
 
 use humdinger::data::dataset::{Dataset, LoadOptions};
 use humdinger::data::labels::{Listing, list};
 use program::{fail, run, scratch, small_data, succeed, text};
 use std::path::{Path, PathBuf};
+use wav::write_wav;
 
 /// A recording unlike every other `seed`'s.
 fn clip(path: &Path, seed: u32) {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 8_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::create(path, spec).unwrap();
-    for i in 0..800 {
-        writer.write_sample((i * (seed + 3) % 200) as i16 * 50).unwrap();
-    }
-    writer.finalize().unwrap();
+    write_wav(path, 8_000, (0..800).map(|i| (i * (seed + 3) % 200) as i16 * 50));
 }
 
 /// Songs A and B with `per` recordings each, in a folder of that name.

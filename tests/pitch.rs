@@ -2,6 +2,8 @@
 
 #[path = "common/program.rs"]
 mod program;
+#[path = "common/wav.rs"]
+mod wav;
 
 use humdinger::data::synth::dsp::Dice;
 use humdinger::data::synth::{Singer, Style, singer, tunes, voice, whistle};
@@ -9,6 +11,8 @@ use humdinger::melody::notes::{SungNote, notes, tuning};
 use humdinger::melody::pitch::{Contour, PitchOptions, PitchTracker};
 use humdinger::melody::{hz_to_midi, midi::midi_file, midi_to_hz, note_name};
 use program::{fail, succeed};
+use std::path::Path;
+use wav::write_wav;
 
 fn track(samples: &[f32], rate: u32) -> Contour {
     PitchTracker::new(rate, PitchOptions::default()).unwrap().track(samples)
@@ -142,17 +146,7 @@ fn the_command_writes_tables_and_midi() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     let wav = path("tone.wav");
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 16_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut file = hound::WavWriter::create(&wav, spec).unwrap();
-    for x in tone(16_000, 1.0, 4, |_| 69.0) {
-        file.write_sample((x * 20_000.0) as i16).unwrap();
-    }
-    file.finalize().unwrap();
+    write_wav(Path::new(&wav), 16_000, tone(16_000, 1.0, 4, |_| 69.0).into_iter().map(|x| (x * 20_000.0) as i16));
     let table = succeed(&["pitch", &wav]);
     let rows: Vec<&str> = table.lines().collect();
     assert_eq!((rows[0], rows.len()), ("seconds,hz,midi,periodicity", 102));

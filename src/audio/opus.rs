@@ -1,9 +1,8 @@
 //! Opus for Symphonia, whose Ogg, Matroska and MP4 readers know the codec but which has no decoder of its own.
 //!
-//! The decoder is the crate `unsafe-libopus`, libopus translated into Rust. Of 115 files that libopus made (SILK, hybrid and
-//! CELT, mono and stereo, 6 to 510 kbit/s, frames of 2.5 to 60 ms) it decoded each to the rounding of the 16-bit reference,
-//! 1.6e-5 of full scale, all in half a second; `ruopus` came to 2e-5 but took 45 seconds, and `opus-decoder` took 49 and
-//! refused one of them.
+//! The decoder is the crate `unsafe-libopus`, libopus translated into Rust. Of 115 files of 2 s that libopus made (mono and stereo, 6 to
+//! 510 kbit/s, frames of 2.5 to 60 ms) it decoded each to the rounding of the 16-bit reference, 1.5e-5 of full scale, all in
+//! half a second; `ruopus` came to 2e-5 but took 45 seconds, and `opus-decoder` took 49 and refused at least one.
 
 use std::ptr::NonNull;
 

@@ -1,7 +1,7 @@
 //! `humdinger pitch`: the pitch that somebody sings, as a table or as notes.
 
 use super::{say, warn};
-use crate::audio::decode::decode_file;
+use crate::audio::{channels, decode::decode_file};
 use crate::melody::notes::{SungNote, notes, tuning};
 use crate::melody::pitch::{Contour, PitchOptions, PitchTracker};
 use crate::melody::{midi::midi_file, note_name};
@@ -63,10 +63,8 @@ pub fn run(args: Args) -> Result<()> {
         Error::Value { name, detail } => Error::usage(format!("--{name}"), detail),
         other => other,
     })?;
-    let count = sound.channels.len() as f32;
-    let samples: Vec<f32> =
-        (0..sound.frames()).map(|i| sound.channels.iter().map(|c| c[i]).sum::<f32>() / count).collect();
-    let contour = tracker.track(&samples);
+    let seconds = sound.seconds();
+    let contour = tracker.track(&channels::to_count(sound.channels, 1)[0]);
     let found = notes(&contour);
     let bytes = match format {
         Format::Csv => contour_table(&contour).into_bytes(),
@@ -79,10 +77,9 @@ pub fn run(args: Args) -> Result<()> {
     write_whole(&out, &bytes)?;
     let sung = contour.frames.iter().filter(|frame| frame.hz.is_some()).count() as f64 * contour.hop;
     say(format!(
-        "{}: {} notes, {sung:.1} s of {:.1} s with a pitch, {:+.0} cents from concert pitch",
+        "{}: {} notes, {sung:.1} s of {seconds:.1} s with a pitch, {:+.0} cents from concert pitch",
         out.display(),
         found.len(),
-        sound.seconds(),
         100.0 * tuning(&found)
     ))
 }

@@ -2,7 +2,7 @@
 
 use super::{plain, say, warn};
 use crate::data::dataset::progress_bar;
-use crate::data::find::{LeftOut, find, none_lost};
+use crate::data::find::{LeftOut, find, no_sound, none_lost};
 use crate::data::reader::load_file;
 use crate::data::{Clip, LoadOptions};
 use crate::device::Device;
@@ -87,9 +87,7 @@ fn sound_files(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<NotRead>)> {
         }
         let (inside, others) = find(path)?.left_out();
         if inside.is_empty() {
-            let why: Vec<String> = others.iter().map(ToString::to_string).collect();
-            let why = if why.is_empty() { String::new() } else { format!(" that can be used: {}", why.join("; ")) };
-            return Err(Error::file(path, format!("holds no sound file{why}")));
+            return Err(no_sound(path, &others));
         }
         let mut inside: Vec<PathBuf> = inside.iter().map(|id| path.join(id)).collect();
         inside.sort();

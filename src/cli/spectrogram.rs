@@ -9,7 +9,7 @@ use plotters::prelude::*;
 use rustfft::{FftPlannerScalar, num_complex::Complex};
 
 use super::{say, warn};
-use crate::audio::{decode::decode_file, window::hann_periodic};
+use crate::audio::{channels, decode::decode_file, window::hann_periodic};
 use crate::{Error, Result};
 
 /// How frequencies are spread over the height of the picture.
@@ -50,22 +50,21 @@ pub fn run(args: Args) -> Result<()> {
     for warning in &sound.warnings {
         warn(&format!("warning: {}: {warning}", args.file.display()));
     }
-    let count = sound.channels.len() as f32;
-    let samples: Vec<f32> =
-        (0..sound.frames()).map(|i| sound.channels.iter().map(|c| c[i]).sum::<f32>() / count).collect();
+    let (seconds, stereo) = (sound.seconds(), sound.channels.len() > 1);
+    let samples = &channels::to_count(sound.channels, 1)[0];
     let out = match args.out {
         Some(out) => out,
         None => PathBuf::from(args.file.file_stem().unwrap_or_default()).with_extension("png"),
     };
     let title = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let picture = Picture { width: args.width, height: args.height, scale: args.scale, top: args.top };
-    draw(&samples, sound.sample_rate, &title, &out, &picture)?;
+    draw(samples, sound.sample_rate, &title, &out, &picture)?;
     say(format!(
         "{}: {:.1} s at {} Hz, {}",
         out.display(),
-        sound.seconds(),
+        seconds,
         sound.sample_rate,
-        if count > 1.0 { "stereo" } else { "mono" }
+        if stereo { "stereo" } else { "mono" }
     ))
 }
 

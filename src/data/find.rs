@@ -40,6 +40,13 @@ pub fn none_lost(path: &Path, left_out: &[LeftOut]) -> Result<()> {
     }
 }
 
+/// The error of a folder in which no sound file was found, with what lies there instead.
+pub fn no_sound(path: &Path, left_out: &[LeftOut]) -> Error {
+    let why: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+    let why = if why.is_empty() { String::new() } else { format!(" that can be used: {}", why.join("; ")) };
+    Error::file(path, format!("holds no sound file{why}"))
+}
+
 /// Collects files left out, by reason.
 #[derive(Debug, Default)]
 pub(super) struct Excluded(BTreeMap<(String, bool), Vec<String>>);

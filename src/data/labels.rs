@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use super::find::LeftOut;
-use super::find::{AGAIN, Excluded, Found, find};
+use super::find::{AGAIN, Excluded, Found, find, no_sound};
 use super::table::{self, list_csv};
 use crate::{Error, Result};
 
@@ -83,9 +83,7 @@ pub fn list(path: &Path) -> Result<Listing> {
         }
     }
     if found.sounds.is_empty() {
-        let why: Vec<String> = found.excluded.finish().iter().map(ToString::to_string).collect();
-        let why = if why.is_empty() { String::new() } else { format!(" that can be used: {}", why.join("; ")) };
-        return Err(Error::file(path, format!("holds no sound file{why}")));
+        return Err(no_sound(path, &found.excluded.finish()));
     }
     for name in std::mem::take(&mut found.tables) {
         found.excluded.harmless("a table without a file and a song column", name);

@@ -113,7 +113,7 @@ pub fn list_csv(path: &Path) -> Result<Listing> {
             continue;
         }
         let id = if there.is_some_and(|meta| meta.is_file()) {
-            plain(&name)
+            without_detours(&name)
         } else {
             let below = match &mut below {
                 Some(below) => below,
@@ -165,7 +165,7 @@ pub fn list_csv(path: &Path) -> Result<Listing> {
 }
 
 /// A path without detours: no `.` and no doubled `/`.
-fn plain(name: &str) -> String {
+fn without_detours(name: &str) -> String {
     let parts = Path::new(name).components().filter(|part| !matches!(part, Component::CurDir));
     parts.collect::<PathBuf>().to_str().map_or_else(|| name.to_string(), |text| text.replace('\\', "/"))
 }

@@ -150,14 +150,15 @@ impl PitchTracker {
         };
         let step = self.options.hop * f64::from(INNER_RATE);
         let count = if samples.is_empty() { 0 } else { (samples.len() as f64 / step) as usize + 1 };
-        let frames: Vec<Vec<f32>> = (0..count).map(|i| self.frame(&samples, (i as f64 * step) as usize)).collect();
-        let peaks: Vec<f64> = frames.iter().map(|frame| peak(frame)).collect();
+        // Cut out twice rather than kept: frames overlap, and an hour of them would be half a gigabyte.
+        let frame = |i: usize| self.frame(&samples, (i as f64 * step) as usize);
+        let peaks: Vec<f64> = (0..count).map(|i| peak(&frame(i))).collect();
         // Not the very loudest: a click would silence the rest.
         let mut sorted = peaks.clone();
         sorted.sort_by(f64::total_cmp);
         let loud = sorted.get(sorted.len() * 19 / 20).copied().unwrap_or(0.0);
         let candidates: Vec<Vec<Candidate>> =
-            frames.iter().zip(&peaks).map(|(frame, &peak)| self.candidates(frame, peak, loud)).collect();
+            peaks.iter().enumerate().map(|(i, &peak)| self.candidates(&frame(i), peak, loud)).collect();
         let path = self.cheapest(&candidates);
         let frames = candidates.iter().zip(path).zip(peaks).map(|((of_frame, chosen), peak)| {
             let Candidate { hz, periodicity, .. } = of_frame[chosen];

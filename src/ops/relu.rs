@@ -20,7 +20,8 @@ pub(super) const PER_TASK: usize = 8192;
 #[derive(Clone, Debug)]
 pub struct Relu;
 
-/// `dx = 0` where `y <= 0`, else dy, so that dy is handed on where y is NaN, as PyTorch does. Inputs dy and y (the ReLU's output, so that its input need not be kept).
+/// `dx = 0` where `y <= 0`, else dy, so that dy is handed on where y is NaN, as PyTorch does. Inputs dy and y (the ReLU's
+/// output, so that its input need not be kept).
 #[derive(Clone, Debug)]
 pub struct ReluGradient;
 
