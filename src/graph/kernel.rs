@@ -30,6 +30,7 @@ pub struct Region {
 
 // SAFETY: a region is an address. Whoever turns it into a slice answers for who else holds one; `Kernel` does.
 unsafe impl Send for Region {}
+// SAFETY: as above.
 unsafe impl Sync for Region {}
 
 /// The operands of one CPU kernel call, and the threads to run it on.
@@ -57,6 +58,7 @@ pub struct Private<'a, T> {
 
 // SAFETY: a thread gets at its own part only, by the promise of `Private::of`.
 unsafe impl<T: Send> Send for Private<'_, T> {}
+// SAFETY: as above.
 unsafe impl<T: Send> Sync for Private<'_, T> {}
 
 impl<'a, T> Private<'a, T> {
@@ -216,6 +218,7 @@ pub struct SharedMut<'a, T> {
 
 // SAFETY: handing out parts is unsafe, and whoever does it promises that they are disjoint.
 unsafe impl<T: Send> Send for SharedMut<'_, T> {}
+// SAFETY: as above.
 unsafe impl<T: Send> Sync for SharedMut<'_, T> {}
 
 impl<'a, T> SharedMut<'a, T> {

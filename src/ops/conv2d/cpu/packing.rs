@@ -167,8 +167,8 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Task<'_, T, P> {
         let Weights { data, channel, source_channel } = self.packing.weights;
         for c in self.source.clone() {
             let (line, half) = ((term + c) / per, (term + c) % per);
-            // SAFETY: every term's weights belong to one task.
             let from_lane = start + line * width + half + lane * per;
+            // SAFETY: every term's weights belong to one task.
             let to = unsafe { self.to.slice(from_lane..start + (line + 1) * width) };
             let from = &data[first * channel + c * source_channel + tap..][..(count - 1) * channel + 1];
             assert!((count - 1) * per < to.len());
