@@ -12,68 +12,15 @@ Versions: tools/requirements.txt. Seeds are fixed; the same versions give the sa
 """
 
 import argparse
-import json
 import pathlib
-import zlib
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.numpy import save_file
 
+import golden_operations
+from golden_file import Draw, File, with_gradients
 from notebook_model import Notebook, hashed_uniform
-
-
-class File:
-    """The cases of one operation."""
-
-    def __init__(self, operation):
-        self.operation, self.cases, self.tensors = operation, [], {}
-
-    def case(self, name, tensors, **parameters):
-        assert all(c["name"] != name for c in self.cases), name
-        self.cases.append({"name": name, **parameters})
-        for key, value in tensors.items():
-            if isinstance(value, torch.Tensor):
-                value = value.detach().numpy()
-            if value.dtype == np.float64 and not key.startswith("f64_"):
-                value = value.astype(np.float32)
-            if value.dtype == np.int64:
-                value = value.astype(np.int32)
-            # A copy in row-major order: safetensors writes the memory of an array, whatever its strides.
-            self.tensors[f"{name}.{key}"] = np.array(value, order="C", copy=True)
-
-    def save(self, folder):
-        path = folder / f"{self.operation}.safetensors"
-        save_file(self.tensors, path, metadata={"cases": json.dumps(self.cases)})
-        print(f"{path}: {len(self.cases)} cases, {path.stat().st_size} bytes")
-
-
-class Draw:
-    """Random f32 values, keyed by the operation and the case, so that adding a case leaves the others as they are."""
-
-    def __init__(self, *key):
-        self.generator = np.random.Generator(np.random.PCG64(zlib.crc32("/".join(key).encode())))
-
-    def normal(self, *shape, scale=1.0, grad=True):
-        values = (self.generator.standard_normal(shape) * scale).astype(np.float32).astype(np.float64)
-        return torch.tensor(values, requires_grad=grad)
-
-    def positive(self, *shape):
-        values = self.generator.uniform(0.25, 2.0, shape).astype(np.float32).astype(np.float64)
-        return torch.tensor(values, requires_grad=True)
-
-    def labels(self, n, classes):
-        return torch.tensor(self.generator.integers(0, classes, n))
-
-
-def with_gradients(draw, inputs, function):
-    """y, dy and the gradient of every input that asks for one."""
-    y = function(*inputs.values())
-    dy = draw.normal(*y.shape, grad=False)
-    wanted = {k: v for k, v in inputs.items() if v.requires_grad}
-    gradients = torch.autograd.grad(y, list(wanted.values()), dy)
-    return {**inputs, "y": y, "dy": dy, **{f"d{k}": g for k, g in zip(wanted, gradients)}}
 
 
 def conv2d():
@@ -449,7 +396,7 @@ def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     files = [conv2d(), batch_norm(), relu(), *pooling(), *linear_and_matmul(), *losses(), *element_wise()]
-    for file in [*files, *optimisers(), schedules(), classifier()]:
+    for file in [*files, *golden_operations.files(), *optimisers(), schedules(), classifier()]:
         file.save(arguments.out)
 
 

@@ -14,6 +14,7 @@ mod loss;
 mod optimiser;
 mod pool;
 mod reduce;
+mod select;
 mod unary;
 
 use crate::error::Result;
@@ -103,6 +104,7 @@ pub fn all() -> Vec<Case> {
     all.extend(optimiser::cases());
     all.extend(pool::cases());
     all.extend(reduce::cases());
+    all.extend(select::cases());
     all.extend(unary::cases());
     all
 }
@@ -119,6 +121,7 @@ pub fn refusals() -> Vec<Refusal> {
     all.extend(optimiser::refusals());
     all.extend(pool::refusals());
     all.extend(reduce::refusals());
+    all.extend(select::refusals());
     all.extend(unary::refusals());
     all
 }

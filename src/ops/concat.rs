@@ -1,0 +1,122 @@
+//! Tensors one behind the other along an axis. The gradient of each is a slice.
+
+use super::relu::{PER_TASK, PER_WORKGROUP};
+use crate::cpu_kernels;
+use crate::error::{Error, Result};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid};
+use crate::shader;
+use crate::tensor::{Real, Shape, Spec};
+
+static CONCAT: Shader = shader!("concat");
+
+/// Any number of inputs, at least one, that differ along one axis only; the output holds them one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Concat {
+    /// The axis.
+    pub axis: usize,
+}
+
+impl Graph {
+    /// Tensors one behind the other along an axis.
+    ///
+    /// # Errors
+    /// Where there is none, they have no such axis, or their shapes differ along another.
+    pub fn concat(&mut self, parts: &[Value], axis: usize) -> Result<Value> {
+        self.apply_one(Concat { axis }, parts)
+    }
+}
+
+impl Concat {
+    /// How many neighbouring elements of a tensor stay together.
+    fn row(self, shape: Shape) -> usize {
+        shape.dims()[self.axis..].iter().product()
+    }
+
+    fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
+        let (shape, parallel) = (kernel.output_spec(0).shape, kernel.parallel());
+        let to = self.row(shape);
+        let rows = shape.elements() / to;
+        let mut offset = 0;
+        for part in 0..kernel.input_specs().len() {
+            let (x, row) = (kernel.input(part), self.row(kernel.input_spec(part).shape));
+            let (per_task, pieces) = ((PER_TASK / row).max(1), row.div_ceil(PER_TASK));
+            let y = SharedMut::new(kernel.output());
+            parallel.run(rows.div_ceil(per_task) * pieces, &|task, _| {
+                let first = task / pieces * per_task;
+                let start = task % pieces * PER_TASK;
+                let len = if pieces == 1 { row } else { PER_TASK.min(row - start) };
+                for r in first..(first + per_task).min(rows) {
+                    let at = r * to + offset + start;
+                    // SAFETY: rows and pieces are disjoint, and each belongs to one task.
+                    let y = unsafe { y.slice(at..at + len) };
+                    y.copy_from_slice(&x[r * row + start..][..len]);
+                }
+            });
+            offset += row;
+        }
+    }
+}
+
+impl Op for Concat {
+    fn name(&self) -> &'static str {
+        "concat"
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        super::real(self.name(), inputs)?;
+        let Some(first) = inputs.first().filter(|first| self.axis < first.shape.rank()) else {
+            let shapes: Vec<String> = inputs.iter().map(|spec| spec.shape.to_string()).collect();
+            let detail = format!("there is no axis {} along which {shapes:?} could be put together", self.axis);
+            return Err(Error::op(self.name(), detail));
+        };
+        let mut dims = first.shape.dims().to_vec();
+        dims[self.axis] = 0;
+        for (number, part) in inputs.iter().enumerate() {
+            let part = part.shape.dims();
+            let fits = part.len() == dims.len() && (0..dims.len()).all(|i| i == self.axis || part[i] == dims[i]);
+            if !fits {
+                let detail = format!(
+                    "input {number} has shape {part:?}, the first {}: they may differ along axis {} only",
+                    first.shape, self.axis
+                );
+                return Err(Error::op(self.name(), detail));
+            }
+            dims[self.axis] += part[self.axis];
+        }
+        Ok(vec![Spec::real(&dims[..])])
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        let Some(dy) = node.arriving[0] else { return Ok(vec![None; node.inputs.len()]) };
+        let (mut start, mut gradients) = (0, Vec::new());
+        for (&part, &wanted) in node.inputs.iter().zip(node.wanted) {
+            let end = start + graph.shape(part)[self.axis];
+            gradients.push(if wanted { Some(graph.slice(dy, self.axis, start..end, 1)?) } else { None });
+            start = end;
+        }
+        Ok(gradients)
+    }
+
+    cpu_kernels!();
+
+    // One launch for each part, so that there may be more of them than buffers that a kernel can have.
+    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        let mut offset = 0;
+        let launch = |(part, spec): (usize, &Spec)| {
+            let (len, row) = (spec.shape.elements(), self.row(spec.shape));
+            let sizes = [("LEN", len), ("ROW", row), ("TO", self.row(outputs[0].shape)), ("OFFSET", offset)];
+            offset += row;
+            Launch {
+                shader: &CONCAT,
+                constants: sizes.map(|(name, size)| (name, size as f64)).to_vec(),
+                operands: vec![Operand::Input(part), Operand::Output(0)],
+                workgroups: grid(len.div_ceil(PER_WORKGROUP)),
+            }
+        };
+        inputs.iter().enumerate().map(launch).collect()
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        Cost::streaming(0.0, inputs, outputs)
+    }
+}

@@ -1,0 +1,49 @@
+//! The engine's further operations against PyTorch: output and gradients equal the numbers of tools/golden_operations.py.
+
+#[path = "common/golden_operation.rs"]
+mod common;
+
+use common::operation;
+
+#[test]
+fn functions() {
+    operation("functions", &["x"], &|graph, case, v| match case.text("function") {
+        "exp" => graph.exp(v[0]),
+        "log" => graph.log(v[0]),
+        "sqrt" => graph.sqrt(v[0]),
+        "abs" => graph.abs(v[0]),
+        "tanh" => graph.tanh(v[0]),
+        "sigmoid" => graph.sigmoid(v[0]),
+        "gelu" => graph.gelu(v[0]),
+        "gelu_tanh" => graph.gelu_tanh(v[0]),
+        "clamp" => graph.clamp(v[0], -0.75, 0.5),
+        other => panic!("no function {other}"),
+    });
+}
+
+#[test]
+fn maxima() {
+    operation("maximum", &["a", "b"], &|graph, _, v| graph.maximum(v[0], v[1]));
+    operation("minimum", &["a", "b"], &|graph, _, v| graph.minimum(v[0], v[1]));
+}
+
+#[test]
+fn norms() {
+    operation("softmax", &["x"], &|graph, case, v| graph.softmax(v[0], case.integer("axis")));
+    operation("log_softmax_over", &["x"], &|graph, case, v| graph.log_softmax_over(v[0], case.integer("axis")));
+    operation("layer_norm", &["x", "w", "b"], &|graph, case, v| {
+        graph.layer_norm(v[0], [v[1], v[2]], case.number("eps"))
+    });
+}
+
+#[test]
+fn selections() {
+    operation("pad", &["x"], &|graph, case, v| {
+        graph.pad(v[0], &case.integers("before"), &case.integers("after"), case.number("value"))
+    });
+    operation("slice", &["x"], &|graph, case, v| {
+        graph.slice(v[0], case.integer("axis"), case.integer("start")..case.integer("end"), case.integer("step"))
+    });
+    operation("flip", &["x"], &|graph, case, v| graph.flip(v[0], case.integer("axis")));
+    operation("concat", &["a", "b", "c"], &|graph, case, v| graph.concat(v, case.integer("axis")));
+}

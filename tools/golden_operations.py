@@ -1,0 +1,104 @@
+"""The golden files of the engine's further operations; tools/golden_engine.py writes them with its own."""
+
+import torch
+import torch.nn.functional as F
+
+from golden_file import Draw, File, with_gradients
+
+
+def functions():
+    """Functions of one number."""
+    file = File("functions")
+    for name, function in [
+        ("exp", torch.exp),
+        ("log", torch.log),
+        ("sqrt", torch.sqrt),
+        ("abs", torch.abs),
+        ("tanh", torch.tanh),
+        ("sigmoid", torch.sigmoid),
+        ("gelu", F.gelu),
+        ("gelu_tanh", lambda x: F.gelu(x, approximate="tanh")),
+        ("clamp", lambda x: x.clamp(-0.75, 0.5)),
+    ]:
+        draw = Draw("functions", name)
+        x = draw.positive(3, 37) if name in ("log", "sqrt") else draw.normal(3, 37, scale=2.0)
+        file.case(name, with_gradients(draw, {"x": x}, function), function=name)
+    return file
+
+
+def maxima():
+    files = []
+    for name, function in [("maximum", torch.maximum), ("minimum", torch.minimum)]:
+        file = File(name)
+        for case, a, b in [("same", (3, 4, 5), (3, 4, 5)), ("channel", (2, 3, 4), (1, 3, 1)), ("left", (4, 1), (2, 4, 5))]:
+            draw = Draw(name, case)
+            file.case(case, with_gradients(draw, {"a": draw.normal(*a), "b": draw.normal(*b)}, function))
+        draw = Draw(name, "ties")
+        whole = lambda *shape: draw.normal(*shape).detach().round().requires_grad_()
+        file.case("ties", with_gradients(draw, {"a": whole(6, 8), "b": whole(6, 8)}, function))
+        files.append(file)
+    return files
+
+
+def norms():
+    files = []
+    for name, function in [("softmax", F.softmax), ("log_softmax_over", F.log_softmax)]:
+        file = File(name)
+        for case, shape, axis, scale in [
+            ("last", (4, 10), 1, 1.0),
+            ("first", (4, 10), 0, 2.0),
+            ("middle", (2, 7, 3, 4), 1, 3.0),
+            # Where one softmax is all but 1 its gradient in f32 is nothing but rounding.
+            ("large", (3, 5), 1, 4.0 if name == "softmax" else 30.0),
+        ]:
+            draw = Draw(name, case)
+            run = lambda x: function(x, dim=axis)
+            file.case(case, with_gradients(draw, {"x": draw.normal(*shape, scale=scale)}, run), axis=axis)
+        files.append(file)
+    file = File("layer_norm")
+    for case, shape, axes, eps in [("one_axis", (4, 10), 1, 1e-5), ("three_axes", (2, 3, 5, 7), 3, 1e-3), ("long", (3, 700), 1, 1e-5)]:
+        draw = Draw("layer_norm", case)
+        last = shape[-axes:]
+        inputs = {"x": draw.normal(*shape), "w": draw.normal(*last), "b": draw.normal(*last)}
+        file.case(case, with_gradients(draw, inputs, lambda x, w, b: F.layer_norm(x, last, w, b, eps)), eps=eps)
+    return [*files, file]
+
+
+def selections():
+    """What takes parts of tensors and puts them together."""
+    pad, cut, flip, concat = File("pad"), File("slice"), File("flip"), File("concat")
+    for name, shape, before, after, value in [
+        ("one", (1,), (2,), (3,), 0.25),
+        ("uneven", (2, 3, 4, 5), (0, 1, 2, 0), (1, 0, 3, 2), -1.5),
+        ("image", (2, 3, 5, 4), (0, 0, 1, 2), (0, 0, 2, 0), 0.0),
+    ]:
+        draw = Draw("pad", name)
+        sides = [n for pair in zip(reversed(before), reversed(after)) for n in pair]
+        tensors = with_gradients(draw, {"x": draw.normal(*shape)}, lambda x: F.pad(x, sides, value=value))
+        pad.case(name, tensors, before=before, after=after, value=value)
+    for name, shape, axis, start, end, step in [
+        ("first", (5, 3), 0, 1, 4, 1),
+        ("every_third", (2, 11, 3), 1, 1, 11, 3),
+        ("last", (3, 8), 1, 0, 8, 2),
+    ]:
+        draw = Draw("slice", name)
+        index = [slice(None)] * axis + [slice(start, end, step)]
+        tensors = with_gradients(draw, {"x": draw.normal(*shape)}, lambda x: x[tuple(index)])
+        cut.case(name, tensors, axis=axis, start=start, end=end, step=step)
+    for name, shape, axis in [("middle", (2, 5, 3), 1), ("last", (2, 7), 1)]:
+        draw = Draw("flip", name)
+        flip.case(name, with_gradients(draw, {"x": draw.normal(*shape)}, lambda x: x.flip(axis)), axis=axis)
+    for name, shapes, axis in [
+        ("one", [(3, 4)], 1),
+        ("first", [(2, 3), (4, 3)], 0),
+        ("last", [(3, 2), (3, 1), (3, 5)], 1),
+        ("middle", [(2, 3, 4), (2, 1, 4)], 1),
+    ]:
+        draw = Draw("concat", name)
+        inputs = {key: draw.normal(*shape) for key, shape in zip("abc", shapes)}
+        concat.case(name, with_gradients(draw, inputs, lambda *parts: torch.cat(parts, axis)), axis=axis)
+    return pad, cut, flip, concat
+
+
+def files():
+    return [functions(), *maxima(), *norms(), *selections()]
