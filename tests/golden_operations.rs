@@ -47,3 +47,12 @@ fn selections() {
     operation("flip", &["x"], &|graph, case, v| graph.flip(v[0], case.integer("axis")));
     operation("concat", &["a", "b", "c"], &|graph, case, v| graph.concat(v, case.integer("axis")));
 }
+
+#[test]
+fn gathering() {
+    operation("embedding", &["i", "x"], &|graph, _, v| graph.gather(v[1], v[0], 0));
+    operation("gather", &["x", "i"], &|graph, case, v| graph.gather(v[0], v[1], case.integer("axis")));
+    operation("gather_elements", &["x", "i"], &|graph, case, v| {
+        graph.gather_elements(v[0], v[1], case.integer("axis"))
+    });
+}

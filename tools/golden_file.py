@@ -48,7 +48,10 @@ class Draw:
         return torch.tensor(values, requires_grad=True)
 
     def labels(self, n, classes):
-        return torch.tensor(self.generator.integers(0, classes, n))
+        return self.integers(classes, n)
+
+    def integers(self, bound, *shape):
+        return torch.tensor(self.generator.integers(0, bound, shape))
 
 
 def with_gradients(draw, inputs, function):

@@ -100,5 +100,24 @@ def selections():
     return pad, cut, flip, concat
 
 
+def gathering():
+    embedding, gather, each = File("embedding"), File("gather"), File("gather_elements")
+    for name, shape, indices in [("one", (1, 1), (1,)), ("some", (7, 5), (3, 4)), ("repeated", (3, 4), (50,))]:
+        draw = Draw("embedding", name)
+        inputs = {"i": draw.integers(shape[0], *indices), "x": draw.normal(*shape)}
+        embedding.case(name, with_gradients(draw, inputs, lambda i, x: F.embedding(i, x)))
+    for name, shape, axis, indices in [("first", (5, 3), 0, (4,)), ("middle", (2, 5, 3), 1, (8,)), ("last", (3, 6), 1, (2,))]:
+        draw = Draw("gather", name)
+        inputs = {"x": draw.normal(*shape), "i": draw.integers(shape[axis], *indices)}
+        tensors = with_gradients(draw, inputs, lambda x, i: torch.index_select(x, axis, i))
+        gather.case(name, tensors, axis=axis)
+    for name, shape, axis, count in [("first", (5, 3), 0, 7), ("middle", (2, 5, 3), 1, 4), ("last", (3, 6), 1, 1)]:
+        draw = Draw("gather_elements", name)
+        indices = [count if i == axis else n for i, n in enumerate(shape)]
+        inputs = {"x": draw.normal(*shape), "i": draw.integers(shape[axis], *indices)}
+        each.case(name, with_gradients(draw, inputs, lambda x, i: torch.gather(x, axis, i)), axis=axis)
+    return embedding, gather, each
+
+
 def files():
-    return [functions(), *maxima(), *norms(), *selections()]
+    return [functions(), *maxima(), *norms(), *selections(), *gathering()]

@@ -1,8 +1,8 @@
-//! Cases of what takes parts of tensors and puts them together: padding, slices, concatenation.
+//! Cases of what takes parts of tensors and puts them together: padding, slices, concatenation, elements by their numbers.
 
 use super::{Case, Input, Refusal};
 use crate::graph::{Graph, Value};
-use crate::ops::{PadSlice, Reach};
+use crate::ops::{Gather, PadSlice, Reach};
 use crate::tensor::{Shape, Spec};
 
 fn pad(name: &'static str, shape: &[usize], before: &'static [usize], after: &'static [usize], value: f64) -> Case {
@@ -29,8 +29,45 @@ fn concat(name: &'static str, shapes: &[&[usize]], axis: usize) -> Case {
     Case::new("concat", name, inputs, move |g, x| Ok(vec![g.concat(x, axis)?]))
 }
 
-pub(super) fn cases() -> Vec<Case> {
+fn gather(name: &'static str, shape: &[usize], indices: &[usize], op: Gather) -> Case {
+    let bound = shape[op.axis] + usize::from(op.skip == Some(shape[op.axis]));
+    let inputs = [Input::real(Shape::new(shape)), Input::index(Shape::new(indices), bound as u32)];
+    Case::new("gather", name, inputs, move |g, x| Ok(vec![g.apply_one(op, x)?]))
+}
+
+fn gathering() -> Vec<Case> {
+    let rows = |axis| Gather { axis, each: false, skip: None };
+    let each = |axis| Gather { axis, each: true, skip: None };
     vec![
+        gather("one", &[1], &[1], rows(0)),
+        gather("embedding", &[7, 5], &[3, 4], rows(0)),
+        gather("last axis", &[3, 7], &[4], rows(1)),
+        gather("middle axis", &[2, 5, 3], &[2, 2], rows(1)),
+        gather("one number", &[2, 5, 3], &[], rows(1)),
+        gather("left out", &[4, 5], &[30], Gather { skip: Some(2), ..rows(0) }),
+        gather("a number for none", &[4, 5], &[30], Gather { skip: Some(4), ..rows(0) }),
+        gather("many numbers", &[3, 2], &[40_000], rows(0)),
+        gather("many rows", &[9000, 3], &[50], rows(0)),
+        gather("large", &[10_000, 128], &[64, 32], rows(0)).bench(),
+        gather("each", &[2, 5, 3], &[2, 4, 3], each(1)),
+        gather("each, first axis", &[5, 3], &[7, 3], each(0)),
+        gather("each, last axis", &[3, 6], &[3, 1], each(1)),
+        gather("each, left out", &[4, 3, 5], &[4, 2, 5], Gather { skip: Some(3), ..each(1) }),
+        gather("each, long rows", &[2, 3, 9001], &[2, 1, 9001], each(1)),
+        Case::new("gather", "constant", [Input::real([4, 3])], |g, x| {
+            let indices = g.index_constant([3], vec![2, 0, 2])?;
+            Ok(vec![g.gather(x[0], indices, 0)?])
+        }),
+        Case::new("one_hot", "some", [Input::index([3, 4], 5)], |g, x| Ok(vec![g.one_hot(x[0], 5)?]))
+            .not_differentiable(),
+        Case::new("one_hot", "many", [Input::index([9000], 3)], |g, x| Ok(vec![g.one_hot(x[0], 3)?]))
+            .not_differentiable(),
+    ]
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = gathering();
+    cases.extend([
         pad("one", &[1], &[2], &[3], 0.25),
         pad("scalar", &[], &[], &[], 0.0),
         pad("one side", &[3, 4], &[0, 2], &[0, 0], 0.0),
@@ -66,7 +103,8 @@ pub(super) fn cases() -> Vec<Case> {
         concat("large", &[&[4, 64, 40, 87], &[4, 32, 40, 87]], 1).bench(),
         // The same value twice: both parts' gradients are its.
         Case::new("concat", "with itself", [Input::real([2, 3])], |g, x| Ok(vec![g.concat(&[x[0], x[0]], 1)?])),
-    ]
+    ]);
+    cases
 }
 
 pub(super) fn refusals() -> Vec<Refusal> {
@@ -82,7 +120,38 @@ pub(super) fn refusals() -> Vec<Refusal> {
     let concat = |name, specs: Vec<Spec>, axis, words| {
         Refusal::new("concat", name, specs, words, move |g, x| Ok(vec![g.concat(x, axis)?]))
     };
+    let gather = |name, x: &[usize], indices: Spec, op: Gather, words| {
+        let specs = [Spec::real(x), indices];
+        Refusal::new("gather", name, specs, words, move |g, x| Ok(vec![g.apply_one(op, x)?]))
+    };
+    let rows = Gather { axis: 0, each: false, skip: None };
+    let each = Gather { axis: 1, each: true, skip: None };
     vec![
+        gather("no such axis", &[3, 4], Spec::index([2]), Gather { axis: 2, ..rows }, &["[3, 4]", "axis 2"]),
+        gather("real indices", &[3, 4], real(&[2]), rows, &["[2]", "indices"]),
+        gather("too many axes", &[3, 4, 5, 6], Spec::index([1, 1, 2, 2]), rows, &["[3, 4, 5, 6]", "[1, 1, 2, 2]"]),
+        gather("shapes", &[3, 4], Spec::index([2, 4]), each, &["[3, 4]", "[2, 4]"]),
+        gather(
+            "left out beyond the axis",
+            &[3, 4],
+            Spec::index([2]),
+            Gather { skip: Some(4), ..rows },
+            &["4", "[3, 4]"],
+        ),
+        gather("out of range", &[3, 4], Spec::index([2]), rows, &["below 3", "element 1 is 3"]).indices(vec![0, 3]),
+        gather("out of range, each", &[3, 4], Spec::index([3, 1]), each, &["below 4", "element 2 is 9"])
+            .indices(vec![0, 3, 9]),
+        Refusal::new("gather", "constant out of range", [real(&[3, 4])], &["below 3", "element 1", "is 3"], |g, x| {
+            let indices = g.index_constant([2], vec![0, 3])?;
+            Ok(vec![g.gather(x[0], indices, 0)?])
+        }),
+        Refusal::new("one_hot", "real numbers", [real(&[3])], &["[3]", "indices"], |g, x| {
+            Ok(vec![g.one_hot(x[0], 2)?])
+        }),
+        Refusal::new("one_hot", "out of range", [Spec::index([3])], &["below 2", "element 1 is 2"], |g, x| {
+            Ok(vec![g.one_hot(x[0], 2)?])
+        })
+        .indices(vec![0, 2, 1]),
         pad("not one for each axis", real(&[3, 4, 5]), &[0, 0], &["[3, 4, 5]", "[0, 0]"]),
         pad("too large", real(&[3, 4]), &[0, usize::MAX], &["[3, 4]", "too large"]),
         pad("indices", Spec::index([3, 4]), &[0, 0], &["[3, 4]", "indices"]),

@@ -62,6 +62,20 @@ pub(super) fn updates(op: &dyn Op, inputs: &[Spec], outputs: &[Spec]) -> Result<
     Ok(())
 }
 
+/// What an operation reads as indices, where it is known already: it must be below the operation's bound.
+pub(super) fn constant_indices(graph: &Graph, op: &dyn Op, inputs: &[Value], specs: &[Spec]) -> Result<()> {
+    for (input, &value) in inputs.iter().enumerate() {
+        let Source::Constant(Constant::Index(data)) = graph.source(graph.base(value).0) else { continue };
+        let Some(bound) = op.index_bound(input, specs) else { continue };
+        if let Some(at) = data.iter().position(|&index| index as usize >= bound) {
+            let detail =
+                format!("needs indices below {bound}, element {at} of the constant input {input} is {}", data[at]);
+            return Err(Error::op(op.name(), detail));
+        }
+    }
+    Ok(())
+}
+
 fn described(spec: &Spec) -> String {
     let kind = if spec.dtype == DType::Real { "real numbers" } else { "indices" };
     format!("{kind} of shape {}", spec.shape)

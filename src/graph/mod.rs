@@ -168,7 +168,7 @@ impl Graph {
         self.any_constant(Spec::real(shape), data.len(), Constant::Real(data))
     }
 
-    /// Indices that are the same in every run.
+    /// Indices that are the same in every run. An operation that they are beyond the bound of refuses them.
     ///
     /// # Errors
     /// Where their number is not the shape's.
@@ -331,6 +331,7 @@ impl Graph {
             refuse_empty(op.name(), spec)?;
         }
         check::updates(&*op, &specs, &outputs)?;
+        check::constant_indices(self, &*op, inputs, &specs)?;
         let node = self.nodes.len();
         let outputs: Vec<Value> = outputs
             .into_iter()

@@ -12,6 +12,7 @@ mod cross_entropy;
 mod dense_gpu;
 mod elementwise;
 mod fuse;
+mod gather;
 mod gemm;
 mod gpu_tile;
 mod head;
@@ -41,6 +42,7 @@ pub use conv2d::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvOptions,
 pub use cross_entropy::{Correct, CrossEntropy, CrossEntropyGradient, CrossEntropyOutputs};
 pub use elementwise::Binary;
 pub use fuse::{Fusions, fuse};
+pub use gather::{Gather, GatherGradient, OneHot};
 pub use head::{Head, HeadGradient};
 pub use linear::{Linear, LinearWeightGradient};
 pub use matmul::{Matmul, MatmulSizes};
