@@ -3,7 +3,10 @@
 #[path = "common/golden_operation.rs"]
 mod common;
 
+use common::golden::Case;
 use common::operation;
+use humdinger::graph::{Graph, Value};
+use humdinger::ops::{LossOptions, LossReduction};
 
 #[test]
 fn functions() {
@@ -54,5 +57,36 @@ fn gathering() {
     operation("gather", &["x", "i"], &|graph, case, v| graph.gather(v[0], v[1], case.integer("axis")));
     operation("gather_elements", &["x", "i"], &|graph, case, v| {
         graph.gather_elements(v[0], v[1], case.integer("axis"))
+    });
+}
+
+fn loss_options(graph: &mut Graph, case: &Case<'_>) -> LossOptions {
+    let constant = |graph: &mut Graph, values: Vec<f32>| -> Value {
+        let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+        graph.constant([values.len()], values).expect("a constant")
+    };
+    LossOptions {
+        weights: case.has("weights").then(|| constant(graph, case.real("weights"))),
+        // -1 for none.
+        ignore: usize::try_from(case.number("ignore") as i64).ok(),
+        smoothing: case.number("label_smoothing"),
+        reduction: match case.text("reduction") {
+            "mean" => LossReduction::Mean,
+            "sum" => LossReduction::Sum,
+            "none" => LossReduction::None,
+            other => panic!("no reduction {other}"),
+        },
+    }
+}
+
+#[test]
+fn losses() {
+    operation("cross_entropy_with", &["x", "labels", "targets"], &|graph, case, v| {
+        let options = loss_options(graph, case);
+        graph.cross_entropy_with(v[0], v[1], options)
+    });
+    operation("nll_loss", &["x", "labels"], &|graph, case, v| {
+        let options = loss_options(graph, case);
+        graph.nll_loss(v[0], v[1], options)
     });
 }

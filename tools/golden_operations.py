@@ -119,5 +119,49 @@ def gathering():
     return embedding, gather, each
 
 
+def losses():
+    """Cross-entropy in all its forms; with f32 weights, and -100 for items without a class written as C."""
+    file, nll = File("cross_entropy_with"), File("nll_loss")
+    for name, shape, weighted, ignore, smoothing, reduction in [
+        ("mean", (5, 4), False, None, 0.0, "mean"),
+        ("weights", (5, 4), True, None, 0.0, "mean"),
+        ("smoothed", (3, 5, 7), True, None, 0.2, "mean"),
+        ("ignored", (3, 5, 7), True, 1, 0.0, "mean"),
+        ("ignored_smoothed", (2, 3, 4, 5), True, 0, 0.1, "mean"),
+        ("none", (6, 3, 4), True, 3, 0.1, "sum"),
+        ("each", (2, 3, 4, 5), False, 2, 0.3, "none"),
+        ("sum", (9, 6), False, None, 0.0, "sum"),
+    ]:
+        draw = Draw("cross_entropy_with", name)
+        classes = shape[1]
+        labels = draw.integers(classes + (ignore == classes), shape[0], *shape[2:])
+        weights = draw.positive(classes).detach() if weighted else None
+        # PyTorch takes no number for an item without a class that a class could have.
+        number = -100 if ignore is None or ignore == classes else ignore
+        seen = torch.where(labels == classes, -100, labels)
+        inputs = {"x": draw.normal(*shape), "labels": labels}
+        run = lambda x, labels: F.cross_entropy(x, seen, weights, ignore_index=number, reduction=reduction, label_smoothing=smoothing)
+        extra = {"weights": weights} if weighted else {}
+        parameters = {"ignore": -1 if ignore is None else ignore, "label_smoothing": smoothing, "reduction": reduction}
+        file.case(name, with_gradients(draw, inputs, run) | extra, **parameters)
+        if not smoothing:
+            run = lambda x, labels: F.nll_loss(x, seen, weights, ignore_index=number, reduction=reduction)
+            nll.case(name, with_gradients(draw, inputs, run) | extra, **parameters)
+    for name, shape, weighted, smoothing, reduction in [
+        ("soft", (5, 4), False, 0.0, "mean"),
+        ("soft_weights", (2, 3, 4, 5), True, 0.1, "mean"),
+        ("soft_each", (3, 5, 7), True, 0.0, "none"),
+    ]:
+        draw = Draw("cross_entropy_with", name)
+        weights = draw.positive(shape[1]).detach() if weighted else None
+        targets = draw.normal(*shape).detach().softmax(1).float().double().requires_grad_()
+        inputs = {"x": draw.normal(*shape), "targets": targets}
+        run = lambda x, targets: F.cross_entropy(x, targets, weights, reduction=reduction, label_smoothing=smoothing)
+        extra = {"weights": weights} if weighted else {}
+        parameters = {"ignore": -1, "label_smoothing": smoothing, "reduction": reduction}
+        file.case(name, with_gradients(draw, inputs, run) | extra, **parameters)
+    return file, nll
+
+
 def files():
-    return [functions(), *maxima(), *norms(), *selections(), *gathering()]
+    return [functions(), *maxima(), *norms(), *selections(), *gathering(), *losses()]

@@ -31,6 +31,8 @@ pub enum Binary {
     Minimum,
     /// What a maximum's gradient gives to a: 1 where `a > b` or one is NaN, 1/2 where they are equal, else 0; has no gradient.
     Share,
+    /// a where b is not 0, else 0; b takes no gradient.
+    Keep,
 }
 
 impl Graph {
@@ -90,6 +92,14 @@ impl Graph {
         self.apply_one(Binary::Minimum, &[a, b])
     }
 
+    /// `x` where `mask` is not 0, else 0 (whatever x is there, NaN too), with broadcasting. The mask takes no gradient.
+    ///
+    /// # Errors
+    /// Where the shapes do not broadcast.
+    pub fn keep(&mut self, x: Value, mask: Value) -> Result<Value> {
+        self.apply_one(Binary::Keep, &[x, mask])
+    }
+
     /// Undoes a broadcast for a gradient: sums over the axes along which `shape` was repeated to become `x`'s.
     pub(super) fn sum_to(&mut self, x: Value, shape: Shape) -> Result<Value> {
         let from = self.shape(x);
@@ -115,6 +125,7 @@ impl Op for Binary {
             Self::Maximum => "maximum",
             Self::Minimum => "minimum",
             Self::Share => "share",
+            Self::Keep => "keep",
         }
     }
 
@@ -164,6 +175,8 @@ impl Op for Binary {
                 };
                 (share(a, b, da)?, share(b, a, db)?)
             }
+            Self::Keep if db => return Err(Error::op(self.name(), "has no gradient with respect to its mask")),
+            Self::Keep => (Some(graph.keep(dc, b)?), None),
             Self::Equal | Self::Share => return no_gradient(self.name()),
         };
         let mut fitted = Vec::new();
@@ -220,6 +233,7 @@ impl Binary {
             // Where b is NaN, `max` and `min` of `Real` would hide it.
             Self::Maximum => binary(kernel, |a, b| if b.is_nan() { b } else { a.max(b) }),
             Self::Minimum => binary(kernel, |a, b| if b.is_nan() { b } else { a.min(b) }),
+            Self::Keep => binary(kernel, |a, b| if b == T::ZERO { T::ZERO } else { a }),
             Self::Share => binary(kernel, |a, b| {
                 if a == b {
                     T::from_f64(0.5)
