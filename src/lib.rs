@@ -1,6 +1,9 @@
 //! Humdinger: a tensor engine with hand-written WGSL kernels, and a classifier that names the song somebody hums, sings
 //! or whistles. ARCHITECTURE.md is the map.
 
+// wgpu's types are nested deeper than the compiler looks by itself; later versions of it refuse that.
+#![recursion_limit = "256"]
+
 pub mod audio;
 pub mod cases;
 pub mod cli;

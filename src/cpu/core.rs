@@ -1,14 +1,14 @@
 //! Which core a thread runs on, and how it leaves it, where the system tells (Linux); elsewhere nothing is known and nothing is
-//! done.
+//! done. Miri, which checks the pool's memory, does not tell either.
 
 /// The core that the calling thread runs on.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub fn current() -> Option<usize> {
     nix::sched::sched_getcpu().ok()
 }
 
 /// Moves the calling thread to another of the cores that it may use, where there is one. Which cores those are stays as it was.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub fn leave(core: usize) {
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
     use nix::unistd::Pid;
@@ -22,15 +22,15 @@ pub fn leave(core: usize) {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(miri))))]
 pub fn current() -> Option<usize> {
     None
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(miri))))]
 pub fn leave(_: usize) {}
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(miri)))]
 mod tests {
     use super::*;
 
