@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Audio, wav};
+use super::{Audio, faults, wav};
 use crate::{Error, Result};
 
 /// Endings (lower case) of the files that a folder is searched for.
@@ -24,6 +24,15 @@ pub fn is_sound_file(path: &Path) -> bool {
     path.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
 }
 
+/// How a file holds its sound.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Encoding {
+    /// The codec's short name, as FFmpeg has it: `pcm_s16le`, `mp3`, `opus`.
+    pub codec: String,
+    /// Channels in the file; more than two are mixed to two when it is decoded.
+    pub channels: usize,
+}
+
 /// Reads and decodes a sound file. The contents decide the format, not the name; of more than two channels a mix to two is
 /// returned.
 ///
@@ -39,6 +48,20 @@ pub fn decode_file(path: &Path) -> Result<Audio> {
 /// # Errors
 /// As [`decode_file`].
 pub fn decode_bytes(bytes: Vec<u8>, path: &Path) -> Result<Audio> {
+    decode_with_encoding(bytes, path).map(|(audio, _)| audio)
+}
+
+/// [`decode_bytes`], and how the file holds the sound.
+///
+/// # Errors
+/// As [`decode_file`].
+pub fn decode_with_encoding(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
+    let (mut audio, encoding) = decode(bytes, path)?;
+    faults::examine(&mut audio);
+    Ok((audio, encoding))
+}
+
+fn decode(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
     if bytes.is_empty() {
         return Err(Error::file(path, "is empty"));
     }
@@ -61,7 +84,7 @@ pub fn decode_bytes(bytes: Vec<u8>, path: &Path) -> Result<Audio> {
 mod compressed {
     use super::*;
 
-    pub fn decode(_: Vec<u8>, path: &Path) -> Result<Audio> {
+    pub fn decode(_: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
         Err(Error::file(
             path,
             "is not a WAV file, and this build reads nothing else (feature `compressed-audio` is off)",
@@ -106,7 +129,7 @@ mod compressed {
         static DECODING: Cell<bool> = const { Cell::new(false) };
     }
 
-    pub fn decode(bytes: Vec<u8>, path: &Path) -> Result<Audio> {
+    pub fn decode(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
         // Hostile bytes reach four decoders that are not ours: a panic in one is an unreadable file, not the end of the run,
         // and what it would print is of no use to anybody.
         static QUIET: Once = Once::new();
@@ -124,7 +147,7 @@ mod compressed {
         decoded.unwrap_or_else(|_| Err(Error::file(path, "its decoder failed on damaged data")))
     }
 
-    fn decode_stream(mut bytes: Vec<u8>, path: &Path) -> Result<Audio> {
+    fn decode_stream(mut bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
         let tag = id3_length(&bytes).min(bytes.len());
         bytes.drain(..tag);
         let mut hint = Hint::new();
@@ -137,6 +160,7 @@ mod compressed {
             .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|e| Error::file(path, format!("is no sound file that can be read ({KINDS}): {e}")))?;
         let (mut track, mut decoder, mut skip) = open(&*format, path)?;
+        let mut encoding = Encoding { codec: decoder.codec_info().short_name.into(), channels: 0 };
 
         let mut warnings = Vec::new();
         let (mut samples, mut sample_rate, mut planes) = (Vec::<Vec<f32>>::new(), 0, Vec::<Vec<f32>>::new());
@@ -181,6 +205,7 @@ mod compressed {
             usual = decoded.frames();
             let rate = decoded.spec().rate();
             decoded.copy_to_vecs_planar(&mut planes);
+            encoding.channels = encoding.channels.max(planes.len());
             let mut mixed = channels::at_most_two(std::mem::take(&mut planes));
             if skip > 0 {
                 let cut = skip.min(mixed[0].len());
@@ -226,7 +251,7 @@ mod compressed {
         if silenced > 0 {
             warn(format!("{silenced} samples are not finite or absurdly large; taken as silence"));
         }
-        Ok(Audio { channels: samples, sample_rate, warnings })
+        Ok((Audio { channels: samples, sample_rate, warnings }, encoding))
     }
 
     /// The sound track of a file, a decoder of it, and how many frames at its beginning are no sound.

@@ -2,6 +2,7 @@
 
 pub mod channels;
 pub mod decode;
+pub mod faults;
 pub mod filterbank;
 #[cfg(feature = "compressed-audio")]
 mod opus;

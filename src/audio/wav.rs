@@ -9,6 +9,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use super::Audio;
+use super::decode::Encoding;
 use super::resample::RATES;
 use crate::{Error, Result};
 
@@ -28,7 +29,7 @@ pub fn is_wav(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// When the file is no WAV, holds no whole frame of samples, or is in an encoding that is not supported.
-pub fn decode(bytes: &[u8], path: &Path) -> Result<Audio> {
+pub fn decode(bytes: &[u8], path: &Path) -> Result<(Audio, Encoding)> {
     if !is_wav(bytes) {
         return Err(Error::file(path, "is not a WAV file (no RIFF WAVE header)"));
     }
@@ -59,7 +60,8 @@ pub fn decode(bytes: &[u8], path: &Path) -> Result<Audio> {
         warn(format!("{silenced} of {total} samples are not finite or absurdly large; taken as silence"));
     }
     let channels = super::channels::at_most_two(channels);
-    Ok(Audio { channels, sample_rate: layout.sample_rate, warnings })
+    let encoding = Encoding { codec: layout.codec().into(), channels: layout.channels };
+    Ok((Audio { channels, sample_rate: layout.sample_rate, warnings }, encoding))
 }
 
 /// Sets samples that are NaN, infinite or beyond [`LOUDEST`] to zero and says how many there were.
@@ -252,6 +254,17 @@ impl Layout {
             Ok(reader) if reader.spec() == spec => Ok(()),
             Ok(_) => Err(Error::file(path, "the header contradicts itself")),
             Err(error) => Err(Error::file(path, format!("cannot be read as WAV: {error}"))),
+        }
+    }
+
+    /// FFmpeg's name of it.
+    fn codec(&self) -> &'static str {
+        match (self.bytes, self.float) {
+            (_, true) => "pcm_f32le",
+            (1, _) => "pcm_u8",
+            (2, _) => "pcm_s16le",
+            (3, _) => "pcm_s24le",
+            _ => "pcm_s32le",
         }
     }
 

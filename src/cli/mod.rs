@@ -1,6 +1,7 @@
 //! The command line: one file per command, each with its arguments and `run`.
 
 mod bench;
+mod check;
 mod doctor;
 mod evaluate;
 mod inspect;
@@ -36,6 +37,7 @@ enum Command {
     Doctor(doctor::Args),
     /// Draw the waveform and the spectrogram of a sound file
     Spectrogram(spectrogram::Args),
+    Check(check::Args),
     Train(Box<train::Args>),
     Evaluate(evaluate::Args),
     Predict(predict::Args),
@@ -55,6 +57,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Spectrogram(arguments) => spectrogram::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Doctor(arguments) => doctor::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Check(arguments) => check::run(arguments),
         Command::Train(arguments) => train::run_command(*arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(arguments).map(|()| ExitCode::SUCCESS),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::prelude::*;
 
+use super::alike;
 use super::cache::Cache;
 use super::find::{Excluded, none_lost};
 use super::labels::{self, Labelled, LeftOut, Listing};
@@ -152,6 +153,11 @@ impl Dataset {
             })
             .collect();
         clips.sort_by(|a, b| a.id.cmp(&b.id));
+        for equal in alike::equal_sounds(&clips) {
+            let names: Vec<(&str, &str)> =
+                equal.iter().map(|&i| (clips[i].id.as_str(), classes[clips[i].label].as_str())).collect();
+            warnings.push(alike::same_recording(&names));
+        }
         Ok(Self { clips, classes, sample_rate: options.sample_rate, left_out, warnings })
     }
 

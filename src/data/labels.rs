@@ -1,8 +1,9 @@
 //! What song each file holds and who sings it: from file names, from folders, or from a CSV file ([`table`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::alike;
 pub use super::find::LeftOut;
 use super::find::{AGAIN, Excluded, Found, find, no_sound};
 use super::table::{self, list_csv};
@@ -43,11 +44,16 @@ pub struct Listing {
     pub left_out: Vec<LeftOut>,
     /// How the labels were found.
     pub source: Source,
+    /// The same in words that name the table and its columns.
+    pub labels_from: String,
+    /// What somebody should know of the labels before anything is decoded, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// Lists the labelled sound files under `path`.
 ///
-/// - A CSV file, or a folder with exactly one CSV file that has a file and a song column: see [`list_csv`].
+/// - A CSV file, or a folder with exactly one CSV file that has a file and a song column, unless a folder for each song says
+///   otherwise: see [`list_csv`].
 /// - Else a folder most of whose sound files have MLEnd names ([`parse_name`]), at any depth: labels from the names.
 /// - Else a folder of folders: the first folder below `path` is the song; files directly in `path` are left out. Who sings is not
 ///   told, whatever files are called: see [`names`](mod@super::names).
@@ -55,6 +61,31 @@ pub struct Listing {
 /// # Errors
 /// When `path` does not exist, holds no sound file, or no label can be found.
 pub fn list(path: &Path) -> Result<Listing> {
+    let mut listing = list_as_written(path)?;
+    let mut spellings = BTreeMap::<String, BTreeSet<String>>::new();
+    for file in &mut listing.files {
+        for name in std::iter::once(&mut file.label).chain(&mut file.person) {
+            let composed = alike::composed(name);
+            spellings.entry(composed.clone()).or_default().insert(std::mem::replace(name, composed));
+        }
+    }
+    for (name, _) in spellings.iter().filter(|(_, spellings)| spellings.len() > 1) {
+        listing.notes.push(format!(
+            "\"{name}\" is written both with composed and with decomposed letters, and taken for one name"
+        ));
+    }
+    let songs = listing.files.iter().map(|file| file.label.as_str());
+    listing.notes.extend(alike::look_alike("songs", songs));
+    let people = listing.files.iter().filter_map(|file| file.person.as_deref());
+    listing.notes.extend(alike::look_alike("people", people));
+    if listing.files.iter().any(|file| file.label.to_lowercase().trim() == "unknown") {
+        let text = "a song is called \"unknown\", which is also the answer of `predict` where it is not sure";
+        listing.notes.push(text.into());
+    }
+    Ok(listing)
+}
+
+fn list_as_written(path: &Path) -> Result<Listing> {
     let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::file(path, "no such file or folder"),
         _ => Error::file(path, format!("cannot be read: {e}")),
@@ -66,19 +97,36 @@ pub fn list(path: &Path) -> Result<Listing> {
         return Err(Error::file(path, "is neither a folder of recordings nor a CSV file that lists them"));
     }
     let mut found = find(path)?;
-    let usable: Vec<&String> = found.tables.iter().filter(|name| table::lists_recordings(&path.join(name))).collect();
-    match usable[..] {
-        [name] => {
-            let mut listing = list_csv(&path.join(name))?;
-            listing.left_out = beside(&listing, found);
-            return Ok(listing);
-        }
+    let usable: Vec<String> =
+        found.tables.iter().filter(|name| table::lists_recordings(&path.join(name))).cloned().collect();
+    let mut notes = Vec::new();
+    match &usable[..] {
+        [name] => match list_csv(&path.join(name)) {
+            Ok(listing) if strays(&listing, &found) => {
+                notes.push(format!(
+                    "{name} gives other songs than the folders, and is not used; to go by it, name the file itself: {}",
+                    path.join(name).display()
+                ));
+            }
+            Ok(mut listing) => {
+                listing.left_out = beside(&listing, found);
+                return Ok(listing);
+            }
+            // A table of something else is no reason to refuse folders.
+            Err(error) if has_song_folders(&found) => notes.push(format!("not used: {error}")),
+            Err(error) => return Err(error),
+        },
         [] => {}
-        _ => {
-            let names: Vec<&str> = usable.iter().map(|s| s.as_str()).collect();
+        several if has_song_folders(&found) => {
+            notes.push(format!(
+                "{} list recordings, too, and are not used; to go by one of them, name the file itself",
+                several.join(" and ")
+            ));
+        }
+        several => {
             return Err(Error::file(
                 path,
-                format!("several CSV files list recordings ({}); name one", names.join(", ")),
+                format!("several CSV files list recordings ({}); name one", several.join(", ")),
             ));
         }
     }
@@ -86,10 +134,52 @@ pub fn list(path: &Path) -> Result<Listing> {
         return Err(no_sound(path, &found.excluded.finish()));
     }
     for name in std::mem::take(&mut found.tables) {
-        found.excluded.harmless("a table without a file and a song column", name);
+        let reason = if usable.contains(&name) {
+            "a table that is not used, as folders tell the songs"
+        } else {
+            "a table without a file and a song column"
+        };
+        found.excluded.harmless(reason, name);
     }
     let named = found.sounds.iter().filter(|id| parse_name(file_name(id)).is_some()).count();
-    if named * 2 > found.sounds.len() { Ok(by_names(path, found)) } else { by_folders(path, found) }
+    let mut listing = if named * 2 > found.sounds.len() { by_names(path, found) } else { by_folders(path, found)? };
+    listing.notes = notes;
+    Ok(listing)
+}
+
+/// The folder that would be a file's song.
+fn song_folder(id: &str) -> Option<&str> {
+    id.split_once('/').map(|(folder, _)| folder)
+}
+
+/// Names of folders that hold parts of a data set and no song each.
+const PARTS: &[&str] =
+    &["train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"];
+
+/// Whether folders can tell the songs: at least two hold sound files, all sound files are in them, and they are no parts of a
+/// data set.
+fn has_song_folders(found: &Found) -> bool {
+    let folders: Option<BTreeSet<&str>> = found.sounds.iter().map(|id| song_folder(id)).collect();
+    folders.is_some_and(|folders| {
+        folders.len() > 1 && !folders.iter().all(|folder| PARTS.contains(&folder.to_lowercase().as_str()))
+    })
+}
+
+/// Whether a table contradicts folders that could be the songs themselves. It does not where each of its songs has one folder and
+/// each folder one song, nor where the folders are its people.
+fn strays(table: &Listing, found: &Found) -> bool {
+    if !has_song_folders(found) {
+        return false;
+    }
+    let one_to_one = |name: fn(&Labelled) -> Option<&str>| {
+        let pairs: BTreeSet<_> = table.files.iter().map(|file| (song_folder(&file.id), name(file))).collect();
+        let folders: BTreeSet<_> = pairs.iter().map(|(folder, _)| folder).collect();
+        let names: BTreeSet<_> = pairs.iter().map(|(_, name)| name).collect();
+        folders.len() == pairs.len() && names.len() == pairs.len()
+    };
+    let songs = one_to_one(|file| Some(&file.label));
+    let people = table.files.iter().any(|file| file.person.is_some()) && one_to_one(|file| file.person.as_deref());
+    !songs && !people
 }
 
 /// Splits an MLEnd file name, `S<person>_<hum|whistle>_<take>_<Song>.<ending>`, into person (`S3`) and song.
@@ -144,7 +234,13 @@ fn by_names(root: &Path, found: Found) -> Listing {
             None => excluded.add("the name is not of the form S<person>_<hum|whistle>_<take>_<Song>", id),
         }
     }
-    Listing { files, left_out: excluded.finish(), source: Source::Names }
+    Listing {
+        files,
+        left_out: excluded.finish(),
+        source: Source::Names,
+        labels_from: "file names (S<person>_<hum|whistle>_<take>_<Song>)".into(),
+        notes: vec![],
+    }
 }
 
 fn by_folders(root: &Path, found: Found) -> Result<Listing> {
@@ -167,7 +263,13 @@ fn by_folders(root: &Path, found: Found) -> Result<Listing> {
              nor a CSV file with the columns `path` and `label`",
         ));
     }
-    Ok(Listing { files, left_out: excluded.finish(), source: Source::Folders })
+    Ok(Listing {
+        files,
+        left_out: excluded.finish(),
+        source: Source::Folders,
+        labels_from: "folders, one for each song".into(),
+        notes: vec![],
+    })
 }
 
 pub(super) fn has_extension(path: &Path, extension: &str) -> bool {

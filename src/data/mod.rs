@@ -1,6 +1,8 @@
 //! Labels, splits, batches, augmentation draws and the built-in synthesiser.
 
+pub mod alike;
 pub mod cache;
+pub mod check;
 pub mod dataset;
 pub mod draws;
 pub mod find;

@@ -3,7 +3,8 @@
 use super::cache::Key;
 use super::dataset::LoadOptions;
 use super::find::special;
-use crate::audio::{Audio, decode};
+use crate::audio::Audio;
+use crate::audio::decode::{self, Encoding};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::Read;
@@ -68,6 +69,16 @@ fn read_whole(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
         return Err(Error::file(path, format!("is a pipe that gives more than {} MB", most / 1_000_000)));
     }
     Ok(())
+}
+
+/// Reads and decodes one file as it is, and says how it holds its sound.
+///
+/// # Errors
+/// As [`Reader::read`].
+pub fn decode_whole(path: &Path) -> Result<(Audio, Encoding)> {
+    let mut bytes = Vec::new();
+    read_whole(path, &mut bytes)?;
+    decode::decode_with_encoding(bytes, path)
 }
 
 /// [`Reader::read`] for a single file.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::alike::equal_sounds;
 use super::dataset::Dataset;
 use super::draws::{Purpose, Stream};
 use super::names::names;
@@ -151,10 +152,23 @@ fn groups(data: &Dataset, by: &SplitBy, seed: u64) -> Result<Vec<Vec<usize>>> {
         }
         _ => (0..data.clips.len()).map(|i| vec![i]).collect(),
     };
+    keep_equal_sounds_together(data, &mut groups);
     stream.shuffle(&mut groups);
     // Large groups first: what is left to place at the end is small enough to fill the gaps.
     groups.sort_by_key(|g| std::cmp::Reverse(g.len()));
     Ok(groups)
+}
+
+/// Joins groups that share a recording under two names: heard in training, it would be no test.
+fn keep_equal_sounds_together(data: &Dataset, groups: &mut Vec<Vec<usize>>) {
+    for equal in equal_sounds(&data.clips) {
+        let shares = |group: &Vec<usize>| group.iter().any(|i| equal.binary_search(i).is_ok());
+        let (mut joined, others): (Vec<_>, Vec<_>) = std::mem::take(groups).into_iter().partition(shares);
+        joined = vec![joined.concat()];
+        joined[0].sort_unstable();
+        *groups = others;
+        groups.append(&mut joined);
+    }
 }
 
 fn per_class(data: &Dataset, clips: impl IntoIterator<Item = usize>) -> Vec<usize> {

@@ -28,6 +28,9 @@ const PERSON_COLUMNS: &[&str] = &[
     "singerid",
 ];
 
+/// Names of columns that may say which recordings validate.
+const SPLIT_COLUMNS: &[&str] = &["split", "subset", "set", "partition", "fold"];
+
 fn column_key(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
@@ -60,6 +63,29 @@ impl CsvColumns {
         let label = find(LABEL_COLUMNS).ok_or_else(|| missing("song", LABEL_COLUMNS))?;
         let person = find(PERSON_COLUMNS);
         Ok(Self { reader, header, file, label, person })
+    }
+
+    /// Where labels come from, and which columns are there in vain.
+    fn tell(&self, path: &Path) -> (String, Vec<String>) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let column = |at: usize| format!("`{}`", self.header[at]);
+        let person = self.person.map_or_else(|| "people unknown".into(), |at| format!("people in {}", column(at)));
+        let from = format!(
+            "the CSV file {name}: files in its column {}, songs in {}, {person}",
+            column(self.file),
+            column(self.label)
+        );
+        let used = |at: &usize| *at == self.file || *at == self.label || Some(*at) == self.person;
+        let unused: Vec<usize> = (0..self.header.len()).filter(|at| !used(at)).collect();
+        if unused.is_empty() {
+            return (from, vec![]);
+        }
+        let names: Vec<String> = unused.iter().map(|&at| column(at)).collect();
+        let splits = unused.iter().find(|&&at| SPLIT_COLUMNS.contains(&column_key(&self.header[at]).as_str()));
+        let hint = splits.map_or(String::new(), |&at| {
+            format!("; --split column:{} divides the recordings as it says", self.header[at])
+        });
+        (from, vec![format!("columns of {name} that are not used: {}{hint}", names.join(", "))])
     }
 }
 
@@ -161,7 +187,9 @@ pub fn list_csv(path: &Path) -> Result<Listing> {
         let why = if rows == 0 { "it has no rows".to_string() } else { reasons.join("; ") };
         return Err(Error::file(path, format!("lists no sound file that exists: {why}")));
     }
-    Ok(Listing { files: files.into_values().collect(), left_out: excluded.finish(), source: Source::Csv })
+    let (labels_from, notes) = columns.tell(path);
+    let files = files.into_values().collect();
+    Ok(Listing { files, left_out: excluded.finish(), source: Source::Csv, labels_from, notes })
 }
 
 /// A path without detours: no `.` and no doubled `/`.

@@ -6,6 +6,7 @@ use crate::data::cache::{self, Cache};
 use crate::data::names;
 use crate::data::split::{self, Split, SplitBy};
 use crate::data::{Dataset, LoadOptions, synth};
+use crate::data::{check, labels};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,11 +17,19 @@ use std::time::Duration;
 /// Where it cannot be read or made.
 pub fn dataset(config: &Config, reading: Reading, say: &dyn Fn(&str)) -> Result<Dataset> {
     let front_end = config.recipe.front_end();
-    let path = match &config.data {
-        Some(path) => path.clone(),
-        None => synthetic(config.seed, say)?,
-    };
-    load(&path, &front_end, config.recipe.first_window_only(), reading, say)
+    let first_only = config.recipe.first_window_only();
+    match &config.data {
+        Some(path) => load(path, &front_end, first_only, reading, say),
+        None => {
+            // Some of its singers are too loud for their phones, as singers are, and need not be told so.
+            let others = |text: &str| {
+                if !text.starts_with("warning: ") {
+                    say(text)
+                }
+            };
+            load(&synthetic(config.seed, say)?, &front_end, first_only, reading, &others)
+        }
+    }
 }
 
 /// How recordings are read, which makes no difference to what is read.
@@ -58,7 +67,10 @@ pub fn load(
         cache: cache.as_ref(),
         progress: true,
     };
-    let data = Dataset::load(path, &options)?;
+    let listing = labels::list(path)?;
+    say(&format!("labels from {}", listing.labels_from));
+    check::notes(&listing).iter().for_each(|note| say(&format!("note: {note}")));
+    let data = Dataset::from_listing(listing, path, &options)?;
     data.left_out.iter().for_each(|left_out| say(&format!("left out: {left_out}")));
     data.warnings.iter().take(5).for_each(|warning| say(&format!("warning: {warning}")));
     if data.warnings.len() > 5 {
