@@ -26,6 +26,7 @@ override DILATION_W: u32;
 override COLUMNS: u32; // CHANNELS * KERNEL_H * KERNEL_W, and one more for the bias
 override CHUNK: u32;
 override DIRECT: bool;
+override TAPS_LEN: u32; // columns of the tile
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
@@ -34,7 +35,7 @@ override DIRECT: bool;
 
 // Where each of the tile's columns reads x: offset of the channel, row and column of the tap, and what the column is
 // (0 nothing, 1 a weight, 2 the bias).
-var<workgroup> taps: array<vec4<i32>, 128>;
+var<workgroup> taps: array<vec4<i32>, TAPS_LEN>;
 
 // Integer division by way of a float reciprocal, corrected: exact while the quotient stays below two million.
 fn divide(a: u32, b: u32, reciprocal: f32) -> u32 {

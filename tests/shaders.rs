@@ -43,7 +43,8 @@ fn shaders() -> BTreeMap<String, String> {
     all
 }
 
-/// Checks a shader with these values of its override constants. Those that are not named take their default, or 1.
+/// Checks a shader with these values of its override constants. One that is neither named nor has a default is an error;
+/// with no values at all, each of those is 1.
 fn check(source: &str, constants: &[(&str, f64)]) -> Result<(), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
     let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
@@ -77,7 +78,7 @@ fn check(source: &str, constants: &[(&str, f64)]) -> Result<(), String> {
     for (_, constant) in module.overrides.iter() {
         let name = constant.name.clone().unwrap_or_default();
         let given = constants.iter().find(|(other, _)| *other == name).map(|&(_, value)| value);
-        if let Some(value) = given.or(constant.init.is_none().then_some(1.0)) {
+        if let Some(value) = given.or((constants.is_empty() && constant.init.is_none()).then_some(1.0)) {
             values.insert(name, value);
         }
     }

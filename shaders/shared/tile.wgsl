@@ -9,10 +9,14 @@ override BLOCK: u32; // terms that are summed before their sum is added to the t
 override ROW_TILES: u32;
 override COLUMN_TILES: u32;
 override WORKGROUPS: u32;
+// Quads of the staged factors, row_quads() * DEPTH and column_quads() * DEPTH. Numbers of their own, not products of overrides: naga 30
+// panics on those. Exactly what the tile needs, since workgroup memory decides how many workgroups a GPU runs side by side.
+override LEFT_LEN: u32;
+override RIGHT_LEN: u32;
 
 // The staged factors: for each term, the tile's rows (or columns) four by four.
-var<workgroup> left: array<vec4<f32>, 256>;
-var<workgroup> right: array<vec4<f32>, 512>;
+var<workgroup> left: array<vec4<f32>, LEFT_LEN>;
+var<workgroup> right: array<vec4<f32>, RIGHT_LEN>;
 
 // Four blocks of 4 x 4 results, the second pair in the wide rows; those that the overrides leave out stay zero.
 struct Tile {

@@ -22,7 +22,7 @@ pub(super) struct Tile {
 }
 
 impl Tile {
-    /// Every shape the kernels' workgroup memory has room for (64 rows, 128 columns) and that is worth having.
+    /// The shapes that are worth having; the kernels' workgroup memory is as large as the tile asks for.
     const ALL: [Self; 7] = [
         Self::new(8, true, true),
         Self::new(4, true, true),
@@ -93,6 +93,8 @@ impl Tile {
             ("WIDE_ROWS", f64::from(u8::from(self.wide_rows))),
             ("WIDE_COLUMNS", f64::from(u8::from(self.wide_columns))),
             ("DEPTH", DEPTH as f64),
+            ("LEFT_LEN", (self.rows() / 4 * DEPTH) as f64),
+            ("RIGHT_LEN", (self.columns() / 4 * DEPTH) as f64),
             ("BLOCK", if terms > LONG_SUM { BLOCK as f64 } else { 0.0 }),
             ("ROW_TILES", rows.div_ceil(self.rows()) as f64),
             ("COLUMN_TILES", columns.div_ceil(self.columns()) as f64),

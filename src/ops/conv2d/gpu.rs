@@ -235,6 +235,7 @@ impl Conv2dWeightGradient {
             ("COLUMNS", columns),
             ("CHUNK", chunk),
             ("DIRECT", usize::from(partials == 1)),
+            ("TAPS_LEN", tile.columns()),
         ];
         constants.extend(own.map(|(name, value)| (name, value as f64)));
         let sums = vec![
