@@ -21,4 +21,5 @@ pub mod train;
 pub mod vectors;
 
 pub use error::{Error, Result};
+pub(crate) use graph::shader;
 pub use tensor::{DType, Real, Shape, Spec, Tensor};

@@ -74,9 +74,9 @@ fn check(plan: &Plan, json: &Json) -> Result<()> {
             }
             Command::Dispatch(dispatch) => {
                 let kernel = &kernels[number(&written["kernel"])];
-                assert_eq!(shaders[number(&kernel["shader"])]["wgsl"], dispatch.shader.source);
-                for &(name, value) in &dispatch.constants {
-                    assert_eq!(kernel["constants"][name].as_f64(), Some(value), "{name} of {}", dispatch.shader.name);
+                assert_eq!(shaders[number(&kernel["shader"])]["wgsl"], dispatch.source());
+                for &(name, value) in dispatch.constants() {
+                    assert_eq!(kernel["constants"][name].as_f64(), Some(value), "{name} of {}", dispatch.name());
                 }
                 let (bindings, read_only) = (list(written, "bindings"), list(kernel, "readOnly"));
                 assert_eq!([bindings.len(), read_only.len()], [dispatch.bindings.len(); 2]);

@@ -59,12 +59,7 @@ impl Op for TestOp {
     }
     cpu_kernels!();
     fn gpu(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
-        vec![Launch {
-            shader: self.shader,
-            constants: self.constants.clone(),
-            operands: self.operands.clone(),
-            workgroups: self.workgroups,
-        }]
+        vec![Launch::new(self.shader, self.constants.clone(), self.operands.clone(), self.workgroups)]
     }
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(0.0, inputs, outputs)
@@ -75,23 +70,23 @@ impl Op for TestOp {
 }
 
 /// Adds 1 to `y` in place.
-static INCREMENT: Shader = Shader {
-    name: "test_increment",
-    source: "@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+static INCREMENT: Shader = Shader::new(
+    "test_increment",
+    "@group(0) @binding(0) var<storage, read_write> y: array<f32>;
         @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             if (id.x < 5u) { y[id.x] += 1.0; }
         }",
-};
+);
 
 /// Writes one element too many (of five).
-static OVERRUN: Shader = Shader {
-    name: "test_overrun",
-    source: "@group(0) @binding(0) var<storage, read> x: array<f32>;
+static OVERRUN: Shader = Shader::new(
+    "test_overrun",
+    "@group(0) @binding(0) var<storage, read> x: array<f32>;
         @group(0) @binding(1) var<storage, read_write> y: array<f32>;
         @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             if (id.x < 6u) { y[id.x] = min(x[id.x], 1.0); }
         }",
-};
+);
 
 fn refused(op: TestOp) -> Option<String> {
     let states = Arc::new(States::new());
@@ -196,7 +191,7 @@ fn what_does_not_fit_is_refused() -> Result<()> {
 #[test]
 fn kernels_that_cannot_run_are_refused_by_name() {
     let io = [Operand::Input(0), Operand::Output(0)];
-    let broken = &*Box::leak(Box::new(Shader { name: "test_broken", source: "this is no WGSL" }));
+    let broken = &*Box::leak(Box::new(Shader::new("test_broken", "this is no WGSL")));
     let table = [
         (TestOp { workgroups: [65_536, 1, 1], ..TestOp::new(&OVERRUN, &io) }, "65536 workgroups"),
         (TestOp::new(&OVERRUN, &[Operand::Input(0); 9]), "binds 9 buffers"),
@@ -239,6 +234,54 @@ fn a_write_beyond_the_end_is_found() -> Result<()> {
     session.run(id)?;
     let message = session.check_guards(id).unwrap_err().to_string();
     assert!(message.contains("element 5 of the 5") && message.contains("test_op"), "{message}");
+    Ok(())
+}
+
+/// Fills workgroup memory, and hands on what is there.
+static LEAVES: Shader = Shader::new(
+    "test_leaves",
+    "var<workgroup> shared_memory: array<f32, 1024>;
+        @group(0) @binding(0) var<storage, read> x: array<f32>;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) lane: u32) {
+            for (var k = 0u; k < 16u; k++) { shared_memory[k * 64u + lane] = x[lane] + 7.0; }
+            workgroupBarrier();
+            for (var k = 0u; k < 16u; k++) { y[k * 64u + lane] = shared_memory[k * 64u + 63u - lane]; }
+        }",
+);
+
+/// Reads workgroup memory to which it writes nothing.
+static PRIES: Shader = Shader::new(
+    "test_pries",
+    "var<workgroup> shared_memory: array<f32, 1024>;
+        @group(0) @binding(0) var<storage, read> x: array<f32>;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) lane: u32) {
+            for (var k = 0u; k < 16u; k++) { y[k * 64u + lane] = shared_memory[k * 64u + lane]; }
+            if (x[0] > 1e30) { shared_memory[lane] = 1.0; }
+        }",
+);
+
+/// Kernels of other crates are compiled with all of WebGPU's checks: they do not see what others left in workgroup memory.
+#[test]
+fn a_kernel_of_another_crate_sees_nothing_that_others_left() -> Result<()> {
+    let Some(gpu) = gpu() else { return Ok(()) };
+    let states = Arc::new(States::new());
+    let mut graph = Graph::new(states.clone());
+    let io = [Operand::Input(0), Operand::Output(0)];
+    let x = graph.input("x", [1024])?;
+    let left = graph.apply_one(TestOp::new(&LEAVES, &io), &[x])?;
+    let seen = graph.apply_one(TestOp::new(&PRIES, &io), &[left])?;
+    graph.output("seen", seen)?;
+    let mut session = GpuSession::new(gpu, states)?;
+    let id = session.add(Plan::new(graph, Target::Gpu)?)?;
+    session.write(id, "x", &[1.0; 1024])?;
+    let mut seen = vec![1.0; 1024];
+    for _ in 0..3 {
+        session.run(id)?;
+        session.read(id, "seen", &mut seen)?;
+        assert_eq!(seen, [0.0; 1024]);
+    }
     Ok(())
 }
 
@@ -395,16 +438,16 @@ fn a_lost_device_is_an_error_that_says_what_to_do() -> Result<()> {
 
 /// Keeps a software device busy for seconds. In many workgroups, since llvmpipe cuts all loops of an invocation short when
 /// they have gone through 65 535 rounds together.
-static SLOW: Shader = Shader {
-    name: "test_slow",
-    source: "@group(0) @binding(0) var<storage, read> x: array<f32>;
+static SLOW: Shader = Shader::new(
+    "test_slow",
+    "@group(0) @binding(0) var<storage, read> x: array<f32>;
         @group(0) @binding(1) var<storage, read_write> y: array<f32>;
         @compute @workgroup_size(1) fn main() {
             var v = x[0];
             for (var k = 0u; k < 60000u; k++) { v = sqrt(v + x[k % 5u]); }
             y[0] = v;
         }",
-};
+);
 
 #[test]
 fn a_device_that_does_not_answer_in_time_is_an_error() -> Result<()> {

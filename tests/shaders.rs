@@ -147,11 +147,11 @@ fn every_launch_of_the_table_is_valid() {
             common::build(&case, Arc::new(States::new()), true).unwrap_or_else(|e| panic!("{}: {e}", case.title()));
         let plan = Plan::new(built.graph, Target::Gpu).unwrap();
         for launch in plan.steps.iter().flat_map(|step| step.launches()) {
-            launched.insert(launch.shader.name);
-            let values: Vec<(&str, u64)> = launch.constants.iter().map(|&(name, v)| (name, v.to_bits())).collect();
-            let fresh = seen.insert((launch.shader.name, values));
-            if let (true, Err(error)) = (fresh, check(launch.shader.source, &launch.constants)) {
-                failures.push(format!("{}: shaders/{}.wgsl: {error}", case.title(), launch.shader.name));
+            launched.insert(launch.name());
+            let values: Vec<(&str, u64)> = launch.constants().iter().map(|&(name, v)| (name, v.to_bits())).collect();
+            let fresh = seen.insert((launch.name(), values));
+            if let (true, Err(error)) = (fresh, check(launch.source(), launch.constants())) {
+                failures.push(format!("{}: shaders/{}.wgsl: {error}", case.title(), launch.name()));
             }
         }
     }

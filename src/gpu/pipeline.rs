@@ -7,10 +7,17 @@ use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What tells two modules apart: the text, and whether it is this crate's.
+type Text = (&'static str, bool);
+
+fn text(shader: &Shader) -> Text {
+    (shader.source(), shader.is_own())
+}
+
 /// What tells two pipelines apart: the text, the values of its constants (as bits), and which operands are only read.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
-    source: &'static str,
+    text: Text,
     constants: Vec<(&'static str, u64)>,
     reads: Vec<bool>,
 }
@@ -18,7 +25,7 @@ struct Key {
 impl Key {
     fn of(dispatch: &Dispatch) -> Self {
         Self {
-            source: dispatch.shader.source,
+            text: text(dispatch.shader),
             constants: dispatch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect(),
             reads: dispatch.bindings.iter().map(|binding| binding.read_only).collect(),
         }
@@ -34,7 +41,7 @@ pub(super) struct Pipeline {
 /// All kernels that were compiled on a device.
 #[derive(Default)]
 pub(super) struct Pipelines {
-    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
+    modules: Mutex<HashMap<Text, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
 }
 
@@ -63,22 +70,25 @@ impl Pipelines {
 
     fn module(&self, gpu: &Gpu, op: &'static str, shader: &'static Shader) -> Result<wgpu::ShaderModule> {
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = modules.get(shader.source) {
+        if let Some(module) = modules.get(&text(shader)) {
             return Ok(module.clone());
         }
         let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(shader.name),
-            source: wgpu::ShaderSource::Wgsl(shader.source.into()),
+            label: Some(shader.name()),
+            source: wgpu::ShaderSource::Wgsl(shader.source().into()),
         };
-        let mut checks = wgpu::ShaderRuntimeChecks::checked();
-        // This would put a counter into every loop, the innermost of a matrix product included.
-        checks.force_loop_bounding = false;
-        let module = gpu.catch(
-            || format!("{op}: shaders/{}.wgsl", shader.name),
-            // SAFETY: the shaders are this crate's own, and their loops are counted loops that end.
-            || unsafe { gpu.device().create_shader_module_trusted(descriptor, checks) },
-        )?;
-        modules.insert(shader.source, module.clone());
+        let compile = || {
+            if !shader.is_own() {
+                return gpu.device().create_shader_module(descriptor);
+            }
+            let mut checks = wgpu::ShaderRuntimeChecks::checked();
+            // This would put a counter into every loop, the innermost of a matrix product included.
+            checks.force_loop_bounding = false;
+            // SAFETY: the shader is this crate's own, and its loops are counted loops that end.
+            unsafe { gpu.device().create_shader_module_trusted(descriptor, checks) }
+        };
+        let module = gpu.catch(|| format!("{op}: shaders/{}.wgsl", shader.name()), compile)?;
+        modules.insert(text(shader), module.clone());
         Ok(module)
     }
 
@@ -96,7 +106,7 @@ impl Pipelines {
             count: None,
         };
         let entries: Vec<wgpu::BindGroupLayoutEntry> = reads.iter().enumerate().map(entry).collect();
-        let name = shader.name;
+        let name = shader.name();
         gpu.catch(
             || format!("{op}: compiling shaders/{name}.wgsl with {constants:?}"),
             || {
@@ -117,14 +127,33 @@ impl Pipelines {
                     entry_point: Some("main"),
                     compilation_options: wgpu::PipelineCompilationOptions {
                         constants,
-                        // Kernels write workgroup memory before they read it; zeroing makes compilation up to 30 times
-                        // slower.
-                        zero_initialize_workgroup_memory: false,
+                        // Ours write workgroup memory before they read it; zeroing makes compilation up to 30 times slower.
+                        zero_initialize_workgroup_memory: !shader.is_own(),
                     },
                     cache: None,
                 });
                 Pipeline { pipeline, layout }
             },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Graph, Plan, States, Target};
+
+    /// Another crate's shader is another module, compiled with all checks, even where its text is one of ours.
+    #[test]
+    fn only_shaders_of_this_crate_are_trusted() {
+        let mut graph = Graph::new(Arc::new(States::new()));
+        let x = graph.input("x", [5]).unwrap();
+        let y = graph.relu(x).unwrap();
+        graph.output("y", y).unwrap();
+        let plan = Plan::new(graph, Target::Gpu).unwrap();
+        let ours = plan.steps[0].launches()[0].shader;
+        let theirs = Shader::new(ours.name(), ours.source());
+        assert!(ours.is_own() && !theirs.is_own());
+        assert_ne!(text(ours), text(&theirs));
     }
 }

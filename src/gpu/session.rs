@@ -245,7 +245,7 @@ impl GpuSession {
                 Planned::Dispatch(dispatch) => {
                     if let Some(pipeline) = pipelines.next() {
                         let command = self.dispatch(plan, memory, dispatch, pipeline)?;
-                        commands.push((dispatch.step, dispatch.shader.name, command));
+                        commands.push((dispatch.step, dispatch.name(), command));
                     }
                 }
             }
@@ -267,7 +267,7 @@ impl GpuSession {
             let resource = wgpu::BindingResource::Buffer(buffer);
             entries.push(wgpu::BindGroupEntry { binding: number as u32, resource });
         }
-        let name = dispatch.shader.name;
+        let name = dispatch.name();
         let descriptor = wgpu::BindGroupDescriptor { label: Some(name), layout: &pipeline.layout, entries: &entries };
         let bind_group = self.gpu.catch(
             || format!("{}: operands of shaders/{name}.wgsl", dispatch.op),

@@ -22,14 +22,29 @@ pub struct Dispatch {
     pub step: usize,
     /// The operation's name.
     pub op: &'static str,
-    /// The kernel.
-    pub shader: &'static Shader,
-    /// Values of the shader's `override` constants.
-    pub constants: Vec<(&'static str, f64)>,
+    pub(crate) shader: &'static Shader,
+    pub(crate) constants: Vec<(&'static str, f64)>,
     /// What `@group(0) @binding(0)`, `1`, ... are.
     pub bindings: Vec<Binding>,
     /// Workgroups along each dimension.
     pub workgroups: [u32; 3],
+}
+
+impl Dispatch {
+    /// The kernel's name.
+    pub fn name(&self) -> &'static str {
+        self.shader.name()
+    }
+
+    /// The kernel's text.
+    pub fn source(&self) -> &'static str {
+        self.shader.source()
+    }
+
+    /// Values of the kernel's `override` constants.
+    pub fn constants(&self) -> &[(&'static str, f64)] {
+        &self.constants
+    }
 }
 
 /// One thing that a run does on a GPU.
@@ -73,7 +88,7 @@ impl Plan {
 
 /// Finds the memory of a launch, and checks what a device would refuse later and with less to say.
 fn dispatch(number: usize, step: &Step, launch: Launch) -> Result<Dispatch> {
-    let (op, shader) = (step.name(), launch.shader.name);
+    let (op, shader) = (step.name(), launch.name());
     let refuse = |detail: String| Err(Error::op(op, format!("shaders/{shader}.wgsl {detail}")));
     if let Some(&count) = launch.workgroups.iter().find(|&&count| count as usize > MAX_WORKGROUPS) {
         return refuse(format!("is launched with {count} workgroups in a row, {MAX_WORKGROUPS} is most"));

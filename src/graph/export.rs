@@ -69,12 +69,12 @@ impl Tables {
     }
 
     fn kernel(&mut self, dispatch: &Dispatch) -> Result<usize> {
-        let shader = json!({ "name": dispatch.shader.name, "wgsl": dispatch.shader.source });
+        let shader = json!({ "name": dispatch.name(), "wgsl": dispatch.source() });
         let shader = number(&mut self.shaders, shader);
         let mut constants = Map::new();
         for &(name, value) in &dispatch.constants {
             if !value.is_finite() {
-                let detail = format!("shaders/{}.wgsl has the constant {name} = {value}", dispatch.shader.name);
+                let detail = format!("shaders/{}.wgsl has the constant {name} = {value}", dispatch.name());
                 return Err(Error::op(dispatch.op, format!("{detail}; only a finite one can be exported")));
             }
             constants.insert(name.into(), json!(value));

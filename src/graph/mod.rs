@@ -20,6 +20,7 @@ pub(crate) use check::memory as check_memory;
 pub use commands::{Binding, Command, Dispatch};
 pub use export::PLAN_FORMAT;
 pub use kernel::{Kernel, Parallel, Private, Region, SharedMut, for_each_piece};
+pub(crate) use op::shader;
 pub use op::{
     Cost, CpuReal, Gradient, Launch, MAX_WORKGROUPS, Op, Operand, Shader, Target, grid, no_gpu_kernel, no_gradient,
 };

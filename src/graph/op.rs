@@ -148,33 +148,62 @@ impl Cost {
 }
 
 /// One WGSL file: its name and its text. The entry point is always `main`.
+///
+/// Those of this crate are compiled without some of the checks that WebGPU asks for: their loops end, and they write workgroup
+/// memory before they read it. Others have all checks, so that no text gets at what is not its own.
 #[derive(Debug)]
 pub struct Shader {
+    name: &'static str,
+    source: &'static str,
+    own: bool,
+}
+
+impl Shader {
+    /// A kernel of another crate: its name in messages, and its text.
+    pub const fn new(name: &'static str, source: &'static str) -> Self {
+        Self { name, source, own: false }
+    }
+
+    /// A file of this crate.
+    pub(crate) const fn of_crate(name: &'static str, source: &'static str) -> Self {
+        Self { name, source, own: true }
+    }
+
     /// The file's name without its ending.
-    pub name: &'static str,
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The text.
-    pub source: &'static str,
+    pub const fn source(&self) -> &'static str {
+        self.source
+    }
+
+    /// Whether it is one of this crate's.
+    pub(crate) const fn is_own(&self) -> bool {
+        self.own
+    }
 }
 
 /// Declares the [`Shader`] of a file in `shaders/`, behind what a file in `shaders/shared/` holds if it is named.
-#[macro_export]
 macro_rules! shader {
     ($name:literal, $shared:literal) => {
-        $crate::graph::Shader {
-            name: $name,
-            source: concat!(
+        $crate::graph::Shader::of_crate(
+            $name,
+            concat!(
                 include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/shared/", $shared, ".wgsl")),
                 include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl"))
             ),
-        }
+        )
     };
     ($name:literal) => {
-        $crate::graph::Shader {
-            name: $name,
-            source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")),
-        }
+        $crate::graph::Shader::of_crate(
+            $name,
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")),
+        )
     };
 }
+pub(crate) use shader;
 
 /// What a kernel launch binds to one of its slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,16 +224,45 @@ pub enum Operand {
 ///
 /// One invocation may go through 65 535 rounds of all its loops together and no more: Mesa's llvmpipe ends every loop after
 /// that, without a word.
+///
+/// Which constants a kernel is launched with is for the crate that it belongs to: this crate's kernels are launched by its own
+/// operations alone.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The kernel.
-    pub shader: &'static Shader,
-    /// Values of the shader's `override` constants.
-    pub constants: Vec<(&'static str, f64)>,
+    pub(crate) shader: &'static Shader,
+    pub(crate) constants: Vec<(&'static str, f64)>,
     /// What `@group(0) @binding(0)`, `1`, ... are.
     pub operands: Vec<Operand>,
     /// Workgroups along each dimension; see [`grid`].
     pub workgroups: [u32; 3],
+}
+
+impl Launch {
+    /// A launch of `shader` with these values of its `override` constants, these operands, and so many workgroups along
+    /// each dimension; see [`grid`].
+    pub fn new(
+        shader: &'static Shader,
+        constants: Vec<(&'static str, f64)>,
+        operands: Vec<Operand>,
+        workgroups: [u32; 3],
+    ) -> Self {
+        Self { shader, constants, operands, workgroups }
+    }
+
+    /// The kernel's name.
+    pub fn name(&self) -> &'static str {
+        self.shader.name
+    }
+
+    /// The kernel's text.
+    pub fn source(&self) -> &'static str {
+        self.shader.source
+    }
+
+    /// Values of the kernel's `override` constants.
+    pub fn constants(&self) -> &[(&'static str, f64)] {
+        &self.constants
+    }
 }
 
 /// The largest number of workgroups along one dimension that baseline WebGPU allows.
