@@ -141,10 +141,15 @@ fn apply(graph: &mut Graph, op: &str, v: &[Value], p: &Parameters<'_>) -> Answer
             let options = ConvOptions { stride, padding, dilation, groups: p.size("groups")? };
             graph.conv2d(v[0], v[1], v.get(2).copied(), options)?
         }
-        "max_pool2d" => {
+        "max_pool2d" | "avg_pool2d" => {
             let (kernel, stride) = (p.pair("kernel")?, p.pair("stride")?);
             let (padding, dilation) = (p.pair("padding")?, p.pair("dilation")?);
-            graph.max_pool2d(v[0], Windows { kernel, stride, padding, dilation })?
+            let windows = Windows { kernel, stride, padding, dilation, ceil: p.flag("ceil") };
+            if op == "max_pool2d" {
+                graph.max_pool2d(v[0], windows)?
+            } else {
+                graph.avg_pool2d(v[0], windows, p.flag("count_include_pad"))?
+            }
         }
         "adaptive_avg_pool2d" => graph.adaptive_avg_pool2d(v[0], p.pair("output")?)?,
         "batch_norm_evaluate" => graph.batch_norm_evaluate(v[0], [v[1], v[2], v[3], v[4]], p.number("epsilon")?)?,

@@ -69,7 +69,7 @@ fn pooling() {
     operation("adaptive_avg_pool2d", &["x"], &|graph, case, v| graph.adaptive_avg_pool2d(v[0], case.pair("output")));
     operation("max_pool2d", &["x"], &|graph, case, v| {
         let (kernel, stride, padding) = (case.pair("kernel"), case.pair("stride"), case.pair("padding"));
-        graph.max_pool2d(v[0], Windows { kernel, stride, padding, dilation: [1, 1] })
+        graph.max_pool2d(v[0], Windows { kernel, stride, padding, dilation: [1, 1], ceil: false })
     });
 }
 

@@ -6,7 +6,7 @@ mod common;
 use common::golden::Case;
 use common::operation;
 use humdinger::graph::{Graph, Value};
-use humdinger::ops::{LossOptions, LossReduction};
+use humdinger::ops::{LossOptions, LossReduction, Windows};
 
 #[test]
 fn functions() {
@@ -89,4 +89,19 @@ fn losses() {
         let options = loss_options(graph, case);
         graph.nll_loss(v[0], v[1], options)
     });
+}
+
+#[test]
+fn pooling() {
+    let windows = |case: &Case<'_>| Windows {
+        kernel: case.pair("kernel"),
+        stride: case.pair("stride"),
+        padding: case.pair("padding"),
+        dilation: [1, 1],
+        ceil: case.flag("ceil"),
+    };
+    operation("avg_pool2d", &["x"], &|graph, case, v| {
+        graph.avg_pool2d(v[0], windows(case), case.flag("count_padding"))
+    });
+    operation("max_pool2d_ceil", &["x"], &|graph, case, v| graph.max_pool2d(v[0], windows(case)));
 }

@@ -135,7 +135,7 @@ fn batch_norm_of_squares_beyond_f32_is_finite() {
 fn max_pool2d_gives_the_gradient_to_the_first_of_equal_elements() {
     let (h, w) = (7, 8);
     let x: Vec<f64> = (0..2 * h * w).map(|i| ((i * i / 3 + i / 5) % 3) as f64).collect();
-    let windows = Windows { kernel: [3, 2], stride: [1, 2], padding: [1, 1], dilation: [2, 1] };
+    let windows = Windows { kernel: [3, 2], stride: [1, 2], padding: [1, 1], dilation: [2, 1], ceil: false };
     let (oh, ow) = (5, 5);
     let dy = arriving("max_pool2d", "ties", [1, 2, oh, ow]);
     let mut dx = vec![0.0; x.len()];

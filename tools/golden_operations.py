@@ -163,5 +163,25 @@ def losses():
     return file, nll
 
 
+def pooling():
+    average, ceil = File("avg_pool2d"), File("max_pool2d_ceil")
+    for name, shape, kernel, stride, padding, rounded_up, counted in [
+        ("2x2_odd", (2, 3, 7, 9), (2, 2), (2, 2), (0, 0), False, True),
+        ("overlapping", (2, 2, 7, 8), (3, 3), (1, 1), (1, 1), False, False),
+        ("counted", (2, 2, 6, 10), (3, 2), (1, 3), (1, 1), False, True),
+        ("ceil", (1, 2, 6, 7), (3, 3), (2, 3), (1, 1), True, False),
+        ("ceil_counted", (1, 2, 6, 7), (3, 3), (2, 3), (1, 1), True, True),
+        ("ceil_without_padding", (2, 1, 5, 6), (2, 3), (2, 2), (0, 0), True, True),
+    ]:
+        draw = Draw("avg_pool2d", name)
+        parameters = dict(kernel=kernel, stride=stride, padding=padding, ceil=rounded_up)
+        run = lambda x: F.avg_pool2d(x, kernel, stride, padding, rounded_up, counted)
+        average.case(name, with_gradients(draw, {"x": draw.normal(*shape)}, run), count_padding=counted, **parameters)
+        run = lambda x: F.max_pool2d(x, kernel, stride, padding, ceil_mode=rounded_up)
+        if rounded_up:
+            ceil.case(name, with_gradients(draw, {"x": draw.normal(*shape)}, run), **parameters)
+    return average, ceil
+
+
 def files():
-    return [functions(), *maxima(), *norms(), *selections(), *gathering(), *losses()]
+    return [functions(), *maxima(), *norms(), *selections(), *gathering(), *losses(), *pooling()]

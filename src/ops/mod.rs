@@ -4,6 +4,7 @@
 mod adam;
 mod adaptive_avg_pool2d;
 mod ahead;
+mod avg_pool2d;
 mod batch_norm;
 mod concat;
 mod conv2d;
@@ -33,9 +34,11 @@ mod strided;
 mod tile;
 mod turn;
 mod unary;
+mod windows;
 
 pub use adam::{Adam, AdamStep, ClipFactor};
 pub use adaptive_avg_pool2d::{AdaptiveAvgPool2d, AdaptiveAvgPool2dGradient};
+pub use avg_pool2d::{AvgPool2d, AvgPool2dGradient};
 pub use batch_norm::{BatchNorm, BatchNormEvaluate, BatchNormGradient, Normalised};
 pub use concat::Concat;
 pub use conv_block::{BlockMean, BlockMeanGradient, BlockOutput, ConvBlock, ConvBlockGradient, Entry};
@@ -48,7 +51,7 @@ pub use head::{Head, HeadGradient};
 pub use linear::{Linear, LinearWeightGradient};
 pub use loss::{LossOptions, LossReduction};
 pub use matmul::{Matmul, MatmulSizes};
-pub use max_pool2d::{MaxPool2d, MaxPool2dGradient, Windows};
+pub use max_pool2d::{MaxPool2d, MaxPool2dGradient};
 pub use pad_slice::{PadSlice, Reach};
 pub use rearrange::{Expand, Permute};
 pub use reduce::{Reduce, Reduction};
@@ -56,6 +59,7 @@ pub use relu::{Relu, ReluGradient};
 pub use scale::{Dropout, Scale};
 pub use softmax::{LogSoftmax, LogSoftmaxGradient};
 pub use unary::{Unary, UnaryGradient};
+pub use windows::Windows;
 
 // The spectrogram front end.
 mod butterfly;
