@@ -11,4 +11,8 @@ make sound.mka 8000 1 -c:a flac
 make sound.aiff 8000 1 -c:a pcm_s16be
 make sound.caf 8000 1 -c:a pcm_s16le
 make sound.mp2 32000 1 -c:a mp2 -b:a 64k
+make ms-adpcm.wav 8000 1 -c:a adpcm_ms
+make ima-adpcm.wav 8000 2 -c:a adpcm_ima_wav
+make wave64.w64 8000 1 -c:a pcm_mulaw
+make mpeg.wav 16000 1 -c:a libmp3lame -b:a 16k
 cat voice.opus voice.opus > joined.ogg

@@ -7,8 +7,8 @@ use crate::{Error, Result};
 
 /// Endings (lower case) of the files that a folder is searched for.
 pub const EXTENSIONS: &[&str] = &[
-    "wav", "wave", "flac", "mp3", "mp2", "ogg", "oga", "opus", "m4a", "m4b", "mp4", "mov", "3gp", "aac", "webm", "mkv",
-    "mka", "aif", "aiff", "aifc", "caf",
+    "wav", "wave", "w64", "rf64", "bw64", "flac", "mp3", "mp2", "mp1", "mpga", "ogg", "oga", "opus", "m4a", "m4b",
+    "m4r", "m4v", "mp4", "mov", "3gp", "3g2", "3ga", "aac", "webm", "weba", "mkv", "mka", "aif", "aiff", "aifc", "caf",
 ];
 
 /// Most samples (over all channels) that a compressed file of `size` bytes may decode to: 64 MiB of them for any file, and 64
@@ -61,16 +61,20 @@ pub fn decode_with_encoding(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encod
     Ok((audio, encoding))
 }
 
-fn decode(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
+fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
     if bytes.is_empty() {
         return Err(Error::file(path, "is empty"));
     }
+    let tag = id3_length(&bytes).min(bytes.len());
+    bytes.drain(..tag);
     if wav::is_wav(&bytes) {
         return wav::decode(&bytes, path);
     }
     let named_wav = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("wav") || e.eq_ignore_ascii_case("wave"));
-    if bytes.starts_with(b"RIFF") || bytes.starts_with(b"RIFX") || bytes.starts_with(b"RF64") || bytes.len() < 12 {
-        return Err(Error::file(path, "is not a WAV file that can be read (cut short, big-endian, or no WAVE inside)"));
+    if [b"RIFF", b"RIFX", b"RF64", b"BW64"].iter().any(|magic| bytes.starts_with(*magic))
+        || (bytes.len() < 12 && tag == 0)
+    {
+        return Err(Error::file(path, "is not a WAV file that can be read (cut short, or no WAVE inside)"));
     }
     compressed::decode(bytes, path).map_err(|error| match error {
         Error::File { path, detail } if named_wav => {
@@ -79,6 +83,23 @@ fn decode(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
         other => other,
     })
 }
+
+/// Bytes of the ID3v2 tag in front of a file, 0 where there is none. Skipped here, for a picture in it can look like
+/// sound to a reader that searches for a frame.
+fn id3_length(bytes: &[u8]) -> usize {
+    match bytes {
+        [b'I', b'D', b'3', _, _, flags, a, b, c, d, ..] if (a | b | c | d) & 0x80 == 0 => {
+            let footer = if flags & 0x10 != 0 { 10 } else { 0 };
+            let size = [a, b, c, d].iter().fold(0usize, |sum, &&byte| sum << 7 | usize::from(byte));
+            10 + size + footer
+        }
+        _ => 0,
+    }
+}
+
+pub(super) use compressed::decode as stream;
+#[cfg(feature = "compressed-audio")]
+pub(super) use compressed::{codecs, guarded};
 
 #[cfg(not(feature = "compressed-audio"))]
 mod compressed {
@@ -125,13 +146,23 @@ mod compressed {
         codecs
     });
 
+    /// The decoders.
+    pub fn codecs() -> &'static CodecRegistry {
+        &CODECS
+    }
+
     thread_local! {
         static DECODING: Cell<bool> = const { Cell::new(false) };
     }
 
     pub fn decode(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
-        // Hostile bytes reach four decoders that are not ours: a panic in one is an unreadable file, not the end of the run,
-        // and what it would print is of no use to anybody.
+        let decoded = guarded(|| decode_stream(bytes, path));
+        decoded.unwrap_or_else(|| Err(Error::file(path, "its decoder failed on damaged data")))
+    }
+
+    /// What decoders return; none where they panic. Hostile bytes reach several that are not ours: a panic in one is an
+    /// unreadable file, not the end of the run, and what it would print is of no use to anybody.
+    pub fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
         static QUIET: Once = Once::new();
         QUIET.call_once(|| {
             let before = panic::take_hook();
@@ -141,15 +172,13 @@ mod compressed {
                 }
             }));
         });
-        DECODING.set(true);
-        let decoded = catch_unwind(AssertUnwindSafe(|| decode_stream(bytes, path)));
-        DECODING.set(false);
-        decoded.unwrap_or_else(|_| Err(Error::file(path, "its decoder failed on damaged data")))
+        let outer = DECODING.replace(true);
+        let decoded = catch_unwind(AssertUnwindSafe(decode));
+        DECODING.set(outer);
+        decoded.ok()
     }
 
-    fn decode_stream(mut bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
-        let tag = id3_length(&bytes).min(bytes.len());
-        bytes.drain(..tag);
+    fn decode_stream(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
         let mut hint = Hint::new();
         if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
             hint.with_extension(&extension.to_ascii_lowercase());
@@ -265,18 +294,5 @@ mod compressed {
         // MP4 says in an edit list what comes before the sound; elsewhere the codec's header counts.
         let opus = parameters.codec == CODEC_ID_OPUS && format.format_info().format != FORMAT_ID_ISOMP4;
         Ok((track.id, decoder, if opus { opus::pre_skip(parameters) } else { 0 }))
-    }
-
-    /// Bytes of the ID3v2 tag in front of an MP3, 0 where there is none. Skipped here, for a picture in it can look like
-    /// sound to a reader that searches for a frame.
-    fn id3_length(bytes: &[u8]) -> usize {
-        match bytes {
-            [b'I', b'D', b'3', _, _, flags, a, b, c, d, ..] if (a | b | c | d) & 0x80 == 0 => {
-                let footer = if flags & 0x10 != 0 { 10 } else { 0 };
-                let size = [a, b, c, d].iter().fold(0usize, |sum, &&byte| sum << 7 | usize::from(byte));
-                10 + size + footer
-            }
-            _ => 0,
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! WAV, resampling, channels, mel and window tables: everything about sound that needs no graph.
 
 pub mod channels;
+mod chunks;
 pub mod decode;
 pub mod faults;
 pub mod filterbank;
@@ -8,6 +9,7 @@ pub mod filterbank;
 mod opus;
 pub mod resample;
 pub mod wav;
+mod wav_codecs;
 pub mod window;
 
 /// Decoded sound: one vector of samples per channel, all of the same length.

@@ -9,40 +9,46 @@ use std::io::Cursor;
 use std::path::Path;
 
 use super::Audio;
+use super::chunks::Container;
 use super::decode::Encoding;
 use super::resample::RATES;
+use super::wav_codecs::Coding;
 use crate::{Error, Result};
 
 /// Samples beyond this cannot come from a recording (full scale is 1); they count as not finite, so that their squares cannot
 /// overflow in the spectrogram.
 const LOUDEST: f32 = 1e6;
 
-/// Whether `bytes` begin like a WAV file (RIFF, or RF64 / BW64 for those over 4 GiB).
+/// Whether `bytes` begin like a WAV file: RIFF, RIFX (big-endian), or RF64, BW64 and Wave64, which are for those over 4 GiB.
 pub fn is_wav(bytes: &[u8]) -> bool {
-    bytes.len() >= 12 && matches!(&bytes[..4], b"RIFF" | b"RF64" | b"BW64") && &bytes[8..12] == b"WAVE"
+    Container::of(bytes).is_some()
 }
 
 /// Decodes a WAV file held in memory; `path` is only for messages.
 ///
-/// Integer samples of 8 (unsigned), 16, 24 and 32 bits are scaled to [-1, 1) by their full scale, 32-bit floats are taken as
-/// they are. Of more than two channels a mix to two is returned. Samples that are not finite become zero, with a warning.
+/// Integer samples of 8 (unsigned), 16, 24 and 32 bits are scaled to [-1, 1) by their full scale, floats of 32 and 64 bits are
+/// taken as they are; A-law, mu-law, Microsoft's and IMA's ADPCM and MPEG are decoded by Symphonia. Of more than two channels a mix to two is returned. Samples that are not finite become zero, with a warning.
 ///
 /// # Errors
 /// When the file is no WAV, holds no whole frame of samples, or is in an encoding that is not supported.
 pub fn decode(bytes: &[u8], path: &Path) -> Result<(Audio, Encoding)> {
-    if !is_wav(bytes) {
+    let Some(container) = Container::of(bytes) else {
         return Err(Error::file(path, "is not a WAV file (no RIFF WAVE header)"));
-    }
+    };
     let mut warnings = Vec::new();
     let mut warn = |text: String| warnings.push(text);
-    let chunks = Chunks::find(bytes, &mut warn);
+    let chunks = container.chunks(bytes, &mut warn);
     let Some(format) = chunks.format else {
         return Err(Error::file(path, "has no format chunk; the header is damaged"));
     };
     let Some(data) = chunks.data else {
         return Err(Error::file(path, "has no data chunk; the recording is empty or the header is damaged"));
     };
-    let layout = Layout::new(format, path, &mut warn)?;
+    let format = Format::read(format, container, path)?;
+    if let Some(coding) = Coding::of(format.tag) {
+        return coding.decode(&format, data, chunks.frames, path, warnings);
+    }
+    let layout = Layout::new(&format, path, &mut warn)?;
     let frames = data.len() / layout.frame_bytes();
     if frames == 0 {
         return Err(Error::file(path, "holds no samples"));
@@ -74,120 +80,30 @@ pub(super) fn silence_non_finite(samples: &mut [f32]) -> usize {
     samples.iter_mut().filter(|x| !within(**x)).map(|x| *x = 0.0).count()
 }
 
-/// The bodies of the two chunks that matter.
-#[derive(Default)]
-struct Chunks<'a> {
-    format: Option<&'a [u8]>,
-    data: Option<&'a [u8]>,
-}
-
-impl<'a> Chunks<'a> {
-    /// Walks the chunks up to the first data chunk after a format chunk.
-    fn find(bytes: &'a [u8], warn: &mut impl FnMut(String)) -> Self {
-        let mut found = Self::default();
-        let mut long_data = None;
-        let mut at = 12;
-        while let Some(header) = bytes.get(at..at + 8) {
-            let (id, length) = (&header[..4], u32_at(header, 4));
-            let rest = &bytes[at + 8..];
-            if id == b"data" {
-                found.data = Some(data_body(rest, length, long_data, warn));
-                if found.format.is_some() {
-                    return found;
-                }
-            }
-            if (length as usize) > rest.len() {
-                if id == b"data" {
-                    break;
-                }
-                // A length that reaches past the end of the file is wrong; the data chunk may still lie ahead.
-                let Some(ahead) = find_tag(rest, if found.format.is_some() { b"data" } else { b"fmt " }) else { break };
-                warn(format!("chunk `{}` claims {length} bytes, more than there are; skipped", id.escape_ascii()));
-                at += 8 + ahead;
-                continue;
-            }
-            let length = length as usize;
-            match id {
-                b"fmt " => found.format = Some(&rest[..length]),
-                b"ds64" if length >= 16 => {
-                    long_data = Some(u64::from(u32_at(rest, 8)) | u64::from(u32_at(rest, 12)) << 32);
-                }
-                _ => {}
-            }
-            at += 8 + length;
-            // Chunks start at even places, but not every writer adds the pad byte.
-            let unpadded = is_tag(bytes.get(at..at + 4)) && !is_tag(bytes.get(at + 1..at + 5));
-            if length % 2 == 1 && !unpadded {
-                at += 1;
-            }
-        }
-        found
-    }
-}
-
-/// The part of `rest` that holds samples, given the length that the header claims.
-fn data_body<'a>(rest: &'a [u8], length: u32, long: Option<u64>, warn: &mut impl FnMut(String)) -> &'a [u8] {
-    let claimed = if length == u32::MAX { long.unwrap_or(u64::MAX) } else { u64::from(length) };
-    if claimed == 0 && !rest.is_empty() && !is_tag(rest.get(..4)) {
-        warn("the header says that there is no data (an interrupted recording?); read to the end of the file".into());
-        return rest;
-    }
-    match usize::try_from(claimed).ok().and_then(|n| rest.get(..n)) {
-        Some(body) => body,
-        None => {
-            let claim = if claimed == u64::MAX { "an unknown number of".into() } else { claimed.to_string() };
-            warn(format!(
-                "the header claims {claim} bytes of data, the file has {}; read as far as it goes",
-                rest.len()
-            ));
-            rest
-        }
-    }
-}
-
-/// Whether these four bytes look like the name of a chunk.
-fn is_tag(bytes: Option<&[u8]>) -> bool {
-    bytes.is_some_and(|b| {
-        b.len() == 4 && b[0] != b' ' && b.iter().all(|c| c.is_ascii_alphanumeric() || b" _-".contains(c))
-    })
-}
-
-fn find_tag(bytes: &[u8], tag: &[u8; 4]) -> Option<usize> {
-    bytes.windows(4).position(|w| w == tag)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-/// How samples lie in the data chunk.
+/// What the format chunk says.
 #[derive(Debug, Clone, Copy)]
-struct Layout {
-    channels: usize,
-    sample_rate: u32,
-    /// Bytes per sample: 1 to 4.
-    bytes: usize,
-    float: bool,
-    /// Low bits that hold the sample in a container that is wider, 24 in 32; 0 when the sample fills its container.
-    low_bits: u32,
+pub(super) struct Format {
+    /// The format tag, of an extensible format that of its sub-format.
+    pub tag: u16,
+    /// Not 0.
+    pub channels: u16,
+    /// Within [`RATES`].
+    pub sample_rate: u32,
+    /// Bytes of a frame or, where samples are compressed, of a block.
+    pub block: u16,
+    pub bits: u16,
+    extensible: bool,
+    big_endian: bool,
 }
 
-impl Layout {
-    /// Interprets a format chunk, mending what follows from the rest of it.
-    fn new(format: &[u8], path: &Path, warn: &mut impl FnMut(String)) -> Result<Self> {
-        if format.len() < 16 {
-            return Err(Error::file(
-                path,
-                format!("the format chunk has {} bytes instead of at least 16", format.len()),
-            ));
-        }
+impl Format {
+    fn read(format: &[u8], container: Container, path: &Path) -> Result<Self> {
         let refuse = |what: String| Err(Error::file(path, what));
-        let (mut tag, channels, sample_rate) = (u16_at(format, 0), u16_at(format, 2), u32_at(format, 4));
-        let (block, bits) = (u16_at(format, 12), u16_at(format, 14));
+        if format.len() < 16 {
+            return refuse(format!("the format chunk has {} bytes instead of at least 16", format.len()));
+        }
+        let word = |at: usize| container.u16_at(format, at);
+        let (mut tag, channels, sample_rate) = (word(0), word(2), container.u32_at(format, 4));
         if channels == 0 {
             return refuse("the header says zero channels".into());
         }
@@ -204,20 +120,43 @@ impl Layout {
                 return refuse("the extensible format chunk is cut short".into());
             }
             // The format tag is the beginning of the sub-format's identifier.
-            tag = u16_at(format, 24);
+            tag = word(24);
         }
+        let big_endian = container == Container::BigEndian;
+        Ok(Self { tag, channels, sample_rate, block: word(12), bits: word(14), extensible, big_endian })
+    }
+}
+
+/// How samples lie in the data chunk.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    channels: usize,
+    sample_rate: u32,
+    /// Bytes per sample: 1 to 4, or 8.
+    bytes: usize,
+    float: bool,
+    /// Low bits that hold the sample in a container that is wider, 24 in 32; 0 when the sample fills its container.
+    low_bits: u32,
+    big_endian: bool,
+}
+
+impl Layout {
+    /// Interprets a format, mending what follows from the rest of it.
+    fn new(format: &Format, path: &Path, warn: &mut impl FnMut(String)) -> Result<Self> {
+        let refuse = |what: String| Err(Error::file(path, what));
+        let Format { tag, channels, sample_rate, block, bits, extensible, big_endian } = *format;
         let float = match tag {
             1 => false,
             3 => true,
             other => return refuse(format!("{}; convert it to 16-bit PCM", encoding(other))),
         };
-        if bits == 0 || bits > 32 || (float && bits != 32) {
+        if bits == 0 || (!float && bits > 32) || (float && bits != 32 && bits != 64) {
             let kind = if float { "floating-point" } else { "integer" };
             return refuse(format!("{bits}-bit {kind} samples are not supported; convert it to 16-bit PCM"));
         }
         let needed = usize::from(bits.div_ceil(8));
         let container = usize::from(block / channels);
-        let exact = block % channels == 0 && (needed..=4).contains(&container);
+        let exact = block % channels == 0 && (needed..=needed.max(4)).contains(&container);
         if !exact {
             warn(format!("the header says {block} bytes per frame of {channels} channels of {bits} bits; mended"));
         }
@@ -227,8 +166,11 @@ impl Layout {
         }
         // An extensible sample is left-justified in its container, so that the container's full scale holds; a plain one is not.
         let low_bits = if !extensible && bytes > needed { needed as u32 * 8 } else { 0 };
-        let layout = Self { channels: usize::from(channels), sample_rate, bytes, float, low_bits };
-        layout.confirm(path)?;
+        let layout = Self { channels: usize::from(channels), sample_rate, bytes, float, low_bits, big_endian };
+        // It knows no other floats.
+        if bytes <= 4 {
+            layout.confirm(path)?;
+        }
         Ok(layout)
     }
 
@@ -259,12 +201,18 @@ impl Layout {
 
     /// FFmpeg's name of it.
     fn codec(&self) -> &'static str {
-        match (self.bytes, self.float) {
-            (_, true) => "pcm_f32le",
-            (1, _) => "pcm_u8",
-            (2, _) => "pcm_s16le",
-            (3, _) => "pcm_s24le",
-            _ => "pcm_s32le",
+        match (self.bytes, self.float, self.big_endian) {
+            (8, _, false) => "pcm_f64le",
+            (8, _, true) => "pcm_f64be",
+            (_, true, false) => "pcm_f32le",
+            (_, true, true) => "pcm_f32be",
+            (1, _, _) => "pcm_u8",
+            (2, _, false) => "pcm_s16le",
+            (2, _, true) => "pcm_s16be",
+            (3, _, false) => "pcm_s24le",
+            (3, _, true) => "pcm_s24be",
+            (_, _, false) => "pcm_s32le",
+            (_, _, true) => "pcm_s32be",
         }
     }
 
@@ -274,11 +222,18 @@ impl Layout {
 
     /// Splits whole frames into channels of samples. More than two channels are kept apart here.
     fn samples(&self, data: &[u8]) -> Vec<Vec<f32>> {
+        if self.big_endian {
+            // Rare: such files are worth no loops of their own.
+            let mut turned = data.to_vec();
+            turned.chunks_exact_mut(self.bytes).for_each(<[u8]>::reverse);
+            return Self { big_endian: false, ..*self }.samples(&turned);
+        }
         match (self.bytes, self.float) {
             (1, _) => self.split(data, |[b]: [u8; 1]| (f32::from(b) - 128.0) / 128.0),
             (2, _) => self.split(data, |b| f32::from(i16::from_le_bytes(b)) / 32_768.0),
             (3, _) => self
                 .split(data, |[a, b, c]: [u8; 3]| (i32::from_le_bytes([0, a, b, c]) >> 8) as f32 / (1u32 << 23) as f32),
+            (8, _) => self.split(data, |b| f64::from_le_bytes(b) as f32),
             (_, true) => self.split(data, f32::from_le_bytes),
             (_, false) => {
                 let shift = if self.low_bits == 0 { 0 } else { 32 - self.low_bits };
@@ -308,12 +263,12 @@ impl Layout {
 /// The name of an encoding that is not read.
 fn encoding(tag: u16) -> String {
     let name = match tag {
-        0x0002 => "Microsoft ADPCM",
-        0x0006 => "A-law",
-        0x0007 => "mu-law",
-        0x0011 => "IMA ADPCM",
         0x0031 => "GSM 6.10",
-        0x0050 | 0x0055 => "MPEG audio",
+        0x0014 | 0x0040 | 0x0045 | 0x0064 => "G.72x ADPCM",
+        0x0092 => "AC-3",
+        0x00FF | 0x1610 => "AAC",
+        0x0160..=0x0163 => "Windows Media Audio",
+        0x0270 => "ATRAC3",
         _ => return format!("is in an unknown encoding (format tag {tag:#06x})"),
     };
     format!("is in the encoding {name}, which is not supported")
