@@ -153,6 +153,8 @@ fn apply(graph: &mut Graph, op: &str, v: &[Value], p: &Parameters<'_>) -> Answer
         }
         "adaptive_avg_pool2d" => graph.adaptive_avg_pool2d(v[0], p.pair("output")?)?,
         "batch_norm_evaluate" => graph.batch_norm_evaluate(v[0], [v[1], v[2], v[3], v[4]], p.number("epsilon")?)?,
+        "adam" => return Ok(graph.adam([v[0], v[1], v[2], v[3]], v[4])?.to_vec()),
+        "sgd" => return Ok(graph.sgd([v[0], v[1], v[2]], v[3], p.flag("nesterov"))?.to_vec()),
         "batch_norm" => {
             let channel = [v[1], v[2], v[3], v[4]];
             let made = graph.batch_norm(v[0], channel, p.number("momentum")?, p.number("epsilon")?)?;

@@ -3,10 +3,13 @@
 #[path = "common/golden_operation.rs"]
 mod common;
 
-use common::golden::Case;
+use common::golden::{Case, Golden, TOLERANCE, Verdict, sessions};
 use common::operation;
-use humdinger::graph::{Graph, Value};
+use humdinger::graph::{Graph, Plan, States, Value};
+use humdinger::nn::{Adam, Sgd};
 use humdinger::ops::{LossOptions, LossReduction, Windows};
+use humdinger::{Result, Tensor};
+use std::sync::Arc;
 
 #[test]
 fn functions() {
@@ -104,4 +107,76 @@ fn pooling() {
         graph.avg_pool2d(v[0], windows(case), case.flag("count_padding"))
     });
     operation("max_pool2d_ceil", &["x"], &|graph, case, v| graph.max_pool2d(v[0], windows(case)));
+}
+
+#[test]
+fn batch_norm() {
+    operation("batch_norm_ranks", &["x", "w", "b", "mean_before", "var_before"], &|graph, case, v| {
+        let (channel, epsilon) = ([v[1], v[2], v[3], v[4]], case.number("eps"));
+        if !case.flag("training") {
+            return graph.batch_norm_evaluate(v[0], channel, epsilon);
+        }
+        let made = graph.batch_norm(v[0], channel, case.number("momentum"), epsilon)?;
+        graph.output("mean_after", made.running_mean)?;
+        graph.output("var_after", made.running_var)?;
+        Ok(made.y)
+    });
+}
+
+#[test]
+fn batches() {
+    operation("matmul_broadcast", &["a", "b"], &|graph, _, v| graph.matmul(v[0], v[1]));
+}
+
+/// Several steps from the same parameters along the same gradients.
+#[test]
+fn optimisers() -> Result<()> {
+    let golden = Golden::read("optimisers");
+    let mut verdict = Verdict::default();
+    for case in golden.cases() {
+        let shape = case.shape("p0");
+        let mut states = States::new();
+        let group = states.group("parameters");
+        states.add("parameters", "p", Tensor::new(shape, case.real("p0"))?)?;
+        let adam = if case.has_parameter("betas") {
+            let mut adam = Adam::new(&mut states, group)?;
+            (adam.beta2, adam.coupled) = (case.numbers("betas")[1], true);
+            adam.weight_decay = case.number("weight_decay");
+            Some(adam)
+        } else {
+            None
+        };
+        let mut sgd = Sgd::new(&mut states, group)?;
+        (sgd.momentum, sgd.nesterov) = (case.number_or("momentum", 0.0), case.has_parameter("nesterov"));
+        sgd.weight_decay = case.number_or("weight_decay", 0.0);
+        let states = Arc::new(states);
+        let mut graph = Graph::new(states.clone());
+        let (p, g) = (graph.state("p")?, graph.input("g", shape)?);
+        let product = graph.multiply(p, g)?;
+        let loss = graph.sum_all(product)?;
+        match &adam {
+            Some(adam) => adam.minimise(&mut graph, loss)?,
+            None => sgd.minimise(&mut graph, loss)?,
+        }
+        let (gradients, rate) = (case.real("g"), case.number("lr"));
+        for (device, target, mut session) in sessions(&states) {
+            let mut adam = adam.clone();
+            let plan = session.add(Plan::new(graph.clone(), target)?)?;
+            for (i, gradient) in gradients.chunks_exact(shape.elements()).enumerate() {
+                session.write(plan, "g", gradient)?;
+                match &mut adam {
+                    Some(adam) => adam.before_step(session.as_mut(), plan, rate, case.numbers("betas")[0])?,
+                    None => sgd.before_step(session.as_mut(), plan, rate)?,
+                }
+                session.run(plan)?;
+                let key = format!("p{}", i + 1);
+                if case.has(&key) {
+                    let mut got = vec![0.0; shape.elements()];
+                    session.read_state("p", &mut got)?;
+                    verdict.check(&format!("{} on {device}, {key}", case.name), &got, &case.real(&key), TOLERANCE);
+                }
+            }
+        }
+    }
+    Ok(())
 }

@@ -287,7 +287,7 @@ def optimisers():
         draw = Draw("adam", name)
         first = draw.normal(4, 9, grad=False)
         parameter = torch.nn.Parameter(first.clone())
-        # Coupled L2 decay (torch.optim.Adam's) is not on offer: AdamW's decoupled one is.
+        # torch.optim.Adam's coupled decay is in tools/golden_operations.py.
         optimiser = torch.optim.AdamW([parameter], lr=lr[0], betas=(beta1[0], beta2), eps=eps, weight_decay=decay)
         tensors = {"p0": first, "g": draw.normal(steps, 4, 9, grad=False)}
         for i in range(steps):

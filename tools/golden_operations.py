@@ -183,5 +183,57 @@ def pooling():
     return average, ceil
 
 
+def other_ranks():
+    """Batch norm of vectors, rows and volumes, and products of batches that broadcast."""
+    norm, product = File("batch_norm_ranks"), File("matmul_broadcast")
+    for name, shape, training in [
+        ("vectors", (7, 5), True),
+        ("rows", (3, 4, 9), True),
+        ("volumes", (2, 3, 4, 5, 2), True),
+        ("vectors_evaluated", (7, 5), False),
+        ("rows_evaluated", (3, 4, 9), False),
+    ]:
+        draw = Draw("batch_norm_ranks", name)
+        c = shape[1]
+        inputs = {"x": draw.normal(*shape), "w": draw.normal(c), "b": draw.normal(c)}
+        mean, var = draw.normal(c, grad=False), draw.positive(c).detach()
+        before = {"mean_before": mean.clone(), "var_before": var.clone()}
+        run = lambda x, w, b: F.batch_norm(x, mean, var, w, b, training, 0.1, 1e-5)
+        tensors = with_gradients(draw, inputs, run)
+        tensors |= before | ({"mean_after": mean, "var_after": var} if training else {})
+        norm.case(name, tensors, training=training, eps=1e-5, momentum=0.1)
+    for name, a, b in [
+        ("one_a", (3, 4), (2, 5, 4, 3)),
+        ("a_batch_of_one", (1, 3, 4), (5, 4, 2)),
+        ("both", (3, 1, 4, 6), (1, 2, 6, 5)),
+        ("one_b", (2, 3, 4, 6), (1, 1, 6, 5)),
+    ]:
+        draw = Draw("matmul_broadcast", name)
+        product.case(name, with_gradients(draw, {"a": draw.normal(*a), "b": draw.normal(*b)}, torch.matmul))
+    return norm, product
+
+
+def optimisers():
+    """Twelve steps of Adam with coupled weight decay, and of gradient descent with momentum."""
+    file, steps = File("optimisers"), 12
+    for name, make, parameters in [
+        ("adam_coupled", torch.optim.Adam, {"lr": 1e-2, "betas": (0.9, 0.99), "weight_decay": 0.1}),
+        ("sgd", torch.optim.SGD, {"lr": 0.1}),
+        ("sgd_momentum", torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
+        ("sgd_nesterov", torch.optim.SGD, {"lr": 0.05, "momentum": 0.8, "nesterov": True, "weight_decay": 0.05}),
+    ]:
+        draw = Draw("optimisers", name)
+        tensors = {"p0": draw.normal(4, 9, grad=False), "g": draw.normal(steps, 4, 9, grad=False)}
+        parameter = torch.nn.Parameter(tensors["p0"].clone())
+        optimiser = make([parameter], **parameters)
+        for i in range(steps):
+            parameter.grad = tensors["g"][i].clone()
+            optimiser.step()
+            if i in (0, steps - 1):
+                tensors[f"p{i + 1}"] = parameter.detach().clone()
+        file.case(name, tensors, steps=steps, **parameters)
+    return [file]
+
+
 def files():
-    return [functions(), *maxima(), *norms(), *selections(), *gathering(), *losses(), *pooling()]
+    return [functions(), *maxima(), *norms(), *selections(), *gathering(), *losses(), *pooling(), *other_ranks(), *optimisers()]

@@ -440,14 +440,14 @@ def optimiser(t, n):
     kinds = 4 if n.op == "Adam" else 3
     count = (len(n.inputs) - 2) // kinds
     alpha, beta, decay = n.get("alpha", 0.9), n.get("beta", 0.999), n.get("norm_coefficient", 0.0)
+    if n.op == "Adam" and number > 0:
+        rate *= (1 - beta**number) ** 0.5 / (1 - alpha**number)
     made = [[] for _ in range(kinds - 1)]
     for i in range(count):
         names = n.inputs[2 + i :: count]
         x, g, *moments = (t.reshape(t.value(name), [t.arrays[name].size]) for name in names)
         if n.op == "Adam":
             g = t.step("add", g, t.step("scale", x, factor=decay))
-            if number > 0:
-                rate *= (1 - beta**number) ** 0.5 / (1 - alpha**number)
             numbers = t.constant([rate, 1 - alpha, beta, 1 - beta, n.get("epsilon", 0.0), 1.0])
             new = t.step("adam", x, *moments, g, numbers, results=3)
         else:

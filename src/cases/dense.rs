@@ -15,8 +15,18 @@ fn linear(name: &'static str, items: usize, inputs: usize, outputs: usize) -> Ca
     Case::new("linear", name, all, |g, x| Ok(vec![g.linear(x[0], x[1], x[2])?]))
 }
 
+/// Batches that differ.
+fn broadcast(name: &'static str, a: &[usize], b: &[usize]) -> Case {
+    let inputs = [Input::real(Shape::new(a)), Input::real(Shape::new(b))];
+    Case::new("matmul", name, inputs, |g, x| Ok(vec![g.matmul(x[0], x[1])?]))
+}
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
+        broadcast("a batch of one meets many", &[1, 3, 4], &[5, 4, 2]),
+        broadcast("one a for the batch", &[3, 4], &[2, 5, 4, 3]),
+        broadcast("a batch of one b", &[2, 3, 4, 6], &[1, 1, 6, 5]),
+        broadcast("both repeat", &[3, 1, 4, 6], &[1, 2, 6, 5]),
         matmul("one", &[1, 1], &[1, 1], false, false),
         matmul("odd", &[3, 7], &[7, 5], false, false),
         matmul("a transposed", &[7, 3], &[7, 5], true, false),
@@ -57,6 +67,13 @@ pub(super) fn refusals() -> Vec<Refusal> {
         matmul("inner axes differ", &["[3, 4]", "[5, 6]"], &[3, 4], &[5, 6], false),
         matmul("transposed inner axes differ", &["[3, 4]", "[4, 6]"], &[3, 4], &[4, 6], true),
         matmul("batches differ", &["[2, 3, 4]", "[3, 4, 5]"], &[2, 3, 4], &[3, 4, 5], false),
+        Refusal::new(
+            "matmul",
+            "batches do not broadcast",
+            [Spec::real([2, 3, 4]), Spec::real([3, 4, 5])],
+            &["[2, 3, 4]", "[3, 4, 5]"],
+            |g, x| Ok(vec![g.matmul(x[0], x[1])?]),
+        ),
         matmul("a vector", &["two axes", "[4]"], &[3, 4], &[4], false),
         matmul("a transposed batch and one b", &["[2, 4, 3]"], &[2, 4, 3], &[4, 5], true),
         linear("inputs differ", &["[3, 4]", "[5, 6]"], &[3, 4], &[5, 6], &[5]),

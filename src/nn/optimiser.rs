@@ -1,13 +1,16 @@
-//! Adam over a group of states.
+//! Adam, and gradient descent with momentum, over a group of states.
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GroupId, PlanId, Session, States, Value};
-use crate::ops::AdamStep;
+use crate::ops::{AdamStep, SgdStep};
 
 /// Name of the graph input that carries the step's numbers: [`AdamStep::LEN`] of them.
 pub const STEP: &str = "adam.step";
 
-/// Adam with optional decoupled weight decay and clipping by norm; see [`ops::Adam`](crate::ops::Adam) for the formula.
+/// Name of the graph input that carries the numbers of a step of [`Sgd`]: [`SgdStep::LEN`] of them.
+pub const SGD_STEP: &str = "sgd.step";
+
+/// Adam with optional weight decay and clipping by norm; see [`ops::Adam`](crate::ops::Adam) for the formula.
 ///
 /// The moments are states beside the parameters; the number of steps taken is kept here and is part of what a checkpoint
 /// must hold.
@@ -17,8 +20,11 @@ pub struct Adam {
     pub beta2: f64,
     /// Keeps the divisor away from zero.
     pub epsilon: f64,
-    /// Decoupled weight decay; 0 for none.
+    /// Weight decay; 0 for none.
     pub weight_decay: f64,
+    /// Whether weight decay is part of the gradient, after clipping, as in PyTorch's `Adam`, instead of decoupled from it, as in
+    /// `AdamW`.
+    pub coupled: bool,
     /// The largest gradient norm that is left alone, if any.
     pub max_norm: Option<f64>,
     /// Steps taken.
@@ -34,7 +40,16 @@ impl Adam {
     /// Where the moments exist already.
     pub fn new(states: &mut States, parameters: GroupId) -> Result<Self> {
         let moments = [states.add_like(parameters, "adam.mean")?, states.add_like(parameters, "adam.square")?];
-        Ok(Self { beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, max_norm: None, steps: 0, parameters, moments })
+        Ok(Self {
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            coupled: false,
+            max_norm: None,
+            steps: 0,
+            parameters,
+            moments,
+        })
     }
 
     /// Adds to a graph the gradients of `loss` with respect to all parameters, and the step that changes them.
@@ -42,13 +57,11 @@ impl Adam {
     /// # Errors
     /// Where the loss does not depend on a parameter, or through an operation without gradient.
     pub fn minimise(&self, graph: &mut Graph, loss: Value) -> Result<()> {
-        let names: Vec<String> = graph.states().of_group(self.parameters).map(|state| state.name.clone()).collect();
-        let parameters: Vec<Value> = names.iter().map(|name| graph.state(name)).collect::<Result<_>>()?;
-        let gradients = graph.gradients(loss, &parameters)?;
-        let mut gradient = graph.pack(self.parameters, &gradients)?;
-        if let Some(max_norm) = self.max_norm {
-            let [factor, _] = graph.clip_factor(gradient, max_norm)?;
-            gradient = graph.multiply(gradient, factor)?;
+        let mut gradient = packed_gradient(graph, loss, self.parameters, self.max_norm)?;
+        if self.coupled && self.weight_decay != 0.0 {
+            let parameters = graph.state_group(self.parameters);
+            let decay = graph.scale(parameters, self.weight_decay)?;
+            gradient = graph.add(gradient, decay)?;
         }
         let step = graph.input(STEP, [AdamStep::LEN])?;
         let state = [self.parameters, self.moments[0], self.moments[1]].map(|group| graph.state_group(group));
@@ -69,7 +82,7 @@ impl Adam {
             beta2: self.beta2,
             one_minus_beta2: 1.0 - self.beta2,
             epsilon: self.epsilon * correction,
-            decay: 1.0 - rate * self.weight_decay,
+            decay: if self.coupled { 1.0 } else { 1.0 - rate * self.weight_decay },
         }
     }
 
@@ -97,5 +110,71 @@ impl Adam {
     pub fn before_step(&mut self, session: &mut dyn Session, plan: PlanId, rate: f64, beta1: f64) -> Result<()> {
         let numbers = self.next_step(rate, beta1)?;
         session.write_exact(plan, STEP, &numbers.exact())
+    }
+}
+
+/// The gradients of `loss` with respect to all states of a group, side by side as they are, clipped to a norm.
+fn packed_gradient(graph: &mut Graph, loss: Value, group: GroupId, max_norm: Option<f64>) -> Result<Value> {
+    let names: Vec<String> = graph.states().of_group(group).map(|state| state.name.clone()).collect();
+    let parameters: Vec<Value> = names.iter().map(|name| graph.state(name)).collect::<Result<_>>()?;
+    let gradients = graph.gradients(loss, &parameters)?;
+    let gradient = graph.pack(group, &gradients)?;
+    let Some(max_norm) = max_norm else { return Ok(gradient) };
+    let [factor, _] = graph.clip_factor(gradient, max_norm)?;
+    graph.multiply(gradient, factor)
+}
+
+/// Stochastic gradient descent with momentum, Nesterov's if asked for, weight decay and clipping by norm; see
+/// [`ops::Sgd`](crate::ops::Sgd) for the formula. The velocity is a state beside the parameters.
+#[derive(Clone, Debug)]
+pub struct Sgd {
+    /// How much of the velocity stays at each step; 0 for plain gradient descent.
+    pub momentum: f64,
+    /// Whether the step looks ahead along the velocity.
+    pub nesterov: bool,
+    /// Weight decay, as part of the gradient after clipping; 0 for none.
+    pub weight_decay: f64,
+    /// The largest gradient norm that is left alone, if any.
+    pub max_norm: Option<f64>,
+    parameters: GroupId,
+    velocity: GroupId,
+}
+
+impl Sgd {
+    /// Gradient descent without momentum for all states of the group `parameters`; adds its velocity to `states`.
+    ///
+    /// # Errors
+    /// Where the velocity exists already.
+    pub fn new(states: &mut States, parameters: GroupId) -> Result<Self> {
+        let velocity = states.add_like(parameters, "sgd.velocity")?;
+        Ok(Self { momentum: 0.0, nesterov: false, weight_decay: 0.0, max_norm: None, parameters, velocity })
+    }
+
+    /// Adds to a graph the gradients of `loss` with respect to all parameters, and the step that changes them.
+    ///
+    /// # Errors
+    /// Where the loss does not depend on a parameter, or through an operation without gradient.
+    pub fn minimise(&self, graph: &mut Graph, loss: Value) -> Result<()> {
+        let gradient = packed_gradient(graph, loss, self.parameters, self.max_norm)?;
+        let step = graph.input(SGD_STEP, [SgdStep::LEN])?;
+        let state = [self.parameters, self.velocity].map(|group| graph.state_group(group));
+        let new = graph.sgd([state[0], state[1], gradient], step, self.nesterov)?;
+        for (state, new) in state.into_iter().zip(new) {
+            graph.assign(state, new)?;
+        }
+        Ok(())
+    }
+
+    /// Before each run of a plan made with [`Sgd::minimise`]: hands in its learning rate, with momentum and weight decay as they are now.
+    ///
+    /// # Errors
+    /// Where the plan was not made with [`Sgd::minimise`], or a number makes no sense.
+    pub fn before_step(&self, session: &mut dyn Session, plan: PlanId, rate: f64) -> Result<()> {
+        let (momentum, decay) = (self.momentum, self.weight_decay);
+        if !(rate.is_finite() && rate >= 0.0 && (0.0..1.0).contains(&momentum) && decay.is_finite()) {
+            let detail = format!("rate {rate}, momentum {momentum} or weight decay {decay} makes no sense");
+            return Err(Error::usage("learning-rate", detail));
+        }
+        session.write_exact(plan, SGD_STEP, &SgdStep { rate, momentum, decay }.exact())
     }
 }

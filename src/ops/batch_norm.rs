@@ -1,7 +1,7 @@
-//! Batch norm over the channels of `[N, C, H, W]` (Ioffe and Szegedy, 2015), as PyTorch's `BatchNorm2d`.
+//! Batch norm over the channels of `[N, C, ..]` (Ioffe and Szegedy, 2015), as PyTorch's `BatchNorm1d`, `2d` and `3d`.
 //!
 //! `y = (x - mean) / sqrt(variance + eps) * gamma + beta`, with gamma and beta `[C]`. In training, mean and variance are
-//! those of the batch, over N, H and W (the biased variance), and the running ones move towards them:
+//! those of the batch, over all axes but the channels' (the biased variance), and the running ones move towards them:
 //! `running = (1 - momentum) running + momentum * batch`, the running variance towards the unbiased one. In evaluation they
 //! are the running ones.
 //!
@@ -78,7 +78,7 @@ pub struct Normalised {
 }
 
 impl Graph {
-    /// Batch norm of x `[N, C, H, W]` with the batch's statistics. `[gamma, beta, running mean, running variance]` are
+    /// Batch norm of x `[N, C, ..]` with the batch's statistics. `[gamma, beta, running mean, running variance]` are
     /// `[C]` each.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Graph {
         Ok(Normalised { y: made[0], running_mean: made[2], running_var: made[3] })
     }
 
-    /// Batch norm of x `[N, C, H, W]` with the running statistics. `[gamma, beta, running mean, running variance]` are
+    /// Batch norm of x `[N, C, ..]` with the running statistics. `[gamma, beta, running mean, running variance]` are
     /// `[C]` each.
     ///
     /// # Errors
@@ -110,7 +110,7 @@ struct Sizes {
 
 impl Sizes {
     fn of(x: &Spec) -> Self {
-        Self { items: x.shape[0], channels: x.shape[1], plane: x.shape[2] * x.shape[3] }
+        Self { items: x.shape[0], channels: x.shape[1], plane: x.shape.dims()[2..].iter().product() }
     }
 
     fn per_channel(&self) -> usize {
@@ -159,8 +159,8 @@ impl Sizes {
 fn check(op: &'static str, inputs: &[Spec], channel_inputs: usize) -> Result<Sizes> {
     real(op, inputs)?;
     let x = inputs[0].shape;
-    if x.rank() != 4 {
-        return Err(Error::op(op, format!("wants x [N, C, H, W], got {x}")));
+    if x.rank() < 2 {
+        return Err(Error::op(op, format!("wants x [N, C, ..], got {x}")));
     }
     if let Some(spec) = inputs[1..=channel_inputs].iter().find(|spec| spec.shape.dims() != [x[1]]) {
         return Err(Error::op(op, format!("x {x} has {} channels, a channel's input has shape {}", x[1], spec.shape)));

@@ -1,10 +1,12 @@
 //! Matrix product: `c = a b`, for every matrix of a batch.
 //!
 //! a is `[.., M, K]` (or `[.., K, M]` with `transpose_a`), b is `[.., K, N]` (or `[.., N, K]` with `transpose_b`) and c is
-//! `[.., M, N]`. Leading axes are a batch: the same for a and b, or absent on b, which then serves every entry.
+//! `[.., M, N]`. Leading axes are a batch: the same for a and b, or absent on b, which then serves every entry. [`Graph::matmul`] repeats
+//! the matrices of batches that differ, as NumPy's broadcasting has it.
 
 use super::gemm::{self, Matrix, Product};
 use super::simd::SimdReal;
+use super::strided::broadcast;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Value};
@@ -35,11 +37,28 @@ pub struct MatmulSizes {
 }
 
 impl Graph {
-    /// Matrix product of a `[.., M, K]` with b `[.., K, N]` or `[K, N]`.
+    /// Matrix product of a `[.., M, K]` with b `[.., K, N]`. The axes before the last two are batches; where they differ they broadcast, and
+    /// what is repeated is copied, but for one matrix b for all.
     ///
     /// # Errors
     /// Where the inner axes or the batches do not fit.
     pub fn matmul(&mut self, a: Value, b: Value) -> Result<Value> {
+        let (x, y) = (self.shape(a), self.shape(b));
+        if x.rank() < 2 || y.rank() < 2 {
+            return self.apply_one(Matmul::default(), &[a, b]);
+        }
+        let ((a_batch, matrix_a), (b_batch, matrix_b)) =
+            (x.dims().split_at(x.rank() - 2), y.dims().split_at(y.rank() - 2));
+        if a_batch == b_batch || b_batch.is_empty() {
+            return self.apply_one(Matmul::default(), &[a, b]);
+        }
+        let (mut a, mut b) = (a, b);
+        if b_batch.len() <= a_batch.len() && b_batch.iter().all(|&len| len == 1) {
+            b = self.reshape(b, matrix_b)?;
+        } else if let Some(batch) = broadcast(Shape::new(a_batch), Shape::new(b_batch)) {
+            a = self.expand(a, Shape::new(&[batch.dims(), matrix_a].concat()))?;
+            b = self.expand(b, Shape::new(&[batch.dims(), matrix_b].concat()))?;
+        }
         self.apply_one(Matmul::default(), &[a, b])
     }
 }
@@ -66,7 +85,7 @@ impl Matmul {
             return refuse("the inner axes differ");
         }
         if !b_batch.is_empty() && a_batch != b_batch {
-            return refuse("the batches differ (b may have none)");
+            return refuse("the batches differ and do not broadcast");
         }
         if self.transpose_a && b_batch.is_empty() && !a_batch.is_empty() {
             return refuse("a transposed batch cannot meet one matrix b for all");

@@ -99,6 +99,10 @@ impl Case<'_> {
         value
     }
 
+    pub fn has_parameter(&self, key: &str) -> bool {
+        !self.parameters[key].is_null()
+    }
+
     pub fn number(&self, key: &str) -> f64 {
         self.parameter(key).as_f64().expect("a number")
     }
