@@ -29,6 +29,14 @@ fn make_songs(folder: &Path, first_person: &str) {
     }
 }
 
+/// A song book: a tune in ABC, and one as a MIDI file of what somebody sings.
+fn make_tunes(folder: &Path, clip: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    let abc = "X:1\nT:Greensleeves\nM:6/8\nL:1/8\nK:Am\nA|c2d e>fe|d2B G>AB|c2A A>^GA|B2^G E2A|c2d e>fe|d2B G>AB|\n";
+    std::fs::write(folder.join("greensleeves.abc"), abc).unwrap();
+    succeed(&["pitch", text(clip), "--out", text(&folder.join("as-sung.mid"))]);
+}
+
 /// A run that was stopped. Of 200 epochs, so that it cannot be done before the kill arrives.
 fn make_interrupted(folder: &Path, data: &Path) {
     let arguments = ["train", "--device", "cpu", "--recipe", "notebook", "--epochs", "200", "--data", text(data)];
@@ -51,6 +59,7 @@ fn every_command_works() {
     make_songs(&folder.join("more-songs"), "20");
     let clip = std::fs::read_dir(folder.join("more-songs/Greensleeves")).unwrap().next().unwrap().unwrap().path();
     std::fs::copy(clip, folder.join("new-clip.wav")).unwrap();
+    make_tunes(&folder.join("my-tunes"), &folder.join("new-clip.wav"));
     make_interrupted(&folder.join("runs/interrupted"), &folder.join("my-songs"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let commands = commands();

@@ -1,9 +1,11 @@
 //! The command line: one file per command, each with its arguments and `run`.
 
 mod bench;
+mod catalogue;
 mod check;
 mod doctor;
 mod evaluate;
+mod identify;
 mod inspect;
 mod pitch;
 mod predict;
@@ -42,6 +44,8 @@ enum Command {
     Evaluate(evaluate::Args),
     Predict(predict::Args),
     Pitch(pitch::Args),
+    Catalogue(catalogue::Args),
+    Identify(identify::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
     /// Make a data set of hummed and whistled public-domain tunes
@@ -62,6 +66,8 @@ pub fn main() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Pitch(arguments) => pitch::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Catalogue(arguments) => catalogue::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Identify(arguments) => identify::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(arguments) => bench::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Synth(arguments) => synth::run(arguments).map(|()| ExitCode::SUCCESS),

@@ -63,18 +63,18 @@ pub struct Args {
 const TOGETHER: usize = 64;
 
 /// A sound file to look at.
-struct Found {
-    path: PathBuf,
+pub(super) struct Found {
+    pub path: PathBuf,
     /// Whether it was asked for by name, and not merely found in a folder.
-    named: bool,
+    pub named: bool,
 }
 
 /// A folder, and what is left out in it.
-type NotRead = (PathBuf, Vec<LeftOut>);
+pub(super) type NotRead = (PathBuf, Vec<LeftOut>);
 
 /// The sound files among these paths, and what is left out; folders stand for all that are in them, in order of name, and what
 /// `train` would leave out there is left out here.
-fn sound_files(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<NotRead>)> {
+pub(super) fn sound_files(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<NotRead>)> {
     let (mut files, mut left_out) = (Vec::new(), Vec::new());
     for path in paths {
         let meta = std::fs::metadata(path).map_err(|e| match e.kind() {

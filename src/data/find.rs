@@ -248,9 +248,24 @@ fn unread(name: &str) -> (String, bool) {
 /// # Errors
 /// When `root` itself cannot be listed; a folder below it that cannot is left out, as a file is.
 pub fn find(root: &Path) -> Result<Found> {
+    find_kind(root, is_sound_file)
+}
+
+/// [`find`] for files of another kind: those of which `wanted` says so by their name.
+///
+/// # Errors
+/// As there.
+pub fn find_kind(root: &Path, wanted: fn(&Path) -> bool) -> Result<Found> {
     let unreadable = |e: std::io::Error| Error::file(root, format!("cannot be listed: {e}"));
     let meta = std::fs::metadata(root).map_err(unreadable)?;
-    let mut search = Search::default();
+    let mut search = Search {
+        wanted,
+        found: Found::default(),
+        queue: VecDeque::new(),
+        links: Vec::new(),
+        folders: HashSet::new(),
+        sounds: HashMap::new(),
+    };
     search.folders.insert(identity(root, &meta));
     search.list(root, "").map_err(unreadable)?;
     loop {
@@ -273,8 +288,8 @@ pub fn find(root: &Path) -> Result<Found> {
 }
 
 /// A search in progress.
-#[derive(Default)]
 struct Search {
+    wanted: fn(&Path) -> bool,
     found: Found,
     /// Folders that are still to be listed, with their ids.
     queue: VecDeque<(PathBuf, String)>,
@@ -322,7 +337,7 @@ impl Search {
                 match () {
                     () if meta.is_dir() => self.found.excluded.harmless("hidden folder", format!("{id}/")),
                     // macOS keeps what other file systems have no place for in files of this name.
-                    () if shown.starts_with("._") || !is_sound_file(&path) => {
+                    () if shown.starts_with("._") || !(self.wanted)(&path) => {
                         self.found.excluded.harmless("hidden file", id);
                     }
                     () => self.found.excluded.add("hidden file", id),
@@ -348,7 +363,7 @@ impl Search {
             } else if link {
                 self.found.excluded.harmless("a link to a folder that is searched anyway", format!("{id}/"));
             }
-        } else if is_sound_file(&path) {
+        } else if (self.wanted)(&path) {
             let identity = identity(&path, &meta);
             match self.sounds.get(&identity) {
                 Some(first) => self.found.again.push((id, first.clone())),

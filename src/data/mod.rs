@@ -10,6 +10,7 @@ pub mod labels;
 pub mod names;
 pub mod reader;
 pub mod samples;
+pub mod songbook;
 pub mod split;
 pub mod synth;
 pub mod table;

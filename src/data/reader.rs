@@ -45,7 +45,7 @@ const MOST_OF_A_PIPE: u64 = 2 << 30;
 
 /// Reads a whole file, no further than it was long when it was opened. A pipe that somebody names (`<(sox ..)`) is read to its
 /// end; a device has none.
-fn read_whole(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
+pub(super) fn read_whole(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
     let failed = |e: std::io::Error| Error::file(path, format!("cannot be read: {e}"));
     bytes.clear();
     // Before it is opened: to open a device can have effects.

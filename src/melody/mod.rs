@@ -13,9 +13,14 @@
 //! # Ok::<(), humdinger::Error>(())
 //! ```
 
+pub mod abc;
+pub mod catalogue;
 pub mod midi;
+pub mod midi_in;
 pub mod notes;
 pub mod pitch;
+pub mod search;
+pub mod song;
 
 /// The MIDI note number of a frequency in Hz, with its fraction: 69 is A4 (440 Hz), and 1 is a semitone.
 pub fn hz_to_midi(hz: f64) -> f64 {

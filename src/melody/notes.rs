@@ -2,10 +2,10 @@
 
 use super::pitch::Contour;
 
-/// A note as somebody sang it.
+/// A note, as somebody sang it or as a song has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SungNote {
-    /// Seconds from the beginning of the recording.
+    /// Seconds from the beginning of the recording, or of the song.
     pub start: f64,
     /// Seconds to its end.
     pub end: f64,
@@ -60,7 +60,7 @@ fn cut(stretch: &[f64], first: usize, hop: f64, found: &mut Vec<SungNote>) {
 }
 
 /// The median of at least one number.
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let half = sorted.len() / 2;

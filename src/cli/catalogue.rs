@@ -1,0 +1,142 @@
+//! `humdinger catalogue`: the songs that `identify` knows.
+
+use super::{plain, say, warn};
+use crate::data::songbook::{Songbook, read_songs};
+use crate::melody::catalogue::Catalogue;
+use crate::train::weights::write_whole;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Make and change a catalogue: the songs that `identify` looks for, from their notes
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Make a catalogue of the melodies in folders and files: MIDI, ABC, recordings
+    Make {
+        /// Folders, or files
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<PathBuf>,
+        /// The catalogue to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The track of MIDI files that sings, by its number or a part of its name [default: the likeliest, which is told]
+        #[arg(long, value_name = "TRACK")]
+        track: Option<String>,
+    },
+    /// Add melodies to a catalogue; those with an id that is there already replace it
+    Add {
+        /// The catalogue
+        #[arg(value_name = "CATALOGUE")]
+        catalogue: PathBuf,
+        /// Folders, or files
+        #[arg(value_name = "PATH", required = true)]
+        paths: Vec<PathBuf>,
+        /// The track of MIDI files that sings, by its number or a part of its name [default: the likeliest, which is told]
+        #[arg(long, value_name = "TRACK")]
+        track: Option<String>,
+    },
+    /// Take songs out of a catalogue
+    Remove {
+        /// The catalogue
+        #[arg(value_name = "CATALOGUE")]
+        catalogue: PathBuf,
+        /// Their ids, as `list` shows them
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+    },
+    /// List the songs of a catalogue: id, notes, seconds, beats a minute, title, separated by tabs
+    List {
+        /// The catalogue
+        #[arg(value_name = "CATALOGUE")]
+        catalogue: PathBuf,
+    },
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<()> {
+    match args.action {
+        Action::Make { paths, out, track } => {
+            let book = told(read_songs(&paths, track.as_deref())?)?;
+            let mut catalogue = Catalogue::default();
+            if book.songs.is_empty() {
+                let folders: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
+                return Err(Error::Data(format!(
+                    "no melody in {}; MIDI, ABC and recordings are read",
+                    folders.join(", ")
+                )));
+            }
+            let replaced = fill(&mut catalogue, &book)?;
+            write_whole(&out, &catalogue.to_bytes())?;
+            say(format!("{}: {}{}", out.display(), songs(catalogue.songs().len()), not_read(&book, replaced)))
+        }
+        Action::Add { catalogue: path, paths, track } => {
+            let mut catalogue = Catalogue::read(&path)?;
+            let book = told(read_songs(&paths, track.as_deref())?)?;
+            if book.songs.is_empty() {
+                return Err(Error::Data(format!("no melody to add; {} stays as it was", path.display())));
+            }
+            let replaced = fill(&mut catalogue, &book)?;
+            write_whole(&path, &catalogue.to_bytes())?;
+            let added = book.songs.len() - replaced;
+            let now = songs(catalogue.songs().len());
+            say(format!("{}: {added} added, {now} now{}", path.display(), not_read(&book, replaced)))
+        }
+        Action::Remove { catalogue: path, ids } => {
+            let mut catalogue = Catalogue::read(&path)?;
+            for id in &ids {
+                if catalogue.remove(id).is_none() {
+                    let detail = format!("has no song `{}`; nothing was removed", plain(id));
+                    return Err(Error::file(&path, detail));
+                }
+            }
+            write_whole(&path, &catalogue.to_bytes())?;
+            say(format!("{}: {} removed, {} now", path.display(), ids.len(), songs(catalogue.songs().len())))
+        }
+        Action::List { catalogue } => list(&catalogue),
+    }
+}
+
+fn songs(count: usize) -> String {
+    if count == 1 { "1 song".into() } else { format!("{count} songs") }
+}
+
+/// Says what was decided and refused.
+fn told(book: Songbook) -> Result<Songbook> {
+    book.decisions.iter().try_for_each(|text| say(plain(text)))?;
+    book.refused.iter().for_each(|(name, reason)| warn(&plain(&format!("left out: {name}: {reason}"))));
+    book.left_out.iter().for_each(|l| warn(&plain(&format!("left out: {l}"))));
+    Ok(book)
+}
+
+/// Puts songs into a catalogue; how many were there already.
+fn fill(catalogue: &mut Catalogue, book: &Songbook) -> Result<usize> {
+    let mut ids: Vec<&str> = book.songs.iter().map(|s| s.id.as_str()).collect();
+    ids.sort_unstable();
+    if let Some(twice) = ids.windows(2).find(|w| w[0] == w[1]) {
+        let detail = "two of these files would have this id; put them into one folder, or rename one";
+        return Err(Error::Data(format!("{}: {detail}", plain(twice[0]))));
+    }
+    Ok(book.songs.iter().filter(|song| catalogue.add((*song).clone()).is_some()).count())
+}
+
+fn not_read(book: &Songbook, replaced: usize) -> String {
+    let mut text = if replaced > 0 { format!(", {replaced} replaced") } else { String::new() };
+    if !book.refused.is_empty() {
+        text += &format!(", {} that could not be read", book.refused.len());
+    }
+    text
+}
+
+fn list(path: &Path) -> Result<()> {
+    let catalogue = Catalogue::read(path)?;
+    say("id\tnotes\tseconds\tbeats a minute\ttitle")?;
+    catalogue.songs().iter().try_for_each(|song| {
+        let (id, title) = (plain(&song.id), plain(&song.title));
+        say(format!("{id}\t{}\t{:.1}\t{:.0}\t{title}", song.notes.len(), song.seconds(), song.tempo))
+    })
+}

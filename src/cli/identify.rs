@@ -1,0 +1,187 @@
+//! `humdinger identify`: which song of a catalogue somebody sings.
+
+use super::predict::sound_files;
+use super::{plain, say, warn};
+use crate::audio::{channels, decode::decode_file};
+use crate::data::find::none_lost;
+use crate::melody::catalogue::Catalogue;
+use crate::melody::pitch::{PitchOptions, PitchTracker};
+use crate::melody::search::{Match, Query, SearchOptions, Searcher, UNKNOWN_BELOW};
+use crate::melody::song::Song;
+use crate::{Error, Result};
+use clap::ValueEnum;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// A row for each song that may be meant
+    Csv,
+    /// A line for each recording: an object with `file`, `unknown` and `candidates`
+    Jsonl,
+}
+
+/// Name the song that somebody sings, hums or whistles, by its notes
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The catalogue of songs, made by `humdinger catalogue make`
+    #[arg(long, value_name = "FILE")]
+    catalogue: PathBuf,
+    /// Sound files, or folders of them
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// How many of the likeliest songs to list
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = super::whole::<usize>, allow_negative_numbers = true)]
+    top: usize,
+    /// The singer may begin with any phrase, instead of the first
+    #[arg(long)]
+    anywhere: bool,
+    /// Below this score of the best song, from 0 to 1, the answer is that it is not in the catalogue
+    #[arg(long, value_name = "X", default_value_t = UNKNOWN_BELOW, allow_negative_numbers = true)]
+    min_score: f64,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Stop at a recording that cannot be read, instead of leaving it out
+    #[arg(long)]
+    strict: bool,
+}
+
+/// The answer for one recording.
+struct Answer {
+    file: String,
+    /// Why the song is not known, where it is not.
+    unknown: Option<&'static str>,
+    /// The likeliest songs, the likeliest first.
+    candidates: Vec<Match>,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<()> {
+    if args.top == 0 {
+        return Err(Error::usage("--top", "0 songs are no answer; at least 1"));
+    }
+    if !(0.0..=1.0).contains(&args.min_score) {
+        return Err(Error::usage("--min-score", format!("{} is not from 0 to 1", args.min_score)));
+    }
+    let catalogue = Catalogue::read(&args.catalogue)?;
+    let songs = catalogue.songs();
+    if songs.is_empty() {
+        return Err(Error::file(&args.catalogue, "holds no songs; `humdinger catalogue add` adds some"));
+    }
+    let (files, left_out) = sound_files(&args.paths)?;
+    for (path, left_out) in &left_out {
+        if args.strict {
+            none_lost(path, left_out)?;
+        }
+        left_out.iter().filter(|l| !l.harmless).for_each(|l| warn(&plain(&format!("left out: {l}"))));
+    }
+    let searcher = Searcher::new(songs);
+    let options = SearchOptions { anywhere: args.anywhere, ..SearchOptions::default() };
+    let (mut read, mut unread_by_name) = (0, 0);
+    for file in &files {
+        let (query, warnings) = match query(&file.path) {
+            Ok(query) => query,
+            Err(error) if args.strict || files.len() == 1 => return Err(error),
+            Err(error) => {
+                warn(&plain(&format!("left out: {error}")));
+                unread_by_name += usize::from(file.named);
+                continue;
+            }
+        };
+        let name = file.path.display().to_string();
+        warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}"))));
+        let mut candidates = query.map_or(Vec::new(), |query| searcher.search(songs, &query, &options));
+        candidates.truncate(args.top);
+        let unknown = match candidates.first() {
+            None => Some("too little is sung to tell"),
+            Some(best) if best.score() < args.min_score => Some("not in the catalogue"),
+            Some(_) => None,
+        };
+        print(&Answer { file: name, unknown, candidates }, songs, args.format, read == 0)?;
+        read += 1;
+    }
+    match (read, unread_by_name) {
+        (0, _) => Err(Error::Data(format!("none of the {} recordings could be read", files.len()))),
+        (_, 0) => Ok(()),
+        _ => Err(Error::Data(format!("{} of {} recordings could not be read", files.len() - read, files.len()))),
+    }
+}
+
+/// What is sung in a recording, where there is enough, and what was wrong with the file.
+fn query(path: &Path) -> Result<(Option<Query>, Vec<String>)> {
+    let sound = decode_file(path)?;
+    let tracker = PitchTracker::new(sound.sample_rate, PitchOptions::default())?;
+    let contour = tracker.track(&channels::to_count(sound.channels, 1)[0]);
+    Ok((Query::new(&contour), sound.warnings))
+}
+
+fn print(answer: &Answer, songs: &[Song], format: Format, first: bool) -> Result<()> {
+    match format {
+        Format::Table => {
+            let known = answer.candidates.first().filter(|_| answer.unknown.is_none());
+            let title = known.map(|best| plain(&songs[best.song].title));
+            let head = title.as_deref().or(answer.unknown).unwrap_or("unknown");
+            say(format!("{head:<32}  {}", plain(&answer.file)))?;
+            answer.candidates.iter().enumerate().try_for_each(|(i, found)| {
+                let song = &songs[found.song];
+                say(format!(
+                    "  {}. score {:.2}  key {:+5.1}  {:4.0} beats a minute (x {:.2})  from {:.1} s to {:.1} s  {} ({})",
+                    i + 1,
+                    found.score(),
+                    found.key,
+                    found.tempo * song.tempo,
+                    found.tempo,
+                    found.at.0,
+                    found.at.1,
+                    plain(&song.title),
+                    plain(&song.id)
+                ))
+            })
+        }
+        Format::Csv => {
+            let mut lines = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::new());
+            let failed = |e: csv::Error| Error::Data(format!("the answer cannot be written as CSV: {e}"));
+            if first {
+                let head = ["file", "unknown", "place", "id", "title", "score", "key", "tempo", "from", "to"];
+                lines.write_record(head).map_err(failed)?;
+            }
+            let unknown = answer.unknown.is_some().to_string();
+            for (i, found) in answer.candidates.iter().enumerate() {
+                let song = &songs[found.song];
+                let numbers = [found.score(), found.key, found.tempo, found.at.0, found.at.1];
+                let start = [&answer.file, &unknown, &(i + 1).to_string(), &song.id, &song.title].map(String::from);
+                let row = start.into_iter().chain(numbers.map(|x| format!("{x:.3}")));
+                lines.write_record(row).map_err(failed)?;
+            }
+            if answer.candidates.is_empty() {
+                let nothing = std::iter::repeat_n(String::new(), 8);
+                lines.write_record([answer.file.clone(), unknown].into_iter().chain(nothing)).map_err(failed)?;
+            }
+            let bytes = lines.into_inner().map_err(|e| Error::Data(e.to_string()))?;
+            say(String::from_utf8_lossy(&bytes).trim_end())
+        }
+        Format::Jsonl => {
+            let candidates: Vec<serde_json::Value> = answer.candidates.iter().map(|m| json(m, songs)).collect();
+            say(serde_json::json!({
+                "file": answer.file,
+                "unknown": answer.unknown.is_some(),
+                "candidates": candidates,
+            }))
+        }
+    }
+}
+
+fn json(found: &Match, songs: &[Song]) -> serde_json::Value {
+    let song = &songs[found.song];
+    serde_json::json!({
+        "id": song.id,
+        "title": song.title,
+        "score": found.score(),
+        "key": found.key,
+        "tempo": found.tempo,
+        "beats_per_minute": found.tempo * song.tempo,
+        "at": [found.at.0, found.at.1],
+    })
+}
