@@ -58,6 +58,7 @@ fn main(
                 case 5u: { z = select(select(max(x, y), y, is_nan(y)), x, is_nan(x)); }
                 case 6u: { z = select(select(min(x, y), y, is_nan(y)), x, is_nan(x)); }
                 case 8u: { z = select(x, 0.0, y == 0.0); }
+                case 9u: { z = select(x * y, 0.0, y == 0.0); }
                 default: {
                     let some_nan = is_nan(x) || is_nan(y);
                     z = select(select(select(1.0, 0.0, x < y), 0.5, x == y), 1.0, some_nan);

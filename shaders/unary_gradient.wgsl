@@ -14,7 +14,11 @@ fn slope(d: f32, v: f32) -> f32 {
         return d;
     }
     if (OP == 3u) {
-        return d * select(select(0.0, -1.0, v < 0.0), 1.0, v > 0.0) * select(1.0, 0.0, nan);
+if (nan || v == 0.0) {
+            // Nothing of a finite gradient; of an infinite one there is no saying.
+            return select(0.0, of_bits(NOT_A_NUMBER), is_infinite(d));
+        }
+        return select(d, -d, v < 0.0);
     }
     if (nan) {
         return v;

@@ -26,9 +26,16 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 REQUIREMENTS = ["ml_dtypes==0.5.4", "numpy==2.2.6", "onnx==1.19.0", "protobuf==6.33.0", "safetensors==0.8.0", "typing_extensions==4.15.0"]
 
-# Tests that fail because the engine, like PyTorch, defines something otherwise.
+# Outputs that differ because the engine, like PyTorch, defines something otherwise, or because ONNX is at fault.
 DIFFERENCES = {
-    "test_batchnorm_*_training_mode": "the running variance moves towards the unbiased variance, as in PyTorch; in ONNX towards the biased",
+    "test_batchnorm_*_training_mode": (
+        ["output_var"],
+        "the running variance moves towards the unbiased variance, as in PyTorch; in ONNX towards the biased",
+    ),
+    "test_adam_multiple": (
+        ["X1_new", "X2_new"],
+        "what ONNX expects was made with an epsilon of 0.01, which the node does not say (its default is 1e-6)",
+    ),
 }
 
 # What tests are counted under that need an operator for which there is no translation.
@@ -138,7 +145,7 @@ def operator_of(case, cases):
 
 
 def judge(case, expected, outputs, results, devices):
-    """What is wrong with what the devices made, if anything."""
+    """What is wrong with what the devices made, if anything: outputs, and how they differ."""
     import numpy as np
 
     wrong = []
@@ -146,13 +153,13 @@ def judge(case, expected, outputs, results, devices):
         for name, value in outputs.items():
             made, wanted = results[f"{case.name}/{device}/{value}"], expected[name]
             if made.shape != wanted.shape:
-                wrong.append(f"{device}, {name}: shape {list(made.shape)} instead of {list(wanted.shape)}")
+                wrong.append((name, f"{device}, {name}: shape {list(made.shape)} instead of {list(wanted.shape)}"))
                 continue
             made = made != 0 if wanted.dtype == bool else made.astype(wanted.dtype)
             try:
                 np.testing.assert_allclose(made, wanted, rtol=case.rtol, atol=case.atol)
             except AssertionError as error:
-                wrong.append(f"{device}, {name}: " + " ".join(str(error).split()))
+                wrong.append((name, f"{device}, {name}: " + " ".join(str(error).split())))
     return wrong
 
 
@@ -204,11 +211,11 @@ def main():
             what[name] = ("refused", "; ".join(refused[name]))
             continue
         wrong = judge(case, expected, outputs, results, devices)
-        difference = next((why for pattern, why in DIFFERENCES.items() if fnmatch.fnmatch(name, pattern)), None)
-        if wrong and difference:
+        outputs_that_may, difference = next((v for k, v in DIFFERENCES.items() if fnmatch.fnmatch(name, k)), ([], ""))
+        if wrong and all(output in outputs_that_may for output, _ in wrong):
             what[name] = ("differs", difference)
         else:
-            what[name] = ("failed", "; ".join(wrong)) if wrong else ("passed", "")
+            what[name] = ("failed", "; ".join(how for _, how in wrong)) if wrong else ("passed", "")
     sys.exit(report(cases, what, arguments.verbose))
 
 

@@ -448,7 +448,7 @@ def optimiser(t, n):
         x, g, *moments = (t.reshape(t.value(name), [t.arrays[name].size]) for name in names)
         if n.op == "Adam":
             g = t.step("add", g, t.step("scale", x, factor=decay))
-            numbers = t.constant([rate, 1 - alpha, beta, 1 - beta, n.get("epsilon", 0.0), 1.0])
+            numbers = t.constant([rate, 1 - alpha, beta, 1 - beta, n.get("epsilon", 1e-6), 1.0])
             new = t.step("adam", x, *moments, g, numbers, results=3)
         else:
             # How much a gradient counts is part of it here.

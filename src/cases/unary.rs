@@ -50,6 +50,14 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(Case::new(name(function), "gradient at special values", [dy, kept], build).not_differentiable());
         }
     }
+    // At NaN and at 0 an infinite gradient is lost, not hidden.
+    let kept = Input::given([5], vec![nan, 0.0, -0.0, 2.0, -2.0]);
+    let dy = Input::given([3, 5], [[inf; 5], [-inf; 5], [nan; 5]].concat());
+    let build = |g: &mut Graph, x: &[Value]| {
+        let kept = g.expand(x[1], [3, 5])?;
+        Ok(vec![g.apply_one(UnaryGradient(Unary::Abs), &[x[0], kept])?])
+    };
+    cases.push(Case::new("abs", "infinite gradients", [dy, kept], build).not_differentiable());
     for (title, low, high) in [("from below", -0.5, inf), ("from above", -inf, 0.25), ("crossed bounds", 1.0, -1.0)] {
         let function = Unary::Clamp { low, high };
         cases.push(apply(title, function, special()).not_differentiable());
@@ -99,6 +107,16 @@ fn pairs() -> Vec<Case> {
         let other =
             || Input::given([2, 6], vec![0.0, 2.0, 1.0, f64::NAN, 2.0, 1.0, f64::NAN, 1.0, 0.0, -2.0, 3.0, 5.0]);
         cases.push(Case::new(op, "ties and NaN", [few(), other()], apply).not_differentiable());
+        let infinite = move |g: &mut Graph, x: &[Value]| {
+            let y = g.apply_one(kind, x)?;
+            // The sum of these weighted elements is not finite, but each one's gradient is the weight of who is greater.
+            let weights = g.constant([1], vec![f64::INFINITY])?;
+            let weighted = g.multiply(y, weights)?;
+            let loss = g.sum_all(weighted)?;
+            g.gradients(loss, &x[..2])
+        };
+        let pair = [few(), Input::given([6], vec![0.0, 2.0, 1.0, f64::NAN, 1.0, 1.0])];
+        cases.push(Case::new(op, "infinite gradients", pair, infinite).not_differentiable());
         let share = |g: &mut Graph, x: &[Value]| Ok(vec![g.apply_one(Binary::Share, x)?]);
         if kind == Binary::Maximum {
             cases.push(Case::new("share", "ties and NaN", [few(), other()], share).not_differentiable());

@@ -33,6 +33,9 @@ pub enum Binary {
     Share,
     /// a where b is not 0, else 0; b takes no gradient.
     Keep,
+    /// `a * b`, and 0 where b is 0 whatever a is: the portion of an infinite gradient that somebody gets who gets nothing; has no
+    /// gradient.
+    Portion,
 }
 
 impl Graph {
@@ -126,6 +129,7 @@ impl Op for Binary {
             Self::Minimum => "minimum",
             Self::Share => "share",
             Self::Keep => "keep",
+            Self::Portion => "portion",
         }
     }
 
@@ -171,13 +175,13 @@ impl Op for Binary {
                     }
                     let pair = if *self == Self::Maximum { [x, other] } else { [other, x] };
                     let share = graph.apply_one(Self::Share, &pair)?;
-                    Ok(Some(graph.multiply(dc, share)?))
+                    Ok(Some(graph.apply_one(Self::Portion, &[dc, share])?))
                 };
                 (share(a, b, da)?, share(b, a, db)?)
             }
             Self::Keep if db => return Err(Error::op(self.name(), "has no gradient with respect to its mask")),
             Self::Keep => (Some(graph.keep(dc, b)?), None),
-            Self::Equal | Self::Share => return no_gradient(self.name()),
+            Self::Equal | Self::Share | Self::Portion => return no_gradient(self.name()),
         };
         let mut fitted = Vec::new();
         for (gradient, (&input, &wanted)) in [da, db].into_iter().zip(node.inputs.iter().zip(node.wanted)) {
@@ -234,6 +238,7 @@ impl Binary {
             Self::Maximum => binary(kernel, |a, b| if b.is_nan() { b } else { a.max(b) }),
             Self::Minimum => binary(kernel, |a, b| if b.is_nan() { b } else { a.min(b) }),
             Self::Keep => binary(kernel, |a, b| if b == T::ZERO { T::ZERO } else { a }),
+            Self::Portion => binary(kernel, |a, b| if b == T::ZERO { T::ZERO } else { a * b }),
             Self::Share => binary(kernel, |a, b| {
                 if a == b {
                     T::from_f64(0.5)
@@ -277,4 +282,35 @@ fn binary<T: Real>(kernel: &mut Kernel<'_, T>, f: impl Fn(T, T) -> T + Sync + Co
             },
         );
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cpu::{CpuSession, Pool};
+    use crate::graph::{Graph, Plan, Session, States, Target};
+    use std::sync::Arc;
+
+    /// As PyTorch has it: who is less gets nothing of an infinite gradient, not NaN.
+    #[test]
+    fn the_lesser_gets_nothing_of_an_infinite_gradient() -> crate::Result<()> {
+        let states = Arc::new(States::new());
+        let mut graph = Graph::new(states.clone());
+        let (a, b) = (graph.input("a", [3])?, graph.input("b", [3])?);
+        let greater = graph.maximum(a, b)?;
+        let weight = graph.constant([1], vec![f64::INFINITY])?;
+        let weighted = graph.multiply(greater, weight)?;
+        let loss = graph.sum_all(weighted)?;
+        for (name, gradient) in ["da", "db"].into_iter().zip(graph.gradients(loss, &[a, b])?) {
+            graph.output(name, gradient)?;
+        }
+        let mut session = CpuSession::<f64>::new(states, Arc::new(Pool::new(1)))?;
+        let id = session.add(Plan::new(graph, Target::Cpu)?)?;
+        session.write_real(id, "a", &[1.0, 2.0, 3.0])?;
+        session.write_real(id, "b", &[2.0, 2.0, 1.0])?;
+        session.run(id)?;
+        let infinite = f64::INFINITY;
+        assert_eq!(session.output(id, "da")?, [0.0, infinite, infinite]);
+        assert_eq!(session.output(id, "db")?, [infinite, infinite, 0.0]);
+        Ok(())
+    }
 }

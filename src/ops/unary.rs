@@ -37,7 +37,8 @@ pub enum Unary {
     Tanh,
     /// `1 / (1 + exp(-x))`
     Sigmoid,
-    /// `x / 2 (1 + erf(x / sqrt(2)))`
+    /// `x / 2 (1 + erf(x / sqrt(2)))`: infinite at infinity, where PyTorch's vectors give NaN and its scalars do not; NaN at minus infinity,
+    /// as there.
     Gelu,
     /// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`
     GeluTanh,
