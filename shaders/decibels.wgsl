@@ -32,7 +32,9 @@ fn main(
     for (var p = lane + 64u; p < PARTIALS; p += 64u) {
         greatest = join(MAX, greatest, partial[start + p]);
     }
-    let lowest = decibels(across(MAX, lane, greatest)) - TOP_DB;
+    // Nothing is cut off with 1e30, not even beside an infinite level or a NaN.
+    let top = decibels(across(MAX, lane, greatest));
+    let lowest = select(top - TOP_DB, -TOP_DB, TOP_DB == 1e30);
     for (var k = lane; k < part.count; k += 64u) {
         let i = part.first + k;
         let db = decibels(x[i]);

@@ -74,6 +74,25 @@ pub enum Values {
     Index(u32),
     /// These values.
     Given(Vec<f64>),
+    /// As the first says, with special values among them.
+    Mixed(Box<Values>, Special),
+}
+
+/// What an operation may meet that a draw from a range never holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Special {
+    /// Whole numbers, so that several are equal.
+    Ties,
+    /// NaN.
+    NotANumber,
+    /// Both infinities.
+    Infinities,
+    /// 1e30, whose square is beyond f32.
+    Huge,
+    /// 1e-30, whose square is 0 in f32.
+    Tiny,
+    /// Below the smallest normal number of f32. WebGPU allows a GPU to take them for 0.
+    Denormals,
 }
 
 /// Something that an operation must refuse.
@@ -164,6 +183,17 @@ impl Case {
     #[must_use]
     pub fn tolerance(self, tolerance: f64) -> Self {
         Self { tolerance, ..self }
+    }
+
+    /// The same case with special values in its input `i`; nothing where that is not drawn from real numbers.
+    #[must_use]
+    pub fn special(mut self, i: usize, special: Special) -> Option<Self> {
+        let values = &mut self.inputs.get_mut(i)?.values;
+        if !matches!(values, Values::Range { .. } | Values::Distinct(_)) {
+            return None;
+        }
+        *values = Values::Mixed(Box::new(values.clone()), special);
+        Some(self)
     }
 
     /// Operation and name, for messages.
@@ -257,6 +287,33 @@ impl Values {
             Self::Mask(p) => (0..count).map(|_| if random.next() < *p { 0.0 } else { 1.0 }).collect(),
             Self::Index(bound) => (0..count).map(|_| (random.next() * f64::from(*bound)).floor()).collect(),
             Self::Given(values) => values.iter().map(|&x| round(x)).collect(),
+            Self::Mixed(values, special) => {
+                let mut values = values.draw(count, random);
+                special.mix_into(&mut values, random);
+                values
+            }
+        }
+    }
+}
+
+impl Special {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Ties, Self::NotANumber, Self::Infinities, Self::Huge, Self::Tiny, Self::Denormals];
+
+    fn mix_into(self, values: &mut [f64], random: &mut Random) {
+        let special: &[f64] = match self {
+            Self::Ties => return values.iter_mut().for_each(|x| *x = x.round()),
+            Self::NotANumber => &[f64::NAN],
+            Self::Infinities => &[f64::INFINITY, f64::NEG_INFINITY],
+            Self::Huge => &[1e30],
+            Self::Tiny => &[1e-30, -1e-30],
+            Self::Denormals => &[1e-40, -3e-42],
+        };
+        // One in nine, so that most rows and channels hold some and some hold none.
+        for i in 0..values.len().div_ceil(9) {
+            let at = (random.next() * values.len() as f64) as usize;
+            values[at] = f64::from(special[i % special.len()] as f32);
         }
     }
 }

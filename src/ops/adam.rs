@@ -230,6 +230,8 @@ impl ClipFactor {
             sum[0] = sums.into_iter().sum();
         });
         norm[0] = partial.iter().copied().sum::<T>().sqrt();
-        factor[0] = (T::from_f64(self.max_norm) / (norm[0] + T::from_f64(1e-6))).min(T::ONE);
+        let factor_of_norm = T::from_f64(self.max_norm) / (norm[0] + T::from_f64(1e-6));
+        // Not `min`, which would hide NaN: PyTorch's factor is NaN, too.
+        factor[0] = if factor_of_norm > T::ONE { T::ONE } else { factor_of_norm };
     }
 }

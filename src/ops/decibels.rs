@@ -111,6 +111,10 @@ impl<T: Logarithm> WithSimd for Item<'_, T> {
         for (y, &x) in self.y.iter_mut().zip(self.x) {
             *y = T::decibels(x.max(self.floor));
         }
+        if self.top_db.to_f64() == f64::INFINITY {
+            // Infinity less infinity is no level to cut off at.
+            return;
+        }
         let lowest = greatest(self.y) - self.top_db;
         for y in self.y.iter_mut() {
             *y = lowest.max(*y);

@@ -269,7 +269,10 @@ impl UnaryGradient {
             Unary::GeluTanh => slopes(kernel, |dy, x| {
                 let tanh = inner(x).tanh();
                 let slope = T::from_f64(FRAC_2_SQRT_PI * FRAC_1_SQRT_2) * (one + T::from_f64(3.0 * CUBIC) * x * x);
-                dy * half * (one + tanh + x * (one - tanh * tanh) * slope)
+                // Where the tangent is flat, its slope is 0, however large the (finite) number that it is multiplied with.
+                let flat = one - tanh * tanh;
+                let tail = if flat == T::ZERO && x.to_f64().is_finite() { T::ZERO } else { x * flat * slope };
+                dy * half * (one + tanh + tail)
             }),
             Unary::Clamp { low, high } => {
                 let (low, high) = (T::from_f64(low), T::from_f64(high));
