@@ -15,4 +15,10 @@ make ms-adpcm.wav 8000 1 -c:a adpcm_ms
 make ima-adpcm.wav 8000 2 -c:a adpcm_ima_wav
 make wave64.w64 8000 1 -c:a pcm_mulaw
 make mpeg.wav 16000 1 -c:a libmp3lame -b:a 16k
+make tagged.mp3 44100 1 -c:a libmp3lame -b:a 32k -id3v2_version 0 -write_xing 1
+make delayed.m4a 16000 1 -c:a aac -b:a 24k
+# Neither has a tag that says how long it is.
+plain=(-c:a libmp3lame -id3v2_version 0 -write_xing 0)
+make loud.mp3 44100 1 "${plain[@]}" -b:a 320k -t 0.1
+make soft.mp3 44100 1 "${plain[@]}" -b:a 32k -af aloop=2:22050
 cat voice.opus voice.opus > joined.ogg

@@ -86,7 +86,7 @@ fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
 
 /// Bytes of the ID3v2 tag in front of a file, 0 where there is none. Skipped here, for a picture in it can look like
 /// sound to a reader that searches for a frame.
-fn id3_length(bytes: &[u8]) -> usize {
+pub(super) fn id3_length(bytes: &[u8]) -> usize {
     match bytes {
         [b'I', b'D', b'3', _, _, flags, a, b, c, d, ..] if (a | b | c | d) & 0x80 == 0 => {
             let footer = if flags & 0x10 != 0 { 10 } else { 0 };
@@ -120,20 +120,21 @@ mod compressed {
     use std::panic::{self, AssertUnwindSafe, catch_unwind};
     use std::sync::{LazyLock, Once};
 
-    use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
+    use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP3, CODEC_ID_OPUS};
     use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
     use symphonia::core::codecs::registry::CodecRegistry;
     use symphonia::core::errors::Error as Symphonia;
     use symphonia::core::formats::probe::Hint;
-    use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
+    use symphonia::core::formats::well_known::{FORMAT_ID_ISOMP4, FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3};
     use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
     use symphonia::core::io::MediaSourceStream;
     use symphonia::core::meta::MetadataOptions;
 
     use super::*;
-    use crate::audio::channels;
+    use crate::audio::flac::Flac;
     use crate::audio::opus::{self, OpusDecoder};
     use crate::audio::resample::RATES;
+    use crate::audio::{channels, mp4, mpeg};
 
     /// What can be read, worded to stand in brackets behind "can be read".
     const KINDS: &str = "WAV, FLAC, MP3, Vorbis, Opus, AAC-LC, ALAC and PCM, in Ogg, MP4, Matroska, AIFF and CAF, can";
@@ -178,12 +179,107 @@ mod compressed {
         decoded.ok()
     }
 
-    fn decode_stream(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
+    /// Decodes a file that may be several recordings, one after the other.
+    fn decode_stream(mut bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
+        bytes.truncate(bytes.len() - tail_length(&bytes));
+        if let Some(flac) = Flac::find(&bytes) {
+            return decode_flac(&flac, path);
+        }
+        let recordings = if mpeg::is_mpeg(&bytes) { mpeg::recordings(&bytes) } else { vec![] };
+        if recordings.len() < 2 {
+            return decode_one(bytes, path).map(|one| (one.audio, one.encoding));
+        }
+        let mut whole: Option<(Audio, Encoding)> = None;
+        let (mut joined, mut lost) = (0, 0);
+        for range in recordings {
+            match (decode_one(bytes[range].to_vec(), path), &mut whole) {
+                (Ok(one), None) => whole = Some((one.audio, one.encoding)),
+                (Ok(one), Some((audio, _))) => append(audio, one.audio)?,
+                (Err(_), _) => {
+                    lost += 1;
+                    continue;
+                }
+            }
+            joined += 1;
+        }
+        let (mut audio, encoding) = whole.ok_or_else(|| Error::file(path, "holds no sound that can be decoded"))?;
+        if joined > 1 {
+            audio.warnings.push(format!("{joined} recordings joined in one file; read one after the other"));
+        }
+        if lost > 0 {
+            audio.warnings.push(format!("{lost} more parts of the file hold no sound that can be decoded"));
+        }
+        Ok((audio, encoding))
+    }
+
+    fn decode_flac(flac: &Flac<'_>, path: &Path) -> Result<(Audio, Encoding)> {
+        let One { mut audio, encoding, matches } = decode_one(flac.bytes(), path)?;
+        // What a checksum does not vouch for is an error where the decoder is known to give other samples.
+        if matches == Some(false) {
+            if flac.bits() > 24 {
+                let text = format!("decodes to other samples than its MD5 sum says ({} bits a sample)", flac.bits());
+                return Err(Error::file(path, format!("{text}; convert it to 24 bits")));
+            }
+            audio.warnings.push("decodes to other samples than its MD5 sum says; the file is damaged".into());
+        }
+        let (said, frames) = (flac.frames(), audio.frames() as u64);
+        if said == Some(frames) {
+            return Ok((audio, encoding));
+        }
+        // Its reader leaves out frames of another sample rate.
+        let parts = flac.parts();
+        if let Some((first, others)) = parts.split_first() {
+            audio = decode_one(first.clone(), path)?.audio;
+            others.iter().try_for_each(|part| append(&mut audio, decode_one(part.clone(), path)?.audio))?;
+            let (times, rate) = (others.len(), audio.sample_rate);
+            let text = format!("its sample rate changes, {times} time(s); all of it was brought to {rate} Hz");
+            audio.warnings.push(text);
+        } else if let Some(said) = said {
+            let seconds = |frames: u64| frames as f64 / f64::from(audio.sample_rate);
+            let (said, held) = (seconds(said), seconds(frames));
+            audio.warnings.push(format!("the header says {said:.3} s, {held:.3} s could be decoded"));
+        }
+        Ok((audio, encoding))
+    }
+
+    /// Puts another recording behind one, at its rate and with its channels.
+    fn append(audio: &mut Audio, next: Audio) -> Result<()> {
+        let next = next.resampled(audio.sample_rate)?;
+        let channels = channels::to_count(next.channels, audio.channels.len());
+        audio.channels.iter_mut().zip(&channels).for_each(|(all, new)| all.extend_from_slice(new));
+        audio.warnings.extend(next.warnings);
+        Ok(())
+    }
+
+    /// Bytes of tags at the end: ID3v1, and APE before it.
+    fn tail_length(bytes: &[u8]) -> usize {
+        let mut end = bytes.len();
+        if end > 128 && bytes[end - 128..].starts_with(b"TAG") {
+            end -= 128;
+        }
+        if end > 32 && bytes[end - 32..].starts_with(b"APETAGEX") {
+            let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[end - 32 + at + i])) as usize;
+            let (size, has_header) = (word(12), word(20) >> 31 == 1);
+            end = end.saturating_sub(size.saturating_add(if has_header { 32 } else { 0 }));
+        }
+        bytes.len() - end
+    }
+
+    /// A stream, decoded.
+    struct One {
+        audio: Audio,
+        encoding: Encoding,
+        /// Whether the samples are those that the stream has a checksum of; none where it has none.
+        matches: Option<bool>,
+    }
+
+    fn decode_one(bytes: Vec<u8>, path: &Path) -> Result<One> {
         let mut hint = Hint::new();
         if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
             hint.with_extension(&extension.to_ascii_lowercase());
         }
         let most = most_samples(bytes.len());
+        let part = if bytes.get(4..8) == Some(b"ftyp") { mp4::part(&bytes) } else { None };
         let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
         let mut format = symphonia::default::get_probe()
             .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
@@ -195,7 +291,8 @@ mod compressed {
         let (mut samples, mut sample_rate, mut planes) = (Vec::<Vec<f32>>::new(), 0, Vec::<Vec<f32>>::new());
         // Frames of the last packet that was decoded: one that is lost is taken to be as long, where it does not say.
         let (mut damaged, mut silent, mut pending, mut usual) = (0usize, 0usize, 0usize, 0usize);
-        let mut links = 1usize;
+        let (mut links, mut mixed_before) = (1usize, false);
+        let layer3 = decoder.codec_params().codec == CODEC_ID_MP3;
         let ended_early = loop {
             let packet = match format.next_packet() {
                 Ok(Some(packet)) if packet.track_id == track => packet,
@@ -213,7 +310,15 @@ mod compressed {
                 },
                 Err(error) => break Some(error.to_string()),
             };
+            let mixed_blocks = layer3 && mpeg::has_mixed_blocks(&packet.data);
+            // What they leave behind sounds in the next packet, too.
+            let unsure = std::mem::replace(&mut mixed_before, mixed_blocks) || mixed_blocks;
             let decoded = match decoder.decode(&packet) {
+                Ok(decoded) if unsure => {
+                    damaged += 1;
+                    pending += decoded.frames();
+                    continue;
+                }
                 Ok(decoded) => decoded,
                 Err(Symphonia::DecodeError(_) | Symphonia::IoError(_)) => {
                     damaged += 1;
@@ -258,6 +363,9 @@ mod compressed {
             silent += std::mem::take(&mut pending);
             planes = mixed;
         };
+        // Sound may end with what was lost.
+        samples.iter_mut().for_each(|all| all.resize(all.len() + pending, 0.0));
+        silent += pending;
         if samples.first().is_none_or(Vec::is_empty) {
             let reason = ended_early.unwrap_or_else(|| "no frame could be decoded".into());
             return Err(Error::file(path, format!("holds no sound that can be decoded: {reason}")));
@@ -265,6 +373,8 @@ mod compressed {
         if !RATES.contains(&sample_rate) {
             return Err(Error::file(path, format!("has a sample rate of {sample_rate} Hz, which is out of range")));
         }
+        let matches = if ended_early.is_none() && damaged == 0 { decoder.finalize().verify_ok } else { None };
+        trim(&mut samples, &*format, part, sample_rate);
         let mut warn = |text: String| warnings.push(text);
         if let Some(reason) = ended_early {
             warn(format!("ends early: {reason}"));
@@ -280,7 +390,35 @@ mod compressed {
         if silenced > 0 {
             warn(format!("{silenced} samples are not finite or absurdly large; taken as silence"));
         }
-        Ok((Audio { channels: samples, sample_rate, warnings }, encoding))
+        Ok(One { audio: Audio { channels: samples, sample_rate, warnings }, encoding, matches })
+    }
+
+    /// Cuts off what an encoder put before and behind the sound: as an MP4's edit list says, or the tag of an MP3.
+    fn trim(samples: &mut [Vec<f32>], format: &dyn FormatReader, part: Option<mp4::Part>, rate: u32) {
+        let held = samples[0].len();
+        let track = format.default_track(TrackType::Audio);
+        let (start, end) = match (part, track) {
+            (Some(part), _) => {
+                let frames = |seconds: f64| (seconds * f64::from(rate)).round() as usize;
+                (frames(part.start), part.length.map_or(held, |length| frames(part.start) + frames(length)))
+            }
+            (None, Some(track)) if is_mpeg(format) => {
+                let (delay, padding) = (track.delay.unwrap_or(0) as usize, track.padding.unwrap_or(0) as usize);
+                (delay, held.saturating_sub(padding))
+            }
+            _ => return,
+        };
+        // What would leave nothing is a mistake.
+        if start < end.min(held) {
+            samples.iter_mut().for_each(|all| {
+                all.truncate(end);
+                all.drain(..start);
+            });
+        }
+    }
+
+    fn is_mpeg(format: &dyn FormatReader) -> bool {
+        [FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3].contains(&format.format_info().format)
     }
 
     /// The sound track of a file, a decoder of it, and how many frames at its beginning are no sound.
@@ -288,7 +426,9 @@ mod compressed {
         let track = format.default_track(TrackType::Audio).ok_or_else(|| Error::file(path, "holds no sound track"))?;
         let parameters: Option<&AudioCodecParameters> = track.codec_params.as_ref().and_then(|p| p.audio());
         let parameters = parameters.ok_or_else(|| Error::file(path, "does not say how its sound is encoded"))?;
-        let decoder = CODECS.make_audio_decoder(parameters, &AudioDecoderOptions::default()).map_err(|e| {
+        // Its reader guesses how long an MP3 is from the first frames, and would have the rest cut off: see `trim`.
+        let options = AudioDecoderOptions::default().gapless(!is_mpeg(format)).verify(true);
+        let decoder = CODECS.make_audio_decoder(parameters, &options).map_err(|e| {
             Error::file(path, format!("its sound is encoded in a way that cannot be read ({KINDS}): {e}"))
         })?;
         // MP4 says in an edit list what comes before the sound; elsewhere the codec's header counts.

@@ -6,6 +6,12 @@ pub mod decode;
 pub mod faults;
 pub mod filterbank;
 #[cfg(feature = "compressed-audio")]
+mod flac;
+#[cfg(feature = "compressed-audio")]
+mod mp4;
+#[cfg(feature = "compressed-audio")]
+mod mpeg;
+#[cfg(feature = "compressed-audio")]
 mod opus;
 pub mod resample;
 pub mod wav;

@@ -1,0 +1,118 @@
+//! Which part of an MP4 file's sound is to be heard (ISO 14496-12): its edit list, which leaves out what the encoder put in
+//! front and behind.
+
+/// A part of a track, in seconds of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Part {
+    /// Where it begins.
+    pub start: f64,
+    /// How long it is, where that is said.
+    pub length: Option<f64>,
+}
+
+/// The boxes in `bytes`: their types and contents.
+fn boxes(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let head = rest.get(..8)?;
+        let mut size = number(head, 0, 4)? as usize;
+        let mut from = 8;
+        if size == 1 {
+            (size, from) = (usize::try_from(number(rest, 8, 8)?).ok()?, 16);
+        } else if size == 0 {
+            size = rest.len();
+        }
+        let kind = [head[4], head[5], head[6], head[7]];
+        let body = rest.get(from..size.min(rest.len()))?;
+        rest = &rest[size.min(rest.len())..];
+        Some((kind, body))
+    })
+}
+
+fn find<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
+    path.iter().try_fold(bytes, |bytes, kind| boxes(bytes).find(|(found, _)| found == *kind).map(|(_, body)| body))
+}
+
+fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
+    Some(bytes.get(at..at.checked_add(length)?)?.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)))
+}
+
+/// Units in a second, and the duration in them, of a header of the movie or of a medium.
+fn time(header: &[u8]) -> Option<(f64, f64)> {
+    let (at, length) = if *header.first()? == 1 { (20, 8) } else { (12, 4) };
+    let (scale, duration) = (number(header, at, 4)?, number(header, at + 4, length)?);
+    (scale > 0).then_some((scale as f64, duration as f64))
+}
+
+/// The part of the first sound track that its edit list names. None where there is no list, or one that takes a track apart into
+/// several pieces.
+pub fn part(bytes: &[u8]) -> Option<Part> {
+    let movie = find(bytes, &[b"moov"])?;
+    let (movie_scale, _) = time(find(movie, &[b"mvhd"])?)?;
+    let sounds = |track: &&[u8]| find(track, &[b"mdia", b"hdlr"]).and_then(|hdlr| hdlr.get(8..12)) == Some(b"soun");
+    let track = boxes(movie).filter(|(kind, _)| kind == b"trak").map(|(_, body)| body).find(sounds)?;
+    let (scale, duration) = time(find(track, &[b"mdia", b"mdhd"])?)?;
+    let list = find(track, &[b"edts", b"elst"])?;
+    let wide = *list.first()? == 1;
+    let (size, count) = (if wide { 20 } else { 12 }, number(list, 4, 4)?);
+    let mut edits = Vec::new();
+    for at in (0..count.min(1000) as usize).map(|i| 8 + i * size) {
+        let length = number(list, at, size / 2 - 2)? as f64 / movie_scale;
+        let start = number(list, at + size / 2 - 2, size / 2 - 2)?;
+        let start = if wide { start as i64 } else { i64::from(start as u32 as i32) };
+        // An empty edit says when the track begins in the movie; here it begins at once.
+        if start >= 0 {
+            edits.push((start as f64, length));
+        }
+    }
+    let &[(start, length)] = &edits[..] else { return None };
+    // The movie's units are coarser: what they round off is no cut.
+    let held = (duration > 0.0).then_some((duration - start) / scale).filter(|&held| held > 0.0);
+    let length = match (length > 0.0, held) {
+        (true, Some(held)) if (held - length).abs() <= 1.0 / movie_scale => Some(held),
+        (true, _) => Some(length),
+        (false, held) => held,
+    };
+    Some(Part { start: start / scale, length })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn make(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+        let body = parts.concat();
+        [&(body.len() as u32 + 8).to_be_bytes(), kind.as_slice(), &body].concat()
+    }
+
+    /// A movie of 1000 units a second, with a track of 8 000 whose medium has this duration.
+    fn movie(handler: &[u8; 4], duration: u32, edits: &[(u32, i32)]) -> Vec<u8> {
+        let time = |scale: u32, duration: u32| [&[0; 12], &scale.to_be_bytes()[..], &duration.to_be_bytes()].concat();
+        let list: Vec<u8> = edits
+            .iter()
+            .flat_map(|(length, start)| [&length.to_be_bytes()[..], &start.to_be_bytes(), &[0, 1, 0, 0]].concat())
+            .collect();
+        let list = make(b"elst", &[&[0; 4], &(edits.len() as u32).to_be_bytes(), &list]);
+        let medium =
+            make(b"mdia", &[&make(b"mdhd", &[&time(8_000, duration)]), &make(b"hdlr", &[&[0; 8], handler, &[0; 12]])]);
+        let track = make(b"trak", &[&make(b"tkhd", &[&[0; 20]]), &make(b"edts", &[&list]), &medium]);
+        [make(b"ftyp", &[b"M4A "]), make(b"moov", &[&make(b"mvhd", &[&time(1_000, 0)]), &track])].concat()
+    }
+
+    #[test]
+    fn edit_lists() {
+        let part = |duration, edits: &[(u32, i32)]| part(&movie(b"soun", duration, edits));
+        let some = |start, length| Some(Part { start, length });
+        assert_eq!(part(9_024, &[(1_000, 1_024)]), some(0.128, Some(1.0)));
+        // Rounded to the movie's units, and cut for good.
+        assert_eq!(part(8_003, &[(1_000, 0)]), some(0.0, Some(8_003.0 / 8_000.0)));
+        assert_eq!(part(16_000, &[(500, 800)]), some(0.1, Some(0.5)));
+        assert_eq!(part(8_800, &[(250, -1), (0, 800)]), some(0.1, Some(1.0)));
+        assert_eq!(part(0, &[(0, 800)]), some(0.1, None));
+        assert_eq!(part(16_000, &[(500, 0), (500, 8_000)]), None);
+        assert_eq!(super::part(&movie(b"vide", 8_000, &[(1_000, 0)])), None);
+        let whole = movie(b"soun", 9_024, &[(1_000, 1_024)]);
+        // Cut short anywhere, it gives a part or none.
+        assert!((0..whole.len()).any(|cut| super::part(&whole[..cut]).is_none()));
+    }
+}
