@@ -158,10 +158,14 @@ pub(super) fn refusals() -> Vec<Refusal> {
         slice("no such axis", 2, 0..1, 1, &["[3, 4]", "axis 2"]),
         slice("beyond the axis", 1, 2..5, 1, &["[3, 4]", "2..5"]),
         slice("empty", 1, 2..2, 1, &["[3, 4]", "2..2"]),
-        slice("step", 1, 0..2, 0, &["[3, 4]", "0th"]),
+        slice("step", 1, 0..2, 0, &["[3, 4]", "step 0"]),
         Refusal::new("flip", "no such axis", [real(&[3, 4])], &["[3, 4]", "axis 2"], |g, x| Ok(vec![g.flip(x[0], 2)?])),
         Refusal::new("pad_slice", "a step of zero", [real(&[3])], &["[3]", "step: 0"], |g, x| {
             let axes = vec![Reach { step: 0, ..Reach::whole(3) }];
+            Ok(vec![g.apply_one(PadSlice { axes, fill: 0.0 }, x)?])
+        }),
+        Refusal::new("pad_slice", "places beyond 32 bits", [real(&[3])], &["[3]", "2^31"], |g, x| {
+            let axes = vec![Reach { start: isize::MIN, ..Reach::whole(3) }];
             Ok(vec![g.apply_one(PadSlice { axes, fill: 0.0 }, x)?])
         }),
         concat("nothing", vec![], 0, &["axis 0"]),

@@ -9,7 +9,7 @@ use super::relu::{PER_TASK, PER_WORKGROUP};
 use super::strided::DIMS;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid};
 use crate::shader;
 use crate::tensor::{MAX_RANK, Real, Shape, Spec};
 use std::ops::Range;
@@ -59,6 +59,13 @@ impl Reach {
         (-self.start).clamp(0, end as isize) as usize..end
     }
 
+    /// Whether every place that it or its gradient reads, in an axis of `len`, can be told in 32 bits, as kernels do.
+    fn is_small(self, len: usize) -> bool {
+        let forward = self.count.saturating_mul(self.step.unsigned_abs());
+        let back = len.saturating_mul(self.spread);
+        self.start.unsigned_abs().saturating_add(forward.max(back)) <= i32::MAX as usize
+    }
+
     fn is_unit(self) -> bool {
         self.step == 1 && self.spread == 1
     }
@@ -102,7 +109,7 @@ impl Graph {
         let shape = self.shape(x);
         let inside = axis < shape.rank() && range.start < range.end && range.end <= shape[axis];
         if !inside || step == 0 {
-            let detail = format!("every {step}th of {range:?} is no part of axis {axis} of shape {shape}");
+            let detail = format!("{range:?} with step {step} is no part of axis {axis} of shape {shape}");
             return Err(Error::op("slice", detail));
         }
         let count = range.len().div_ceil(step);
@@ -183,9 +190,12 @@ impl Op for PadSlice {
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         super::real(self.name(), inputs)?;
         let shape = inputs[0].shape;
-        let valid = |reach: &Reach| reach.step != 0 && reach.spread != 0;
-        if self.axes.len() != shape.rank() || !self.axes.iter().all(valid) {
-            let detail = format!("{:?} does not say what is read of each axis of shape {shape}", self.axes);
+        let valid = |(reach, &len): (&Reach, &usize)| reach.step != 0 && reach.spread != 0 && reach.is_small(len);
+        if self.axes.len() != shape.rank() || !self.axes.iter().zip(shape.dims()).all(valid) {
+            let detail = format!(
+                "{:?} does not say what is read of each axis of shape {shape}, in steps that are not zero and places below 2^31",
+                self.axes
+            );
             return Err(Error::op(self.name(), detail));
         }
         let dims: Vec<usize> = self.axes.iter().map(|reach| reach.count).collect();
@@ -237,24 +247,23 @@ impl PadSlice {
         let (x, parallel, fill) = (kernel.input(0), kernel.parallel(), T::from_f64(self.fill));
         let (reach, len) = (axes.reach[axes.rank - 1], axes.len[axes.rank - 1]);
         let row = reach.count;
-        let rows = kernel.output_spec(0).shape.elements() / row;
-        let (per_task, pieces) = ((PER_TASK / row).max(1), row.div_ceil(PER_TASK));
-        let y = SharedMut::new(kernel.output());
-        parallel.run(rows.div_ceil(per_task) * pieces, &|task, _| {
-            let first = task / pieces * per_task;
-            let start = task % pieces * PER_TASK;
-            let end = if pieces == 1 { row } else { row.min(start + PER_TASK) };
-            for r in first..(first + per_task).min(rows) {
-                // SAFETY: rows and pieces are disjoint, and each belongs to one task.
-                let y = unsafe { y.slice(r * row + start..r * row + end) };
-                let Some(at) = axes.start(r) else {
-                    y.fill(fill);
+        // Whole rows where they are short, else parts of them.
+        let piece = if row < PER_TASK { PER_TASK / row * row } else { PER_TASK };
+        for_each_piece(parallel, kernel.output(), piece, |task, mut y| {
+            let mut at = task * piece;
+            while !y.is_empty() {
+                let (number, first) = (at / row, at % row);
+                let (part, rest) = y.split_at_mut((row - first).min(y.len()));
+                at += part.len();
+                y = rest;
+                let Some(from) = axes.start(number) else {
+                    part.fill(fill);
                     continue;
                 };
-                let x = &x[at..at + len];
+                let x = &x[from..from + len];
                 lanes::dispatch(
                     #[inline(always)]
-                    || read_row(y, x, reach, start, fill),
+                    || read_row(part, x, reach, first, fill),
                 );
             }
         });
