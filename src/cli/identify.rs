@@ -96,7 +96,7 @@ pub fn run(args: Args) -> Result<()> {
         candidates.truncate(args.top);
         let unknown = match candidates.first() {
             None => Some("too little is sung to tell"),
-            Some(best) if best.score() < args.min_score => Some("not in the catalogue"),
+            Some(best) if best.score < args.min_score => Some("not in the catalogue"),
             Some(_) => None,
         };
         print(&Answer { file: name, unknown, candidates }, songs, args.format, read == 0)?;
@@ -129,7 +129,7 @@ fn print(answer: &Answer, songs: &[Song], format: Format, first: bool) -> Result
                 say(format!(
                     "  {}. score {:.2}  key {:+5.1}  {:4.0} beats a minute (x {:.2})  from {:.1} s to {:.1} s  {} ({})",
                     i + 1,
-                    found.score(),
+                    found.score,
                     found.key,
                     found.tempo * song.tempo,
                     found.tempo,
@@ -150,7 +150,7 @@ fn print(answer: &Answer, songs: &[Song], format: Format, first: bool) -> Result
             let unknown = answer.unknown.is_some().to_string();
             for (i, found) in answer.candidates.iter().enumerate() {
                 let song = &songs[found.song];
-                let numbers = [found.score(), found.key, found.tempo, found.at.0, found.at.1];
+                let numbers = [found.score, found.key, found.tempo, found.at.0, found.at.1];
                 let start = [&answer.file, &unknown, &(i + 1).to_string(), &song.id, &song.title].map(String::from);
                 let row = start.into_iter().chain(numbers.map(|x| format!("{x:.3}")));
                 lines.write_record(row).map_err(failed)?;
@@ -178,7 +178,7 @@ fn json(found: &Match, songs: &[Song]) -> serde_json::Value {
     serde_json::json!({
         "id": song.id,
         "title": song.title,
-        "score": found.score(),
+        "score": found.score,
         "key": found.key,
         "tempo": found.tempo,
         "beats_per_minute": found.tempo * song.tempo,

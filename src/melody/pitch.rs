@@ -36,7 +36,7 @@ pub struct PitchOptions {
 }
 
 impl Default for PitchOptions {
-    /// From 70 Hz to 3 000 Hz every 10 ms, with Boersma's costs.
+    /// From 70 Hz to 3 000 Hz every 10 ms, with Boersma's costs, but for those of octaves: what is sung leaps less than what is spoken.
     fn default() -> Self {
         Self {
             floor: 70.0,
@@ -44,8 +44,8 @@ impl Default for PitchOptions {
             hop: 0.01,
             voicing: 0.45,
             silence: 0.03,
-            octave: 0.01,
-            jump: 0.35,
+            octave: 0.025,
+            jump: 1.5,
             onset: 0.14,
         }
     }
