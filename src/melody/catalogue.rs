@@ -1,6 +1,6 @@
 //! Songs in one file, to be looked for.
 //!
-//! The file: the text [`MAGIC`], the format's version (u32), the payload's length and its XXH3 (u64 each), and the payload, all little
+//! The file: the text `MAGIC`, the format's version (u32), the payload's length and its XXH3 (u64 each), and the payload, all little
 //! endian. The payload: the number of songs (u32); for each its id and title (length in bytes as u32, UTF-8), tempo (f32, beats
 //! a minute), notes (count as u32; start, length in seconds and MIDI number, f32 each) and phrases (count as u32; u32 each).
 
