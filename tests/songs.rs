@@ -314,6 +314,30 @@ fn songs_are_found_by_their_notes() {
 }
 
 #[test]
+fn numbered_notation_is_read() {
+    let folder = scratch().join("numbered");
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    write("a.jianpu", "title: Frère Jacques\nTempo: 60\n1 2 3 1 | 1 2 3 1 |\n3 4 5- |\n0 #5, 5,_ 1'-\n");
+    write("b.jianpu", "1 2 3 8\n");
+    write("c.jianpu", "tempo: soon\n1 2 3 4\n");
+    write("d.jianpu", "composer: me\n1 2 3 4\n");
+    let book = read_songs(&[folder], None).unwrap();
+    let [song] = &book.songs[..] else { panic!("{:?}", book.songs) };
+    assert_eq!((song.id.as_str(), song.title.as_str(), song.tempo), ("a", "Frère Jacques", 60.0));
+    let midi: Vec<f64> = song.notes.iter().map(|n| n.midi).collect();
+    assert_eq!(midi, [60.0, 62.0, 64.0, 60.0, 60.0, 62.0, 64.0, 60.0, 64.0, 65.0, 67.0, 56.0, 55.0, 72.0]);
+    let starts: Vec<f64> = song.notes[10..].iter().map(|n| n.start).collect();
+    assert_eq!(starts, [10.0, 13.0, 14.0, 14.5]);
+    assert_eq!(song.phrases, [0, 4, 8, 11]);
+    let told: Vec<&str> = ["`8` is no note", "`tempo: soon`", "`composer:`"].to_vec();
+    assert_eq!(book.refused.len(), 3);
+    for ((_, reason), told) in book.refused.iter().zip(told) {
+        assert!(reason.contains(told), "{reason}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_told() {
     let folder = scratch().join("wrong");
     std::fs::create_dir_all(&folder).unwrap();

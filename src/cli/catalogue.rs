@@ -16,7 +16,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Make a catalogue of the melodies in folders and files: MIDI, ABC, recordings
+    /// Make a catalogue of the melodies in folders and files: MIDI, ABC, numbered notation, recordings
     Make {
         /// Folders, or files
         #[arg(value_name = "PATH", required = true)]
@@ -66,7 +66,7 @@ pub fn run(args: Args) -> Result<()> {
             if book.songs.is_empty() {
                 let folders: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
                 return Err(Error::Data(format!(
-                    "no melody in {}; MIDI, ABC and recordings are read",
+                    "no melody in {}; MIDI, ABC, numbered notation and recordings are read",
                     folders.join(", ")
                 )));
             }

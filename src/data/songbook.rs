@@ -1,11 +1,12 @@
-//! Melodies from files: MIDI, ABC, recordings.
+//! Melodies from files: MIDI, ABC, numbered notation, recordings.
 
 use super::find::{LeftOut, find_kind};
 use super::reader::read_whole;
 use crate::audio::{channels, decode};
+use crate::data::synth::tunes::parse;
 use crate::melody::abc::read_abc;
 use crate::melody::midi_in::{self, Part};
-use crate::melody::notes::notes;
+use crate::melody::notes::{SungNote, notes};
 use crate::melody::pitch::{PitchOptions, PitchTracker};
 use crate::melody::song::Song;
 use crate::{Error, Result};
@@ -32,6 +33,7 @@ pub struct Songbook {
 enum Kind {
     Midi,
     Abc,
+    Numbered,
     Sound,
 }
 
@@ -40,6 +42,7 @@ fn kind(path: &Path) -> Option<Kind> {
     match ending.as_deref() {
         Some("mid" | "midi" | "kar") => Some(Kind::Midi),
         Some("abc") => Some(Kind::Abc),
+        Some("jianpu") => Some(Kind::Numbered),
         _ => decode::is_sound_file(path).then_some(Kind::Sound),
     }
 }
@@ -131,6 +134,7 @@ fn read_file(path: &Path, track: Option<&str>) -> Result<Vec<Found>, String> {
     match kind(path) {
         Some(Kind::Midi) => from_midi(&bytes, track).map(|found| vec![found]),
         Some(Kind::Abc) => from_abc(&bytes),
+        Some(Kind::Numbered) => from_numbered(&bytes).map(|found| vec![found]),
         Some(Kind::Sound) => {
             let sound = decode::decode_bytes(bytes, path).map_err(reason)?;
             let tracker = PitchTracker::new(sound.sample_rate, PitchOptions::default()).map_err(reason)?;
@@ -138,7 +142,10 @@ fn read_file(path: &Path, track: Option<&str>) -> Result<Vec<Found>, String> {
             let song = Song::new("", "", 120.0, sung, &[]);
             Ok(vec![Found { number: String::new(), song, decision: None }])
         }
-        None => Err("is no file of melodies: MIDI (.mid), ABC (.abc) and recordings are read".into()),
+        None => {
+            Err("is no file of melodies: MIDI (.mid), ABC (.abc), numbered notation (.jianpu) and recordings are read"
+                .into())
+        }
     }
 }
 
@@ -155,6 +162,37 @@ fn from_midi(bytes: &[u8], track: Option<&str>) -> Result<Found, String> {
     let decision = (parts.len() > 1).then(|| format!("{part} of {} parts sings", parts.len()));
     let song = Song::new("", "", part.tempo, part.notes.clone(), &[]);
     Ok(Found { number: String::new(), song, decision })
+}
+
+/// The notation of the built-in tunes ([`parse`]), in which lines `title: ..` and `tempo: ..` (beats a minute) may
+/// stand first.
+fn from_numbered(bytes: &[u8]) -> Result<Found, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "is no text in UTF-8")?;
+    let (mut title, mut tempo, mut notation) = (String::new(), 120.0, String::new());
+    for line in text.lines() {
+        match line.split_once(':').map(|(field, value)| (field.trim().to_ascii_lowercase(), value.trim())) {
+            Some((field, value)) if field == "title" => title = value.to_owned(),
+            Some((field, value)) if field == "tempo" => {
+                let number = value.parse().ok().filter(|tempo| (10.0..=1000.0).contains(tempo));
+                tempo =
+                    number.ok_or_else(|| format!("`{}` is no tempo from 10 to 1000 beats a minute", line.trim()))?;
+            }
+            Some((field, _)) => return Err(format!("has a line `{field}:`; there are `title:` and `tempo:`")),
+            None => notation += &format!("{line}\n"),
+        }
+    }
+    let (mut now, mut notes, mut marks) = (0.0, Vec::new(), Vec::new());
+    for note in parse(&notation)? {
+        let end = now + note.beats * 60.0 / tempo;
+        // The tonic is middle C: who looks for a song takes it away again.
+        notes.extend(note.semitone.map(|s| SungNote { start: now, end, midi: 60.0 + f64::from(s) }));
+        now = end;
+        if note.phrase_end {
+            marks.push(now);
+        }
+    }
+    let song = Song::new("", title, tempo, notes, &marks);
+    Ok(Found { number: String::new(), song, decision: None })
 }
 
 fn from_abc(bytes: &[u8]) -> Result<Vec<Found>, String> {
