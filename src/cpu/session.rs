@@ -90,10 +90,11 @@ impl<T: CpuReal> CpuSession<T> {
     /// Where there is no such output.
     pub fn output(&self, id: PlanId, name: &str) -> Result<&[T]> {
         let compiled = &self.plans[id.0];
-        compiled.plan.output(name)?;
+        let port = compiled.plan.output(name)?;
         let i = compiled.plan.outputs.iter().position(|port| port.name == name).unwrap_or_default();
         let region = compiled.outputs[i];
-        // SAFETY: the region is alive while the session is, and nothing runs while `self` is borrowed.
+        check_port(port, DType::Real, region.len)?;
+        // SAFETY: the region holds real numbers and is alive while the session is; nothing runs while `self` is borrowed.
         Ok(unsafe { std::slice::from_raw_parts(region.pointer.cast(), region.len) })
     }
 
@@ -103,9 +104,7 @@ impl<T: CpuReal> CpuSession<T> {
     /// As [`Session::write`].
     pub fn write_real(&mut self, id: PlanId, name: &str, data: &[T]) -> Result<()> {
         check_port(self.plans[id.0].plan.input(name)?, DType::Real, data.len())?;
-        let region = self.input_region(id, name);
-        // SAFETY: the region is alive while the session is; its length was checked; `&mut self` keeps others away.
-        unsafe { std::slice::from_raw_parts_mut(region.pointer.cast::<T>(), region.len) }.copy_from_slice(data);
+        self.input_mut::<T>(id, name).copy_from_slice(data);
         Ok(())
     }
 
@@ -144,14 +143,13 @@ impl<T: CpuReal> CpuSession<T> {
     fn run_on(&mut self, parallel: &dyn Parallel, id: PlanId, mut after: impl FnMut(&'static str, usize)) {
         let workers = self.pool.workers();
         let region = Region { pointer: self.private.pointer(), len: self.private_each * workers, dtype: DType::Real };
-        // SAFETY: the memory is the session's and was made with room for all workers.
-        let private = unsafe { Private::<T>::new(region, workers) };
         for (i, step) in self.plans[id.0].steps.iter().enumerate() {
             parallel.set_backwards(i % 2 == 1);
             match &step.op {
                 Some(op) => {
                     // SAFETY: the step's places lie in their buffers and are disjoint where they must be, by `check_memory`; the
-                    // memory is the session's, zero-filled at first, and nobody else has access while `self` is borrowed.
+                    // memory is the session's, zero-filled at first, and nobody else has access while `self` is borrowed. So is
+                    // that of the threads, which was made with room for all.
                     let mut kernel = unsafe {
                         Kernel::<T>::new(
                             &step.inputs,
@@ -160,7 +158,7 @@ impl<T: CpuReal> CpuSession<T> {
                             &step.input_specs,
                             &step.output_specs,
                             parallel,
-                            private,
+                            Private::new(region, workers),
                         )
                     };
                     T::run(&**op, &mut kernel);
@@ -176,9 +174,16 @@ impl<T: CpuReal> CpuSession<T> {
         }
     }
 
-    fn input_region(&self, id: PlanId, name: &str) -> Region {
+    /// The elements of an input, which must be of type `E`: `T`, or `u32` for indices.
+    fn input_mut<E: bytemuck::Pod>(&mut self, id: PlanId, name: &str) -> &mut [E] {
         let compiled = &self.plans[id.0];
-        compiled.inputs[compiled.plan.inputs.iter().position(|port| port.name == name).unwrap_or_default()]
+        let region =
+            compiled.inputs[compiled.plan.inputs.iter().position(|port| port.name == name).unwrap_or_default()];
+        let size = if region.dtype == DType::Real { size_of::<T>() } else { size_of::<u32>() };
+        assert_eq!(size_of::<E>(), size, "`{name}` holds elements of another type");
+        // SAFETY: the region is alive while the session is, and has elements of this size, initialised; any bits are valid, since
+        // both types are plain data; `&mut self` keeps others away.
+        unsafe { std::slice::from_raw_parts_mut(region.pointer.cast::<E>(), region.len) }
     }
 }
 
@@ -273,27 +278,21 @@ impl<T: CpuReal> Session for CpuSession<T> {
 
     fn write(&mut self, id: PlanId, input: &str, data: &[f32]) -> Result<()> {
         check_port(self.plans[id.0].plan.input(input)?, DType::Real, data.len())?;
-        let region = self.input_region(id, input);
-        // SAFETY: the region is alive while the session is; its length was checked; `&mut self` keeps others away.
-        let to = unsafe { std::slice::from_raw_parts_mut(region.pointer.cast::<T>(), region.len) };
+        let to = self.input_mut::<T>(id, input);
         to.iter_mut().zip(data).for_each(|(to, &from)| *to = T::from_f64(f64::from(from)));
         Ok(())
     }
 
     fn write_exact(&mut self, id: PlanId, input: &str, data: &[f64]) -> Result<()> {
         check_port(self.plans[id.0].plan.input(input)?, DType::Real, data.len())?;
-        let region = self.input_region(id, input);
-        // SAFETY: as in `write`.
-        let to = unsafe { std::slice::from_raw_parts_mut(region.pointer.cast::<T>(), region.len) };
+        let to = self.input_mut::<T>(id, input);
         to.iter_mut().zip(data).for_each(|(to, &from)| *to = T::from_f64(from));
         Ok(())
     }
 
     fn write_indices(&mut self, id: PlanId, input: &str, data: &[u32]) -> Result<()> {
         check_indices(self.plans[id.0].plan.input(input)?, data)?;
-        let region = self.input_region(id, input);
-        // SAFETY: as in `write`.
-        unsafe { std::slice::from_raw_parts_mut(region.pointer.cast::<u32>(), region.len) }.copy_from_slice(data);
+        self.input_mut::<u32>(id, input).copy_from_slice(data);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What a CPU kernel sees of the plan that runs it.
 
+use super::pieces::Stretches;
 use crate::tensor::{DType, Real, Spec};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -44,11 +45,10 @@ pub struct Kernel<'a, T> {
     input_specs: &'a [Spec],
     output_specs: &'a [Spec],
     parallel: &'a dyn Parallel,
-    private: Private<'a, T>,
+    private: Option<Private<'a, T>>,
 }
 
 /// Temporary memory of which every thread has a part of its own.
-#[derive(Clone, Copy)]
 pub struct Private<'a, T> {
     pointer: *mut T,
     each: usize,
@@ -95,7 +95,7 @@ impl<'a, T: Real> Kernel<'a, T> {
         parallel: &'a dyn Parallel,
         private: Private<'a, T>,
     ) -> Self {
-        Self { inputs, outputs, scratch, input_specs, output_specs, parallel, private }
+        Self { inputs, outputs, scratch, input_specs, output_specs, parallel, private: Some(private) }
     }
 
     /// Shape and type of input `i`.
@@ -118,10 +118,7 @@ impl<'a, T: Real> Kernel<'a, T> {
     /// # Panics
     /// Where it holds indices, or an output [replaces](super::Op::updates) it.
     pub fn input(&self, i: usize) -> &'a [T] {
-        let region = self.readable(i);
-        assert_eq!(region.dtype, DType::Real, "input {i} holds indices");
-        // SAFETY: promised by the caller of `new`.
-        unsafe { std::slice::from_raw_parts(region.pointer.cast(), region.len) }
+        self.read(i, DType::Real, "indices")
     }
 
     /// The elements of index input `i`.
@@ -129,17 +126,17 @@ impl<'a, T: Real> Kernel<'a, T> {
     /// # Panics
     /// Where it holds real numbers, or an output [replaces](super::Op::updates) it.
     pub fn indices(&self, i: usize) -> &'a [u32] {
-        let region = self.readable(i);
-        assert_eq!(region.dtype, DType::Index, "input {i} holds real numbers");
-        // SAFETY: promised by the caller of `new`.
-        unsafe { std::slice::from_raw_parts(region.pointer.cast(), region.len) }
+        self.read(i, DType::Index, "real numbers")
     }
 
-    fn readable(&self, i: usize) -> Region {
-        let region = self.inputs[i];
-        region.unwrap_or_else(|| {
+    /// The elements of input `i`, which are of type `E` where it is a `dtype`.
+    fn read<E: bytemuck::Pod>(&self, i: usize, dtype: DType, other: &str) -> &'a [E] {
+        let region = self.inputs[i].unwrap_or_else(|| {
             panic!("input {i} is replaced by an output, which holds its values when the kernel starts")
-        })
+        });
+        assert_eq!(region.dtype, dtype, "input {i} holds {other}");
+        // SAFETY: promised by the caller of `new`.
+        unsafe { std::slice::from_raw_parts(region.pointer.cast(), region.len) }
     }
 
     /// The elements of the one output.
@@ -182,9 +179,12 @@ impl<'a, T: Real> Kernel<'a, T> {
         (outputs, scratch)
     }
 
-    /// Each thread's own temporary memory.
-    pub fn private(&self) -> Private<'a, T> {
-        self.private
+    /// Each thread's own temporary memory: once, since whoever has it has it alone.
+    ///
+    /// # Panics
+    /// Where it was taken before.
+    pub fn private(&mut self) -> Private<'a, T> {
+        self.private.take().unwrap_or_else(|| panic!("each thread's temporary memory is handed out once"))
     }
 
     /// The threads to run on.
@@ -200,13 +200,7 @@ pub fn for_each_piece<T: Send>(
     piece: usize,
     f: impl Fn(usize, &mut [T]) + Sync,
 ) {
-    let shared = SharedMut::new(data);
-    let len = shared.len();
-    parallel.run(len.div_ceil(piece), &|i, _| {
-        // SAFETY: task i alone touches piece i, and each task runs once.
-        let piece = unsafe { shared.slice(i * piece..(i * piece + piece).min(len)) };
-        f(i, piece);
-    });
+    parallel.for_pieces(Stretches::new(data, piece), f);
 }
 
 /// A slice that several tasks write to at the same time, each in places of its own.
@@ -238,6 +232,22 @@ impl<'a, T> SharedMut<'a, T> {
         self.pointer
     }
 
+    /// The same once more.
+    pub(super) fn again(&self) -> Self {
+        Self { ..*self }
+    }
+
+    /// As [`SharedMut::slice`], for as long as the elements are borrowed.
+    ///
+    /// # Safety
+    /// No two slices that are alive at the same time may overlap.
+    #[inline(always)]
+    pub(super) unsafe fn lent(&self, range: Range<usize>) -> &'a mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: inside, and disjoint from all others by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(range.start), range.end - range.start) }
+    }
+
     /// The elements of a range.
     ///
     /// # Safety
@@ -246,9 +256,9 @@ impl<'a, T> SharedMut<'a, T> {
     /// # Panics
     /// Where the range does not lie inside.
     #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
     pub unsafe fn slice(&self, range: Range<usize>) -> &mut [T] {
-        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
-        // SAFETY: inside, and disjoint from all others by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(range.start), range.end - range.start) }
+        // SAFETY: the caller's promise.
+        unsafe { self.lent(range) }
     }
 }

@@ -11,6 +11,7 @@ mod commands;
 mod export;
 mod kernel;
 mod op;
+mod pieces;
 mod plan;
 mod planner;
 mod session;
@@ -24,6 +25,7 @@ pub(crate) use op::shader;
 pub use op::{
     Cost, CpuReal, Gradient, Launch, MAX_WORKGROUPS, Op, Operand, Shader, Target, grid, no_gpu_kernel, no_gradient,
 };
+pub use pieces::{Block, Blocks, Pieces, Stretches, Tasks};
 pub use plan::{Buffer, BufferKind, Place, Plan, Port, Step, Work};
 pub use session::{
     PlanId, Series, Session, Timing, check_indices, check_port, check_series, locate_data, locate_part, locate_state,

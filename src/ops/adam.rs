@@ -21,7 +21,7 @@ use super::relu::PER_TASK;
 use super::simd::SimdReal;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, SharedMut, Target, Value, no_gradient};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Stretches, Target, Value, no_gradient};
 use crate::tensor::Spec;
 
 /// Elements of a task at most: fewer than of simpler operations; and of what their number is a multiple: so that a small network's
@@ -141,14 +141,12 @@ impl Adam {
             unreachable!("shapes were checked when the graph was built")
         };
         let len = g.len();
-        let [p, m, v] = kernel.outputs().map(SharedMut::new);
+        let [p, m, v] = kernel.outputs();
         let tasks = len.div_ceil(PER_ADAM_TASK).next_multiple_of(ADAM_TASKS);
         let per_task = len.div_ceil(tasks.max(1)).next_multiple_of(BLOCK).max(BLOCK);
-        parallel.run(len.div_ceil(per_task), &|task, _| {
-            let range = task * per_task..((task + 1) * per_task).min(len);
-            // SAFETY: every task has its own range.
-            let (p, m, v) = unsafe { (p.slice(range.clone()), m.slice(range.clone()), v.slice(range.clone())) };
-            let g = &g[range];
+        let cut = |data| Stretches::new(data, per_task);
+        parallel.for_pieces((cut(p), cut(m), cut(v)), |task, (p, m, v)| {
+            let g = &g[task * per_task..][..p.len()];
             dispatch(
                 #[inline(always)]
                 || {

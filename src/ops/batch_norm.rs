@@ -14,7 +14,7 @@ use super::real;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid, no_gradient,
+    Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Target, Value, grid, no_gradient,
 };
 use crate::shader;
 use crate::tensor::{Real, Spec};
@@ -129,6 +129,11 @@ impl Sizes {
         })
     }
 
+    /// The planes of each channel, of which [`Block::row`](crate::graph::Block::row) gives those of an item.
+    fn cut<T>(self, data: &mut [T]) -> Blocks<'_, T> {
+        Blocks::new(data, self.channels * self.plane, [self.items, self.plane])
+    }
+
     fn constants(&self) -> Vec<(&'static str, f64)> {
         let sizes = [("ITEMS", self.items), ("CHANNELS", self.channels), ("PLANE", self.plane)];
         sizes.into_iter().map(|(name, size)| (name, size as f64)).collect()
@@ -238,9 +243,12 @@ impl BatchNorm {
         let sizes = Sizes::of(&kernel.input_spec(0));
         let (x, gamma, beta) = (kernel.input(0), kernel.input(1), kernel.input(2));
         let parallel = kernel.parallel();
-        let [y, saved, running_mean, running_var] = kernel.outputs().map(SharedMut::new);
+        let [y, saved, running_mean, running_var] = kernel.outputs();
         let count = sizes.per_channel() as f64;
-        parallel.run(sizes.channels, &|c, _| {
+        let of_channel = |data| Stretches::new(data, 1);
+        let saved = Blocks::new(saved, sizes.channels, [2, 1]);
+        let cut = (sizes.cut(y), saved, of_channel(running_mean), of_channel(running_var));
+        parallel.for_pieces(cut, |c, (mut y, mut saved, running_mean, running_var)| {
             let sum: T = sizes
                 .planes(c)
                 .map(|plane| {
@@ -275,22 +283,15 @@ impl BatchNorm {
             let (mean, variance) = (mean + rest, squares / T::from_f64(count) - excess);
             let inverse = T::ONE / (variance + T::from_f64(self.epsilon)).sqrt();
             let scale = inverse * gamma[c];
-            for plane in sizes.planes(c) {
-                // SAFETY: every channel has its own planes.
-                let y = unsafe { y.slice(plane.clone()) };
-                normalise(y, &x[plane], mean, scale, beta[c]);
+            for (item, plane) in sizes.planes(c).enumerate() {
+                normalise(y.row(item), &x[plane], mean, scale, beta[c]);
             }
-            // SAFETY: every channel has its own element.
-            let one = |shared: &SharedMut<'_, T>, at: usize, f: &dyn Fn(T) -> T| unsafe {
-                let element = &mut shared.slice(at..at + 1)[0];
-                *element = f(*element);
-            };
             let momentum = T::from_f64(self.momentum);
             let unbiased = variance * T::from_f64(count / (count - 1.0));
-            one(&saved, c, &|_| mean);
-            one(&saved, sizes.channels + c, &|_| inverse);
-            one(&running_mean, c, &|old| old * (T::ONE - momentum) + mean * momentum);
-            one(&running_var, c, &|old| old * (T::ONE - momentum) + unbiased * momentum);
+            saved.row(0)[0] = mean;
+            saved.row(1)[0] = inverse;
+            running_mean[0] = running_mean[0] * (T::ONE - momentum) + mean * momentum;
+            running_var[0] = running_var[0] * (T::ONE - momentum) + unbiased * momentum;
         });
     }
 }
@@ -340,12 +341,10 @@ impl BatchNormEvaluate {
             saved[c] = mean[c];
             saved[sizes.channels + c] = T::ONE / (var[c] + T::from_f64(self.epsilon)).sqrt();
         }
-        let (saved, y) = (&*saved, SharedMut::new(y));
-        parallel.run(sizes.channels, &|c, _| {
-            for plane in sizes.planes(c) {
-                // SAFETY: every channel has its own planes.
-                let y = unsafe { y.slice(plane.clone()) };
-                normalise(y, &x[plane], mean[c], saved[sizes.channels + c] * gamma[c], beta[c]);
+        let saved = &*saved;
+        parallel.for_pieces(sizes.cut(y), |c, mut y| {
+            for (item, plane) in sizes.planes(c).enumerate() {
+                normalise(y.row(item), &x[plane], mean[c], saved[sizes.channels + c] * gamma[c], beta[c]);
             }
         });
     }
@@ -405,9 +404,10 @@ impl BatchNormGradient {
         let sizes = Sizes::of(&kernel.input_spec(1));
         let (dy, x, gamma, saved) = (kernel.input(0), kernel.input(1), kernel.input(2), kernel.input(3));
         let parallel = kernel.parallel();
-        let [dx, dgamma, dbeta] = kernel.outputs().map(SharedMut::new);
+        let [dx, dgamma, dbeta] = kernel.outputs();
         let count = T::from_f64(sizes.per_channel() as f64);
-        parallel.run(sizes.channels, &|c, _| {
+        let cut = (sizes.cut(dx), Stretches::new(dgamma, 1), Stretches::new(dbeta, 1));
+        parallel.for_pieces(cut, |c, (mut dx, dgamma, dbeta)| {
             let (mean, inverse) = (saved[c], saved[sizes.channels + c]);
             let (mut sum, mut product, mut rest) = (T::ZERO, T::ZERO, T::ZERO);
             for plane in sizes.planes(c) {
@@ -432,17 +432,13 @@ impl BatchNormGradient {
                 product -= sum * (rest / count);
             }
             product *= inverse;
-            // SAFETY: every channel has its own element.
-            unsafe {
-                dgamma.slice(c..c + 1)[0] = product;
-                dbeta.slice(c..c + 1)[0] = sum;
-            }
+            dgamma[0] = product;
+            dbeta[0] = sum;
             let scale = gamma[c] * inverse;
             let (shift, slope) =
                 if self.training { (sum / count, product * inverse / count) } else { (T::ZERO, T::ZERO) };
-            for plane in sizes.planes(c) {
-                // SAFETY: every channel has its own planes.
-                let dx = unsafe { dx.slice(plane.clone()) };
+            for (item, plane) in sizes.planes(c).enumerate() {
+                let dx = dx.row(item);
                 let (x, dy) = (&x[plane.clone()], &dy[plane]);
                 dispatch(
                     #[inline(always)]

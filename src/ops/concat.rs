@@ -3,7 +3,7 @@
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid};
+use crate::graph::{Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, grid};
 use crate::shader;
 use crate::tensor::{Real, Shape, Spec};
 
@@ -35,21 +35,16 @@ impl Concat {
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let (shape, parallel) = (kernel.output_spec(0).shape, kernel.parallel());
         let to = self.row(shape);
-        let rows = shape.elements() / to;
         let mut offset = 0;
         for part in 0..kernel.input_specs().len() {
             let (x, row) = (kernel.input(part), self.row(kernel.input_spec(part).shape));
             let (per_task, pieces) = ((PER_TASK / row).max(1), row.div_ceil(PER_TASK));
-            let y = SharedMut::new(kernel.output());
-            parallel.run(rows.div_ceil(per_task) * pieces, &|task, _| {
-                let first = task / pieces * per_task;
-                let start = task % pieces * PER_TASK;
-                let len = if pieces == 1 { row } else { PER_TASK.min(row - start) };
-                for r in first..(first + per_task).min(rows) {
-                    let at = r * to + offset + start;
-                    // SAFETY: rows and pieces are disjoint, and each belongs to one task.
-                    let y = unsafe { y.slice(at..at + len) };
-                    y.copy_from_slice(&x[r * row + start..][..len]);
+            let blocks = Blocks::new(kernel.output(), to, [per_task, if pieces == 1 { row } else { PER_TASK }]);
+            parallel.for_pieces(blocks.within(offset..offset + row), |_, mut y| {
+                let start = y.columns().start - offset;
+                for r in y.rows() {
+                    let y = y.row(r);
+                    y.copy_from_slice(&x[r * row + start..][..y.len()]);
                 }
             });
             offset += row;

@@ -9,7 +9,7 @@ use super::{lanes, relu::PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, for_each_piece, grid,
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Target, Value, for_each_piece, grid,
     no_gradient,
 };
 use crate::shader;
@@ -162,15 +162,13 @@ impl CrossEntropy {
         let (hard, soft) = (T::from_f64(1.0 - self.smoothing), T::from_f64(self.smoothing / c as f64));
         let [loss, log_probabilities, items] = kernel.outputs();
         let per_task = (PER_TASK / c).max(1);
-        let shared = SharedMut::new(log_probabilities);
-        for_each_piece(parallel, items, per_task, |task, items| {
+        let cut = (Stretches::new(&mut *items, per_task), Stretches::new(log_probabilities, per_task * c));
+        parallel.for_pieces(cut, |task, (items, rows)| {
             lanes::dispatch(
                 #[inline(always)]
                 || {
-                    for (i, item) in items.iter_mut().enumerate() {
+                    for (i, (item, row)) in items.iter_mut().zip(rows.chunks_exact_mut(c)).enumerate() {
                         let at = task * per_task + i;
-                        // SAFETY: every item belongs to one task.
-                        let row = unsafe { shared.slice(at * c..at * c + c) };
                         log_softmax_row(&x[at * c..at * c + c], row);
                         let spread = if self.smoothing > 0.0 { lanes::sum(row) * soft } else { T::ZERO };
                         *item = -(row[classes[at] as usize] * hard) - spread;

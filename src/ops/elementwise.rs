@@ -6,7 +6,7 @@ use super::relu::{PER_TASK, PER_WORKGROUP};
 use super::strided::{A_STRIDES, B_STRIDES, DIMS, Walk, broadcast, broadcast_strides};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid, no_gradient};
+use crate::graph::{Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, grid, no_gradient};
 use crate::shader;
 use crate::tensor::{Real, Shape, Spec};
 
@@ -256,21 +256,18 @@ impl Binary {
 fn binary<T: Real>(kernel: &mut Kernel<'_, T>, f: impl Fn(T, T) -> T + Sync + Copy) {
     let walk = walk(kernel.input_specs(), kernel.output_spec(0));
     let (a, b, parallel) = (kernel.input(0), kernel.input(1), kernel.parallel());
-    let (row, rows) = (walk.row(), walk.rows());
+    let row = walk.row();
     let [step_a, step_b] = walk.row_strides();
     // Short rows are bundled into a task, long ones are cut into pieces.
     let (per_task, pieces) = ((PER_TASK / row).max(1), row.div_ceil(PER_TASK));
-    let c = SharedMut::new(kernel.output());
-    parallel.run(rows.div_ceil(per_task) * pieces, &|task, _| {
-        let first = task / pieces * per_task;
-        let start = task % pieces * PER_TASK;
-        let len = if pieces == 1 { row } else { PER_TASK.min(row - start) };
+    let blocks = Blocks::new(kernel.output(), row, [per_task, if pieces == 1 { row } else { PER_TASK }]);
+    parallel.for_pieces(blocks, |_, mut c| {
+        let start = c.columns().start;
         lanes::dispatch(
             #[inline(always)]
             || {
-                walk.for_rows(first..(first + per_task).min(rows), |r, [at_a, at_b]| {
-                    // SAFETY: rows and pieces are disjoint, and each belongs to one task.
-                    let c = unsafe { c.slice(r * row + start..r * row + start + len) };
+                walk.for_rows(c.rows(), |r, [at_a, at_b]| {
+                    let c = c.row(r);
                     let (a, b) = (&a[at_a + start * step_a..], &b[at_b + start * step_b..]);
                     match (step_a, step_b) {
                         (1, 1) => c.iter_mut().zip(a.iter().zip(b)).for_each(|(c, (&a, &b))| *c = f(a, b)),

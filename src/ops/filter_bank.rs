@@ -5,7 +5,9 @@ use super::relu::PER_WORKGROUP;
 use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid, no_gradient};
+use crate::graph::{
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
+};
 use crate::shader;
 use crate::tensor::{Real, Spec};
 use pulp::{Simd, WithSimd};
@@ -169,10 +171,7 @@ impl FilterBank {
         let (bands, frames) = (shape[2], shape[3]);
         let (x, first, offset, weights) = (kernel.input(0), kernel.indices(1), kernel.indices(2), kernel.input(3));
         let (bins, parallel) = (self.bins, kernel.parallel());
-        let y = SharedMut::new(kernel.output());
-        parallel.run(shape[0] * shape[1], &|row, _| {
-            // SAFETY: each task has rows of its own.
-            let y = unsafe { y.slice(row * bands * frames..(row + 1) * bands * frames) };
+        for_each_piece(parallel, kernel.output(), bands * frames, |row, y| {
             let x = &x[row * frames * bins..][..frames * bins];
             for (frame, x) in x.chunks_exact(bins).enumerate() {
                 dispatch(Bands { first, offset, weights, power: x, y: &mut y[frame..], stride: frames });

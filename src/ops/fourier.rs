@@ -227,9 +227,9 @@ impl<T: SimdReal> Pass<T> {
             for j in 0..numbers {
                 for lane in (0..SIDE).step_by(T::lanes::<S>()) {
                     let mut x = [Pair { re: T::splat(simd, T::ZERO), im: T::splat(simd, T::ZERO) }; R];
-                    for (k, x) in x.iter_mut().enumerate() {
-                        // SAFETY: the caller's promise.
-                        unsafe {
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        for (k, x) in x.iter_mut().enumerate() {
                             let Pair { re, im } = read(halves.0, k * numbers + j, lane);
                             let window = window.as_ptr().add(2 * (k * self.stride + from + j));
                             *x = Pair {
@@ -237,9 +237,8 @@ impl<T: SimdReal> Pass<T> {
                                 im: T::mul_v(simd, im, T::splat(simd, *window.add(1))),
                             };
                         }
+                        self.finish(simd, x, z, from + j, lane);
                     }
-                    // SAFETY: the caller's promise.
-                    unsafe { self.finish(simd, x, z, from + j, lane) };
                 }
             }
         }
@@ -254,12 +253,13 @@ impl<T: SimdReal> Pass<T> {
         for j in 0..self.stride {
             for lane in (0..SIDE).step_by(T::lanes::<S>()) {
                 let mut x = [Pair { re: T::splat(simd, T::ZERO), im: T::splat(simd, T::ZERO) }; R];
-                for (k, x) in x.iter_mut().enumerate() {
-                    // SAFETY: the caller's promise.
-                    *x = unsafe { read(z, k * self.stride + j, lane) };
-                }
                 // SAFETY: the caller's promise.
-                unsafe { self.finish(simd, x, z, j, lane) };
+                unsafe {
+                    for (k, x) in x.iter_mut().enumerate() {
+                        *x = read(z, k * self.stride + j, lane);
+                    }
+                    self.finish(simd, x, z, j, lane);
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, for_each_piece, grid, no_gradient,
+    Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
 use crate::shader;
 use crate::tensor::{DType, MAX_RANK, Real, Shape, Spec};
@@ -80,7 +80,6 @@ impl Graph {
 /// How the operands lie in memory: x is `[outer, len, inner]`, y `[outer, count, inner]`.
 #[derive(Clone, Copy)]
 struct Sizes {
-    outer: usize,
     len: usize,
     inner: usize,
     count: usize,
@@ -89,9 +88,9 @@ struct Sizes {
 impl Gather {
     fn sizes(&self, x: Shape, indices: Shape) -> Sizes {
         let product = |dims: &[usize]| dims.iter().product();
-        let (outer, inner) = (product(&x.dims()[..self.axis]), product(&x.dims()[self.axis + 1..]));
+        let inner = product(&x.dims()[self.axis + 1..]);
         let count = if self.each { indices[self.axis] } else { indices.elements() };
-        Sizes { outer, len: x[self.axis], inner, count }
+        Sizes { len: x[self.axis], inner, count }
     }
 
     /// What lies at y's row `row` of `inner` elements, or only at its element `i`.
@@ -254,18 +253,14 @@ impl GatherGradient {
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let (dy, indices, parallel) = (kernel.input(0), kernel.indices(1), kernel.parallel());
         let (gather, sizes) = (self.gather, self.gather.sizes(self.shape, kernel.input_spec(1).shape));
-        let Sizes { outer, len, inner, count } = sizes;
+        let Sizes { len, inner, count, .. } = sizes;
         // A task has several items where they are small, else some rows of one.
         let items = (PER_TASK / (len * inner)).max(1);
         let rows = if items > 1 { len } else { (PER_TASK / inner).max(len.div_ceil(MAX_PIECES)).clamp(1, len) };
-        let pieces = len.div_ceil(rows);
-        let dx = SharedMut::new(kernel.output());
-        parallel.run(outer.div_ceil(items) * pieces, &|task, _| {
-            let first = task % pieces * rows;
-            let end = (first + rows).min(len);
-            for o in (task / pieces * items..outer).take(items) {
-                // SAFETY: every task has its own rows of its own items.
-                let dx = unsafe { dx.slice((o * len + first) * inner..(o * len + end) * inner) };
+        parallel.for_pieces(Blocks::new(kernel.output(), len * inner, [items, rows * inner]), |_, mut dx| {
+            let (first, end) = (dx.columns().start / inner, dx.columns().end / inner);
+            for o in dx.rows() {
+                let dx = dx.row(o);
                 dx.fill(T::ZERO);
                 let own = |number: usize| (first..end).contains(&number) && Some(number) != gather.skip;
                 for (row, dy) in (o * count..).zip(dy[o * count * inner..(o + 1) * count * inner].chunks_exact(inner)) {

@@ -5,7 +5,7 @@
 
 use super::simd::{MAX_LANES, SimdReal, dispatch};
 use super::tile::{self, MAX_COLUMNS, MAX_ROWS, Tile};
-use crate::graph::{Parallel, Private, SharedMut};
+use crate::graph::{Parallel, Private, SharedMut, Tasks};
 use pulp::{Simd, WithSimd};
 
 /// Terms of the sum that are gathered at a time.
@@ -38,7 +38,7 @@ pub(super) struct Product<'a, T> {
 /// Runs `product` for each batch entry; `operands(entry)` are its a, its b and where its c starts.
 pub(super) fn multiply<'a, T: SimdReal>(
     parallel: &dyn Parallel,
-    private: Private<'_, T>,
+    private: &mut Private<'_, T>,
     product: Product<'a, T>,
     batch: usize,
     c: &mut [T],
@@ -47,11 +47,9 @@ pub(super) fn multiply<'a, T: SimdReal>(
     let columns = dispatch(Columns::<T>(std::marker::PhantomData));
     let (blocks, panels) = (product.m.div_ceil(ROWS), product.n.div_ceil(columns));
     let c = SharedMut::new(c);
-    parallel.run(batch * blocks * panels, &|task, worker| {
+    parallel.for_pieces_with(Tasks(batch * blocks * panels), private, |task, (), scratch| {
         let (entry, block, panel) = (task / (blocks * panels), task / panels % blocks, task % panels);
         let (a, b, c_start) = operands(entry);
-        // SAFETY: this is the task of this worker.
-        let scratch = unsafe { private.of(worker) };
         dispatch(Part { product, a, b, c: &c, c_start, rows: block * ROWS, columns: panel * columns, scratch });
     });
 }

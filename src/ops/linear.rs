@@ -74,7 +74,7 @@ impl Linear {
         let (x, w, b) = (kernel.input(0), kernel.input(1), kernel.input(2));
         let (x_shape, n) = (kernel.input_spec(0).shape, kernel.input_spec(1).shape[0]);
         let (m, k) = (x_shape[0], x_shape[1]);
-        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
         let product = Product { m, n, k, bias: Some(b) };
         gemm::multiply(parallel, private, product, 1, kernel.output(), |_| {
             let x = Matrix { data: x, start: 0, row: k, column: 1 };
@@ -124,7 +124,7 @@ impl LinearWeightGradient {
         let (x, dy) = (kernel.input(0), kernel.input(1));
         let (items, inputs, outputs) =
             (kernel.input_spec(0).shape[0], kernel.input_spec(0).shape[1], kernel.input_spec(1).shape[1]);
-        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
         let [dw, db] = kernel.outputs();
         let product = Product { m: outputs, n: inputs, k: items, bias: None };
         gemm::multiply(parallel, private, product, 1, dw, |_| {

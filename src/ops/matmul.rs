@@ -160,7 +160,7 @@ impl Matmul {
         };
         let MatmulSizes { batch, shared_b, m, n, k } = sizes;
         let (a, b) = (kernel.input(0), kernel.input(1));
-        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
         let [a_row, a_column] = if self.transpose_a { [1, m] } else { [k, 1] };
         let [b_row, b_column] = if self.transpose_b { [1, k] } else { [n, 1] };
         let product = Product { m, n, k, bias: None };

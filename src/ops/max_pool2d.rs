@@ -6,7 +6,7 @@ use super::relu::PER_WORKGROUP;
 use super::windows::Windows;
 use crate::cpu_kernels;
 use crate::error::Result;
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid, no_gradient};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Value, grid, no_gradient};
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
@@ -83,16 +83,13 @@ impl MaxPool2d {
         let (x, shape, out) = (kernel.input(0), kernel.input_spec(0).shape, kernel.output_spec(0).shape);
         let (h, w, oh, ow, parallel) = (shape[2], shape[3], out[2], out[3], kernel.parallel());
         let Windows { kernel: [kh, kw], stride, padding, dilation, .. } = self.windows;
-        let planes = shape[0] * shape[1];
         let per_task = (PER_TASK / (oh * ow * kh * kw)).max(1);
-        let [y, choice] = kernel.outputs().map(|slice| SharedMut::new(slice));
-        parallel.run(planes.div_ceil(per_task), &|task, _| {
-            let range = task * per_task..(task * per_task + per_task).min(planes);
-            // SAFETY: every plane belongs to one task.
-            let [y, choice] =
-                [&y, &choice].map(|shared| unsafe { shared.slice(range.start * oh * ow..range.end * oh * ow) });
+        let [y, choice] = kernel.outputs();
+        let planes = |data| Stretches::new(data, per_task * oh * ow);
+        parallel.for_pieces((planes(y), planes(choice)), |task, (y, choice)| {
+            let first = task * per_task;
             for (o, (y, choice)) in y.iter_mut().zip(choice).enumerate() {
-                let x = &x[(range.start + o / (oh * ow)) * h * w..][..h * w];
+                let x = &x[(first + o / (oh * ow)) * h * w..][..h * w];
                 let (row, column) = (o / ow % oh * stride[0], o % ow * stride[1]);
                 let (mut best, mut at) = (T::NEG_INFINITY, None);
                 for i in 0..kh {

@@ -5,7 +5,7 @@ use super::relu::{PER_TASK, PER_WORKGROUP};
 use super::strided::{A_STRIDES, DIMS, Walk, broadcast, broadcast_strides};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid};
+use crate::graph::{Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, grid};
 use crate::shader;
 use crate::tensor::{MAX_RANK, Real, Shape, Spec};
 
@@ -160,23 +160,20 @@ fn launch(walk: &Walk<1>) -> Vec<Launch> {
 
 fn copy<T: Real>(kernel: &mut Kernel<'_, T>, walk: &Walk<1>) {
     let (x, parallel) = (kernel.input(0), kernel.parallel());
-    let (row, rows, [step]) = (walk.row(), walk.rows(), walk.row_strides());
+    let (row, [step]) = (walk.row(), walk.row_strides());
     let (per_task, pieces) = ((PER_TASK / row).max(1), row.div_ceil(PER_TASK));
-    let y = SharedMut::new(kernel.output());
-    parallel.run(rows.div_ceil(per_task) * pieces, &|task, _| {
-        let first = task / pieces * per_task;
-        let start = task % pieces * PER_TASK;
-        let len = if pieces == 1 { row } else { PER_TASK.min(row - start) };
+    let blocks = Blocks::new(kernel.output(), row, [per_task, if pieces == 1 { row } else { PER_TASK }]);
+    parallel.for_pieces(blocks, |_, mut y| {
+        let start = y.columns().start;
         lanes::dispatch(
             #[inline(always)]
             || {
-                walk.for_rows(first..(first + per_task).min(rows), |r, [at]| {
-                    // SAFETY: rows and pieces are disjoint, and each belongs to one task.
-                    let y = unsafe { y.slice(r * row + start..r * row + start + len) };
+                walk.for_rows(y.rows(), |r, [at]| {
+                    let y = y.row(r);
                     let x = &x[at + start * step..];
                     match step {
                         0 => y.fill(x[0]),
-                        1 => y.copy_from_slice(&x[..len]),
+                        1 => y.copy_from_slice(&x[..y.len()]),
                         _ => y.iter_mut().zip(x.iter().step_by(step)).for_each(|(y, &x)| *y = x),
                     }
                 });

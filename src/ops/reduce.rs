@@ -4,7 +4,9 @@ use super::lanes;
 use super::strided::{Walk, broadcast_strides};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid};
+use crate::graph::{
+    Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid,
+};
 use crate::shader;
 use crate::tensor::{MAX_RANK, Real, Shape, Spec};
 
@@ -327,16 +329,13 @@ impl Reduce {
         let (row, [step]) = (kept.row(), kept.row_strides());
         let results = kept.rows() * row;
         let slice_len = (gone.rows() * gone.row()).div_ceil(slices.count);
-        let to = SharedMut::new(to);
         if split.rows {
             let per_task = (PER_TASK / slice_len).max(1);
-            let tasks = results.div_ceil(per_task);
-            parallel.run(slices.count * tasks, &|task, _| {
-                let (s, first) = (task / tasks, task % tasks * per_task);
-                let last = (first + per_task).min(results);
+            let blocks = Blocks::new(&mut to[..slices.count * results], results, [1, per_task]);
+            parallel.for_pieces(blocks, |_, mut to| {
+                let (s, first, last) = (to.rows().start, to.columns().start, to.columns().end);
                 let (rows, part) = slices.slice(s, split);
-                // SAFETY: every task has results of its own.
-                let to = unsafe { to.slice(s * results + first..s * results + last) };
+                let to = to.row(s);
                 lanes::dispatch(
                     #[inline(always)]
                     || {
@@ -365,6 +364,7 @@ impl Reduce {
             });
             return;
         }
+        let to = SharedMut::new(to);
         let stripes = row.div_ceil(COLUMNS);
         let per_task = (PER_TASK / (row * slice_len)).max(1);
         let groups = kept.rows().div_ceil(per_task);

@@ -12,7 +12,7 @@ use super::lanes::dispatch;
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Value, grid, no_gradient};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Value, grid, no_gradient};
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
@@ -105,12 +105,10 @@ impl Sgd {
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let (g, step, parallel) = (kernel.input(2), kernel.input(3), kernel.parallel());
         let (rate, momentum, decay, nesterov) = (step[0], step[1], step[2], self.nesterov);
-        let [p, v] = kernel.outputs().map(SharedMut::new);
-        parallel.run(g.len().div_ceil(PER_TASK), &|task, _| {
-            let range = task * PER_TASK..((task + 1) * PER_TASK).min(g.len());
-            // SAFETY: every task has its own range.
-            let (p, v) = unsafe { (p.slice(range.clone()), v.slice(range.clone())) };
-            let g = &g[range];
+        let [p, v] = kernel.outputs();
+        let cut = |data| Stretches::new(data, PER_TASK);
+        parallel.for_pieces((cut(p), cut(v)), |task, (p, v)| {
+            let g = &g[task * PER_TASK..][..p.len()];
             dispatch(
                 #[inline(always)]
                 || {

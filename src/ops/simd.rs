@@ -94,9 +94,9 @@ impl SimdReal for f32 {
         // SAFETY: the caller's promise.
         unsafe {
             match Self::lanes::<S>() {
-                16 => bytemuck::cast(twice::<8>(from)),
-                8 => bytemuck::cast(twice::<4>(from)),
-                4 => bytemuck::cast(twice::<2>(from)),
+                16 => bytemuck::cast(twice(from.cast::<[f32; 8]>().read_unaligned())),
+                8 => bytemuck::cast(twice(from.cast::<[f32; 4]>().read_unaligned())),
+                4 => bytemuck::cast(twice(from.cast::<[f32; 2]>().read_unaligned())),
                 lanes => unreachable!("{lanes} lanes"),
             }
         }
@@ -107,22 +107,19 @@ impl SimdReal for f32 {
         // SAFETY: the caller's promise.
         unsafe {
             match Self::lanes::<S>() {
-                16 => add_neighbours::<S, 8>(simd, to, a),
-                8 => add_neighbours::<S, 4>(simd, to, a),
-                4 => add_neighbours::<S, 2>(simd, to, a),
+                16 => to.cast::<[f32; 8]>().write_unaligned(neighbours_added::<S, 8>(simd, a)),
+                8 => to.cast::<[f32; 4]>().write_unaligned(neighbours_added::<S, 4>(simd, a)),
+                4 => to.cast::<[f32; 2]>().write_unaligned(neighbours_added::<S, 2>(simd, a)),
                 lanes => unreachable!("{lanes} lanes"),
             }
         }
     }
 }
 
-/// Writes the sums of `N` pairs of lanes. Two lanes are a number of 64 bits: its halves are swapped, and at the end its lower half is taken,
+/// The sums of `N` pairs of lanes. Two lanes are a number of 64 bits: its halves are swapped, and at the end its lower half is taken,
 /// for both of which there are instructions that the compiler finds.
-///
-/// # Safety
-/// There must be room for them.
 #[inline(always)]
-unsafe fn add_neighbours<S: Simd, const N: usize>(simd: S, to: *mut f32, a: S::f32s) {
+fn neighbours_added<S: Simd, const N: usize>(simd: S, a: S::f32s) -> [f32; N] {
     let mut pairs: [[u32; 2]; N] = bytemuck::cast(a);
     for pair in &mut pairs {
         pair.swap(0, 1);
@@ -132,18 +129,12 @@ unsafe fn add_neighbours<S: Simd, const N: usize>(simd: S, to: *mut f32, a: S::f
     for i in 0..N {
         lower[i] = sums[i][0];
     }
-    // SAFETY: the caller's promise.
-    unsafe { to.cast::<[f32; N]>().write_unaligned(lower) }
+    lower
 }
 
 /// `N` numbers, each twice.
-///
-/// # Safety
-/// They must be there.
 #[inline(always)]
-unsafe fn twice<const N: usize>(from: *const f32) -> [[f32; 2]; N] {
-    // SAFETY: the caller's promise.
-    let numbers = unsafe { from.cast::<[f32; N]>().read_unaligned() };
+fn twice<const N: usize>(numbers: [f32; N]) -> [[f32; 2]; N] {
     let mut to = [[0.0; 2]; N];
     for i in 0..N {
         to[i] = [numbers[i]; 2];

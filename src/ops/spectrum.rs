@@ -14,8 +14,8 @@ use super::lanes;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid, no_gpu_kernel,
-    no_gradient,
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Stretches, Target, Tasks, Value, grid,
+    no_gpu_kernel, no_gradient,
 };
 use crate::shader;
 use crate::tensor::{Real, Spec};
@@ -204,12 +204,10 @@ impl PowerSpectrum {
         let fourier = T::of(&self.transforms, self.framing.n_fft);
         let frames = Frames::new(self.framing, samples, shape[2]);
         let total = rows * shape[2];
-        let (parallel, private) = (kernel.parallel(), kernel.private());
-        let y = SharedMut::new(kernel.output());
-        parallel.run(total.div_ceil(SIDE), &|task, worker| {
+        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
+        parallel.for_pieces_with(Stretches::new(kernel.output(), SIDE * bins), private, |task, y, scratch| {
             let group = task * SIDE..((task + 1) * SIDE).min(total);
-            // SAFETY: this is the task of this worker.
-            let (powers, rest) = unsafe { private.of(worker) }.split_at_mut(bins * SIDE);
+            let (powers, rest) = scratch.split_at_mut(bins * SIDE);
             let (room, rest) = rest.split_at_mut(Fourier::<T>::room_len(self.framing.n_fft));
             fourier.powers(
                 frames.lines(group.clone(), Signals::Whole(x), rest),
@@ -218,8 +216,6 @@ impl PowerSpectrum {
                 powers,
                 &Ahead::nothing(),
             );
-            // SAFETY: each frame belongs to one task.
-            let y = unsafe { y.slice(group.start * bins..group.end * bins) };
             for (i, line) in y.chunks_exact_mut(bins).enumerate() {
                 line.iter_mut().zip(powers.chunks_exact(SIDE)).for_each(|(to, powers)| *to = powers[i]);
             }
@@ -307,12 +303,11 @@ impl BandSpectrum {
         let fourier = T::of(&self.transforms, self.framing.n_fft);
         let frames = Frames::new(self.framing, signals.shape[2], count);
         let (total, bins) = (rows * count, self.framing.bins());
-        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
         let y = SharedMut::new(kernel.output());
-        parallel.run(total.div_ceil(SIDE), &|task, worker| {
+        parallel.for_pieces_with(Tasks(total.div_ceil(SIDE)), private, |task, (), scratch| {
             let group = task * SIDE..((task + 1) * SIDE).min(total);
-            // SAFETY: this is the task of this worker.
-            let (powers, rest) = unsafe { private.of(worker) }.split_at_mut(bins * SIDE);
+            let (powers, rest) = scratch.split_at_mut(bins * SIDE);
             let (summed, rest) = rest.split_at_mut(bands * SIDE);
             let (room, rest) = rest.split_at_mut(Fourier::<T>::room_len(self.framing.n_fft));
             let next = parallel.after(task).saturating_mul(SIDE).min(total);

@@ -5,7 +5,9 @@ use super::relu::PER_TASK;
 use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, no_gradient};
+use crate::graph::{
+    Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, no_gradient,
+};
 use crate::shader;
 use crate::tensor::{Real, Spec};
 use pulp::{Simd, WithSimd};
@@ -88,13 +90,7 @@ impl Standardise {
         let ([output], [scratch]) = kernel.outputs_and_scratch::<1, 1>();
         let partial: &mut [[f64; 2]] =
             bytemuck::cast_slice_mut(&mut scratch[..PAIR / size_of::<T>() * groups * chunks]);
-        let shared = SharedMut::new(&mut *partial);
-        parallel.run(groups * chunks, &|i, _| {
-            let (mean, squares) = dispatch(Moments(chunk(i)));
-            // SAFETY: task i alone touches element i.
-            let slot = unsafe { shared.slice(i..i + 1) };
-            slot[0] = [mean, squares];
-        });
+        for_each_piece(parallel, partial, 1, |i, part| part[0] = dispatch(Moments(chunk(i))).into());
         for (group, parts) in partial.chunks_mut(chunks).enumerate() {
             let size = |i: usize| chunk(group * chunks + i).len() as f64;
             let mean = parts.iter().enumerate().map(|(i, part)| part[0] * size(i)).sum::<f64>() / len as f64;
@@ -106,14 +102,11 @@ impl Standardise {
         // A task stays within its group.
         let per_group = len.div_ceil(PER_TASK);
         let piece = len.div_ceil(per_group);
-        let whole = SharedMut::new(output);
-        parallel.run(groups * per_group, &|i, _| {
-            let (group, first) = (i / per_group, i % per_group * piece);
-            let range = group * len + first.min(len)..group * len + (first + piece).min(len);
+        parallel.for_pieces(Blocks::new(output, len, [1, piece]), |_, mut y| {
+            let (group, start) = (y.rows().start, y.columns().start);
             let [mean, scale] = partial[group * chunks].map(T::from_f64);
-            // SAFETY: the tasks' ranges do not overlap.
-            let y = unsafe { whole.slice(range.clone()) };
-            dispatch(Apply { x: &x[range.clone()], y, mean, scale });
+            let y = y.row(group);
+            dispatch(Apply { x: &x[group * len + start..][..y.len()], y, mean, scale });
         });
     }
 }

@@ -6,7 +6,7 @@ use super::lanes;
 use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, no_gradient};
+use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Target, Value, no_gradient};
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
@@ -100,11 +100,8 @@ impl Warp {
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let (shape, (_, len)) = (kernel.input_spec(0).shape, items(&kernel.input_spec(0)));
         let (bands, frames) = (shape[2], shape[3]);
-        let (x, by, parallel, private) = (kernel.input(0), kernel.input(1), kernel.parallel(), kernel.private());
-        let y = SharedMut::new(kernel.output());
-        parallel.run(shape[0], &|item, worker| {
-            // SAFETY: every item has its own elements, and this is the task of this worker.
-            let (y, scratch) = unsafe { (y.slice(item * len..(item + 1) * len), private.of(worker)) };
+        let (x, by, parallel, private) = (kernel.input(0), kernel.input(1), kernel.parallel(), &mut kernel.private());
+        parallel.for_pieces_with(Stretches::new(kernel.output(), len), private, |item, y, scratch| {
             let x = &x[item * len..][..len];
             let (shift, stretch) = (by[item * 2], by[item * 2 + 1]);
             let outside = dispatch(Least(x));

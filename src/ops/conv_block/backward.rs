@@ -8,7 +8,7 @@
 use super::forward::{fill_input, take_out};
 use super::statistics::{SIDE, fill_pattern, fold, norm_patterns, pattern_len, total};
 use super::{ConvBlockGradient, Entry, SUMS};
-use crate::graph::{Kernel, SharedMut};
+use crate::graph::{Kernel, SharedMut, Stretches};
 use crate::ops::ahead::Ahead;
 use crate::ops::conv2d::ConvSizes;
 use crate::ops::conv2d::cpu::collect::Places;
@@ -124,22 +124,18 @@ impl ConvBlockGradient {
         let [dy, r, saved, gamma, x, w] = [0, 1, 2, 3, 4, 5].map(|i| kernel.input(i));
         let before = self.dx().then(|| [6, 7, 8].map(|i| kernel.input(i)));
         let measured = self.measured.then(|| kernel.input(self.sums_input()));
-        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let (parallel, mut private) = (kernel.parallel(), kernel.private());
         let ([dw, db, dgamma, dbeta, dx, dx_sums], [packed, unit_sums, patterns, sums, chunk_db]) =
             kernel.outputs_and_scratch::<6, 5>();
         let cut = self.cut();
         let row = output[1] * channels;
 
         // The sums of each unit, unless they are there.
-        let shared = SharedMut::new(&mut *unit_sums);
-        parallel.run(if self.measured { 0 } else { cut.units }, &|unit, worker| {
+        let wanted = if self.measured { 0 } else { cut.units * SUMS * channels };
+        let of_units = Stretches::new(&mut unit_sums[..wanted], SUMS * channels);
+        parallel.for_pieces_with(of_units, &mut private, |unit, to, scratch| {
             let (item, rows) = cut.unit(unit);
             let range = (item * output[0] + rows.start) * row..(item * output[0] + rows.end) * row;
-            // SAFETY: this is the task of this worker, and every unit has its own sums.
-            let (scratch, to) = unsafe {
-                let start = unit * SUMS * channels;
-                (private.of(worker), shared.slice(start..start + SUMS * channels))
-            };
             measure(to, scratch, &dy[range.clone()], &r[range], &saved[..channels]);
         });
         let found = measured.unwrap_or(&unit_sums[..cut.units * SUMS * channels]);

@@ -2,7 +2,7 @@
 
 use super::statistics::{MOMENT_PATTERNS, MOMENTS, Moments, SIDE, merge, norm_patterns, normalise, pattern_len};
 use super::{BlockOutput, ConvBlock, Entry};
-use crate::graph::{Kernel, SharedMut};
+use crate::graph::{Blocks, Kernel, SharedMut, for_each_piece};
 use crate::ops::ahead::Ahead;
 use crate::ops::conv2d::ConvSizes;
 use crate::ops::conv2d::cpu::map::{Cut, Map, separate};
@@ -61,7 +61,7 @@ impl ConvBlock {
         };
         let (x, w, b) = (kernel.input(0), kernel.input(1), kernel.input(2));
         let before = (self.entry == Entry::Block).then(|| [5, 6, 7].map(|i| kernel.input(i)));
-        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
         let ([r], [packed, moments, patterns]) = kernel.outputs_and_scratch::<1, 3>();
         let norm = before.map(|[saved, gamma, beta]| {
             norm_patterns(patterns, saved, gamma, beta);
@@ -86,20 +86,21 @@ impl ConvBlock {
         let row = sizes.output[1] * channels;
         let item_len = sizes.input[0] * sizes.input[1] * sizes.in_channels;
         let looks_ahead = cut.whole() && Ahead::pays(x.len() + r.len());
-        let (out, all_moments) = (SharedMut::new(r), SharedMut::new(moments));
-        parallel.run(cut.units, &|unit, worker| {
+        let (r_start, all_moments) = (r.as_ptr().addr(), SharedMut::new(moments));
+        let units = Blocks::new(r, sizes.output[0] * row, [1, cut.block_rows() * row]);
+        parallel.for_pieces_with(units, private, |unit, mut r, private| {
             let (item, rows) = cut.unit(unit);
             let map = x_map(&sizes, &rows);
-            // SAFETY: this is the task of this worker, and every unit has its own rows.
-            let (private, r) = unsafe {
-                let start = (item * sizes.output[0] + rows.start) * row;
-                (private.of(worker), out.slice(start..start + rows.len() * row))
-            };
+            let r = r.row(item);
             let ahead = match parallel.after(unit) {
                 next if looks_ahead && next < cut.units => {
                     let steps = rows.len() * lanes.tiles(&tiling);
                     let r_len = sizes.output[0] * row;
-                    Ahead::new(&(next..next + 1), [(x.as_ptr(), item_len), (out.pointer().cast_const(), r_len)], steps)
+                    Ahead::new(
+                        &(next..next + 1),
+                        [(x.as_ptr(), item_len), (std::ptr::without_provenance(r_start), r_len)],
+                        steps,
+                    )
                 }
                 _ => Ahead::nothing(),
             };
@@ -207,24 +208,13 @@ impl BlockOutput {
         let shape = kernel.input_spec(0).shape;
         let (channels, pixels) = (shape[3], shape[1] * shape[2]);
         let parallel = kernel.parallel();
-        let y = SharedMut::new(kernel.output());
-        parallel.run(shape[0], &|item, _| {
-            let plane = |c: usize| (item * channels + c) * pixels..(item * channels + c + 1) * pixels;
+        for_each_piece(parallel, kernel.output(), channels * pixels, |item, y| {
             lanes::dispatch(
                 #[inline(always)]
                 || {
-                    // SAFETY: every item has its own planes, and each is handed out once.
-                    separate(
-                        |c| unsafe { y.slice(plane(c)) },
-                        &r[item * channels * pixels..],
-                        channels,
-                        channels,
-                        pixels,
-                    );
-                    for c in 0..channels {
+                    separate(y.chunks_exact_mut(pixels), &r[item * channels * pixels..], channels, channels, pixels);
+                    for (c, y) in y.chunks_exact_mut(pixels).enumerate() {
                         let (mean, scale, beta) = (saved[c], saved[channels + c] * gamma[c], beta[c]);
-                        // SAFETY: the slices above are gone.
-                        let y = unsafe { y.slice(plane(c)) };
                         y.iter_mut().for_each(|y| *y = (*y - mean) * scale + beta);
                     }
                 },

@@ -6,7 +6,9 @@ use super::statistics::pattern_len;
 use super::{Entry, SUMS, expect_entry, expect_map};
 use crate::cpu_kernels;
 use crate::error::Result;
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, SharedMut, Target, Value, no_gpu_kernel, no_gradient};
+use crate::graph::{
+    Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Stretches, Target, Value, no_gpu_kernel, no_gradient,
+};
 use crate::ops::lanes::{self, Rows};
 use crate::tensor::{Real, Spec};
 
@@ -65,18 +67,14 @@ impl BlockMean {
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let (r, saved, gamma, beta) = (kernel.input(0), kernel.input(1), kernel.input(2), kernel.input(3));
         let spec = kernel.input_spec(0);
-        let [items, height, width, channels] = [0, 1, 2, 3].map(|axis| spec.shape[axis]);
+        let [height, width, channels] = [1, 2, 3].map(|axis| spec.shape[axis]);
         let (mean, inverse) = saved.split_at(channels);
         let per_pixel = T::ONE / T::from_f64((height * width) as f64);
-        let (parallel, private) = (kernel.parallel(), kernel.private());
-        let y = SharedMut::new(kernel.output());
+        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
         let per_task = items_per_task(&spec);
-        parallel.run(items.div_ceil(per_task), &|task, worker| {
-            let items = task * per_task..((task + 1) * per_task).min(items);
-            // SAFETY: this is the task of this worker, and every task has its own items.
-            let (line, y) = unsafe { (private.of(worker), y.slice(items.start * channels..items.end * channels)) };
+        parallel.for_pieces_with(Stretches::new(kernel.output(), per_task * channels), private, |task, y, line| {
             let line = &mut line[..channels];
-            let maps = r.chunks_exact(height * width * channels).skip(items.start);
+            let maps = r.chunks_exact(height * width * channels).skip(task * per_task);
             lanes::dispatch(
                 #[inline(always)]
                 || {
@@ -156,21 +154,14 @@ impl BlockMeanGradient {
         let spec = kernel.input_spec(1);
         let (items, channels) = (spec.shape[0], spec.shape[3]);
         let each = spec.shape.elements() / items.max(1);
-        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
         let ([dy, sums], [item_sums]) = kernel.outputs_and_scratch::<2, 1>();
-        let (dy, shared) = (SharedMut::new(dy), SharedMut::new(&mut *item_sums));
         let per_task = items_per_task(&spec);
-        parallel.run(items.div_ceil(per_task), &|task, worker| {
-            for item in task * per_task..((task + 1) * per_task).min(items) {
-                // SAFETY: this is the task of this worker, and every item is in one task.
-                let (scratch, dy, sums) = unsafe {
-                    let of_item = item * SUMS * channels;
-                    (
-                        private.of(worker),
-                        dy.slice(item * each..(item + 1) * each),
-                        shared.slice(of_item..of_item + SUMS * channels),
-                    )
-                };
+        let rows = |data, row| Blocks::new(data, row, [per_task, row]);
+        let cut = (rows(dy, each), rows(&mut item_sums[..items * SUMS * channels], SUMS * channels));
+        parallel.for_pieces_with(cut, private, |_, (mut dy, mut sums), scratch| {
+            for item in dy.rows() {
+                let (dy, sums) = (dy.row(item), sums.row(item));
                 let d = &d[item * channels..][..channels];
                 dy.chunks_exact_mut(channels).for_each(|pixel| pixel.copy_from_slice(d));
                 measure(sums, scratch, dy, &r[item * each..][..each], &saved[..channels]);

@@ -178,10 +178,7 @@ impl<T: SimdReal> Turning for Task<'_, T> {
                     for output in (0..count).step_by(TURN) {
                         let to = |o: usize, tap: usize| {
                             let output = self.outputs.start + output + o;
-                            // SAFETY: inside dw, whose size was checked.
-                            unsafe {
-                                self.to.pointer().add(self.at + (output * inputs + input) * taps + first_tap + tap)
-                            }
+                            self.to.pointer().wrapping_add(self.at + (output * inputs + input) * taps + first_tap + tap)
                         };
                         let turned = if output + TURN <= count { taps_now.len() / TURN * TURN } else { 0 };
                         for tap in (0..turned).step_by(TURN) {
@@ -194,7 +191,7 @@ impl<T: SimdReal> Turning for Task<'_, T> {
                                 },
                             );
                             for (o, taps) in turn.turned(rows).into_iter().enumerate() {
-                                // SAFETY: every element of dw belongs to one task.
+                                // SAFETY: inside dw, whose size was checked, and every element of it belongs to one task.
                                 unsafe { to(o, tap).cast::<[T; TURN]>().write_unaligned(taps) };
                             }
                         }

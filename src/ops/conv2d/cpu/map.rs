@@ -137,7 +137,7 @@ pub(in crate::ops) fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize
 /// The other way: `to(c)[j] = from[j * pitch + c]`, for `count` numbers of each channel.
 #[inline(always)]
 pub(in crate::ops) fn separate<'a, T: Real>(
-    to: impl FnMut(usize) -> &'a mut [T],
+    to: impl Iterator<Item = &'a mut [T]>,
     from: &[T],
     pitch: usize,
     channels: usize,
@@ -147,15 +147,15 @@ pub(in crate::ops) fn separate<'a, T: Real>(
 }
 
 /// [`separate`], eight channels at a time.
-struct Separate<'f, T, F> {
-    to: F,
+struct Separate<'f, T, I> {
+    to: I,
     from: &'f [T],
     pitch: usize,
     channels: usize,
     count: usize,
 }
 
-impl<'a, T: Real, F: FnMut(usize) -> &'a mut [T]> Turning for Separate<'_, T, F> {
+impl<'a, T: Real, I: Iterator<Item = &'a mut [T]>> Turning for Separate<'_, T, I> {
     type Output = ();
 
     #[inline(always)]
@@ -165,7 +165,7 @@ impl<'a, T: Real, F: FnMut(usize) -> &'a mut [T]> Turning for Separate<'_, T, F>
         let blocks = if count < TURN { 0 } else { count.div_ceil(TURN) };
         let mut first = 0;
         while first + TURN <= channels {
-            let mut lines: [&mut [T]; TURN] = std::array::from_fn(|c| (self.to)(first + c));
+            let mut lines: [&mut [T]; TURN] = std::array::from_fn(|_| self.to.next().unwrap_or_default());
             for block in 0..blocks {
                 let j = (block * TURN).min(count - TURN);
                 let mut block = [[T::ZERO; TURN]; TURN];
@@ -184,9 +184,9 @@ impl<'a, T: Real, F: FnMut(usize) -> &'a mut [T]> Turning for Separate<'_, T, F>
             }
             first += TURN;
         }
-        for c in first..channels {
+        for (c, line) in (first..channels).zip(&mut self.to) {
             let values = from[c..].iter().step_by(pitch);
-            (self.to)(c)[..count].iter_mut().zip(values).for_each(|(to, &x)| *to = x);
+            line[..count].iter_mut().zip(values).for_each(|(to, &x)| *to = x);
         }
     }
 }

@@ -14,7 +14,7 @@ pub(in crate::ops) mod product;
 pub(in crate::ops) mod taps;
 
 use super::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvSizes};
-use crate::graph::{Kernel, SharedMut, Target, for_each_piece};
+use crate::graph::{Blocks, Kernel, SharedMut, Stretches, Target, Tasks, for_each_piece};
 use crate::ops::ahead::Ahead;
 use crate::ops::lanes;
 use crate::ops::simd::{MAX_LANES, SimdReal};
@@ -92,7 +92,7 @@ impl Conv2d {
         let sizes = self.sizes(kernel.input_specs());
         let (x, w) = (kernel.input(0), kernel.input(1));
         let bias = self.bias.then(|| kernel.input(2));
-        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
         let ([out], [packed]) = kernel.outputs_and_scratch::<1, 1>();
         let ConvSizes { in_channels, out_channels, groups, input, output, .. } = sizes;
         let (lanes, taps) = (forward_lanes::<T>(&sizes), forward_taps(&sizes));
@@ -106,14 +106,14 @@ impl Conv2d {
             Packing { lanes, channels, kernel: sizes.kernel, part, parts: 1, weights, bias }.run(parallel, packed);
         }
         let packed = &*packed;
-        let (cut, out) = (cut(&sizes), SharedMut::new(out));
+        let cut = cut(&sizes);
         let tiling = lanes.tiling(output[1]);
         let row_len = output[1] * lanes.pitch();
-        parallel.run(cut.units, &|unit, worker| {
+        let units = Blocks::new(out, sizes.pixels(), [out_channels, cut.block_rows() * output[1]]);
+        parallel.for_pieces_with(units, private, |unit, mut out, private| {
             let (item, rows) = cut.unit(unit);
             let map = x_map(&sizes, &rows);
-            // SAFETY: this is the task of this worker.
-            let (source, buffer) = unsafe { private.of(worker) }.split_at_mut(map.len());
+            let (source, buffer) = private.split_at_mut(map.len());
             let planes = &x[item * in_channels * input[0] * input[1]..];
             lanes::dispatch(
                 #[inline(always)]
@@ -139,16 +139,13 @@ impl Conv2d {
                 .run();
                 let buffer = &mut buffer[..count * row_len];
                 let pixels = count * output[1];
-                let start =
-                    |channel: usize| (item * out_channels + channel) * sizes.pixels() + (rows.start + from) * output[1];
                 lanes::dispatch(
                     #[inline(always)]
                     || {
                         if self.relu {
                             buffer.iter_mut().for_each(|x| *x = x.max(T::ZERO));
                         }
-                        // SAFETY: every pixel of every channel belongs to one unit.
-                        let to = |channel| unsafe { out.slice(start(channel)..start(channel) + pixels) };
+                        let to = out.each_row().map(|plane| &mut plane[from * output[1]..][..pixels]);
                         separate(to, buffer, lanes.pitch(), out_channels, pixels);
                     },
                 );
@@ -175,7 +172,7 @@ impl Conv2dInputGradient {
     pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
         let sizes = &self.sizes;
         let (dy, w) = (kernel.input(0), kernel.input(1));
-        let (parallel, private) = (kernel.parallel(), kernel.private());
+        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
         let ([dx], [packed]) = kernel.outputs_and_scratch::<1, 1>();
         let ConvSizes { in_channels, out_channels, groups, input, output, options, .. } = *sizes;
         let classes = Classes::new::<T>(*sizes, false);
@@ -186,11 +183,10 @@ impl Conv2dInputGradient {
         }
         let packed = &*packed;
         let (cut, dx) = (cut(sizes), SharedMut::new(dx));
-        parallel.run(cut.units, &|unit, worker| {
+        parallel.for_pieces_with(Tasks(cut.units), private, |unit, (), private| {
             let (item, rows) = cut.unit(unit);
             let map = dy_map(sizes, &rows, true);
-            // SAFETY: this is the task of this worker.
-            let (source, buffer) = unsafe { private.of(worker) }.split_at_mut(map.len());
+            let (source, buffer) = private.split_at_mut(map.len());
             let planes = &dy[item * out_channels * sizes.pixels()..];
             lanes::dispatch(
                 #[inline(always)]
@@ -236,7 +232,7 @@ impl Conv2dInputGradient {
                     || {
                         // SAFETY: every row of every channel belongs to one unit.
                         let to = |channel| unsafe { dx.slice(start(channel)..start(channel) + pixels) };
-                        separate(to, buffer, lanes.pitch(), in_channels, pixels);
+                        separate((0..in_channels).map(to), buffer, lanes.pitch(), in_channels, pixels);
                     },
                 );
             }
@@ -281,7 +277,7 @@ impl Conv2dWeightGradient {
 
     pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
         let ConvSizes { items, in_channels, out_channels, groups, input, output, .. } = self.sizes;
-        let (x, dy, parallel, private) = (kernel.input(0), kernel.input(1), kernel.parallel(), kernel.private());
+        let (x, dy, parallel, private) = (kernel.input(0), kernel.input(1), kernel.parallel(), &mut kernel.private());
         if self.bias {
             let ([_, db], []) = kernel.outputs_and_scratch::<2, 0>();
             let (pixels, channels) = (self.sizes.pixels(), groups * out_channels);
@@ -298,11 +294,9 @@ impl Conv2dWeightGradient {
         let cut = Cut::new(&self.sizes, items);
         let at_once = self.units_at_once();
         let elements = shape.elements(&lanes);
-        let shared = SharedMut::new(&mut *sums);
-        parallel.run(cut.chunks * groups, &|task, worker| {
+        let of_chunks = Stretches::new(&mut sums[..cut.chunks * groups * elements], elements);
+        parallel.for_pieces_with(of_chunks, private, |task, to, private| {
             let (chunk, group) = (task / groups, task % groups);
-            // SAFETY: every chunk of every group has its own sums, and this is the task of this worker.
-            let (to, private) = unsafe { (shared.slice(task * elements..(task + 1) * elements), private.of(worker)) };
             let mut begins = true;
             for (units, rows) in cut.together(chunk, at_once) {
                 let count = units.len();

@@ -183,6 +183,8 @@ fn most(lanes: &Lanes) -> usize {
     }
 }
 
+/// A tile of the sums, and what is added to it. [`Outer::run`] makes them and no one else, and promises that all elements that one
+/// names are there.
 struct Tile<'a, T> {
     ahead: &'a Ahead,
     begins: bool,
@@ -204,57 +206,46 @@ struct Tile<'a, T> {
 }
 
 impl<T: SimdReal> Tile<'_, T> {
-    /// # Safety
-    /// All elements that it names must be there.
-    unsafe fn run(self, height: usize, vectors: usize, pairs: bool, together: usize) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe {
-            match (together, vectors, pairs) {
-                (3, _, true) => self.few::<3, true>(height),
-                (3, _, false) => self.few::<3, false>(height),
-                (2, _, true) => self.few::<2, true>(height),
-                (2, _, false) => self.few::<2, false>(height),
-                (_, 1, true) if height == HEIGHTS[0] => self.fixed::<1, { HEIGHTS[0] }, 1, true>(),
-                (_, 1, false) if height == HEIGHTS[0] => self.fixed::<1, { HEIGHTS[0] }, 1, false>(),
-                (_, 1, true) => self.heights::<1, true>(height),
-                (_, 1, false) => self.heights::<1, false>(height),
-                _ => self.heights::<2, false>(height),
-            }
+    fn run(self, height: usize, vectors: usize, pairs: bool, together: usize) {
+        match (together, vectors, pairs) {
+            (3, _, true) => self.few::<3, true>(height),
+            (3, _, false) => self.few::<3, false>(height),
+            (2, _, true) => self.few::<2, true>(height),
+            (2, _, false) => self.few::<2, false>(height),
+            (_, 1, true) if height == HEIGHTS[0] => self.fixed::<1, { HEIGHTS[0] }, 1, true>(),
+            (_, 1, false) if height == HEIGHTS[0] => self.fixed::<1, { HEIGHTS[0] }, 1, false>(),
+            (_, 1, true) => self.heights::<1, true>(height),
+            (_, 1, false) => self.heights::<1, false>(height),
+            _ => self.heights::<2, false>(height),
         }
     }
 
-    unsafe fn few<const U: usize, const PAIRS: bool>(self, height: usize) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe {
-            match height {
-                6 => self.fixed::<U, 6, 1, PAIRS>(),
-                5 => self.fixed::<U, 5, 1, PAIRS>(),
-                4 => self.fixed::<U, 4, 1, PAIRS>(),
-                3 => self.fixed::<U, 3, 1, PAIRS>(),
-                2 => self.fixed::<U, 2, 1, PAIRS>(),
-                _ => self.fixed::<U, 1, 1, PAIRS>(),
-            }
+    fn few<const U: usize, const PAIRS: bool>(self, height: usize) {
+        match height {
+            6 => self.fixed::<U, 6, 1, PAIRS>(),
+            5 => self.fixed::<U, 5, 1, PAIRS>(),
+            4 => self.fixed::<U, 4, 1, PAIRS>(),
+            3 => self.fixed::<U, 3, 1, PAIRS>(),
+            2 => self.fixed::<U, 2, 1, PAIRS>(),
+            _ => self.fixed::<U, 1, 1, PAIRS>(),
         }
     }
 
-    unsafe fn heights<const V: usize, const PAIRS: bool>(self, height: usize) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe {
-            match height {
-                12 => self.fixed::<1, 12, V, PAIRS>(),
-                10 => self.fixed::<1, 10, V, PAIRS>(),
-                8 => self.fixed::<1, 8, V, PAIRS>(),
-                6 => self.fixed::<1, 6, V, PAIRS>(),
-                5 => self.fixed::<1, 5, V, PAIRS>(),
-                4 => self.fixed::<1, 4, V, PAIRS>(),
-                3 => self.fixed::<1, 3, V, PAIRS>(),
-                2 => self.fixed::<1, 2, V, PAIRS>(),
-                _ => self.fixed::<1, 1, V, PAIRS>(),
-            }
+    fn heights<const V: usize, const PAIRS: bool>(self, height: usize) {
+        match height {
+            12 => self.fixed::<1, 12, V, PAIRS>(),
+            10 => self.fixed::<1, 10, V, PAIRS>(),
+            8 => self.fixed::<1, 8, V, PAIRS>(),
+            6 => self.fixed::<1, 6, V, PAIRS>(),
+            5 => self.fixed::<1, 5, V, PAIRS>(),
+            4 => self.fixed::<1, 4, V, PAIRS>(),
+            3 => self.fixed::<1, 3, V, PAIRS>(),
+            2 => self.fixed::<1, 2, V, PAIRS>(),
+            _ => self.fixed::<1, 1, V, PAIRS>(),
         }
     }
 
-    unsafe fn fixed<const U: usize, const R: usize, const V: usize, const PAIRS: bool>(self) {
+    fn fixed<const U: usize, const R: usize, const V: usize, const PAIRS: bool>(self) {
         dispatch(Fixed::<T, U, R, V, PAIRS>(self));
     }
 }
@@ -271,7 +262,7 @@ impl<T: SimdReal, const U: usize, const R: usize, const V: usize, const PAIRS: b
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         if (every_tile::<T, S>() && (U < 3 || S::REGISTER_COUNT >= 32)) || (U == 1 && FEW_HEIGHTS.contains(&R)) {
-            // SAFETY: whoever made this promised it.
+            // SAFETY: a tile's elements are there.
             unsafe { fixed::<T, S, U, R, V, PAIRS>(simd, self.0) }
         } else {
             unreachable!("tiles of {R} rows where there are few");

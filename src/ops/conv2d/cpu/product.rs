@@ -92,7 +92,8 @@ impl<T: SimdReal> Product<'_, T> {
     }
 }
 
-/// All tiles of some vectors of channels.
+/// All tiles of some vectors of channels. [`Product::run`] makes them and no one else, and promises that all elements that one names
+/// are there.
 struct Grid<'a, T> {
     ahead: &'a Ahead,
     /// Rows of results, pixels of a row, and tiles of a row.
@@ -127,59 +128,47 @@ impl<T: SimdReal> Grid<'_, T> {
     /// Computes all tiles. They have pixels of two rows where numbers of neighbouring pixels are a usual distance apart: 8, 16 or 32
     /// channels with stride two, or twice as many with stride one. It is then known to the compiler, since there are not enough
     /// registers for the places of so many pixels.
-    ///
-    /// # Safety
-    /// All elements that it names must be there.
-    unsafe fn run(&self, width: usize, vectors: usize, lanes: &Lanes) {
+    fn run(&self, width: usize, vectors: usize, lanes: &Lanes) {
         let two = lanes.every_tile && !lanes.pairs && two_rows(width, vectors, lanes.registers);
-        // SAFETY: the caller's promise, passed on.
-        unsafe {
-            match (two.then_some(self.x_step), vectors, lanes.pairs) {
-                (Some(16), 1, _) => self.widths_of_two::<1, 16>(width),
-                (Some(32), 1, _) => self.widths_of_two::<1, 32>(width),
-                (Some(64), 1, _) => self.widths_of_two::<1, 64>(width),
-                (Some(16), ..) => self.widths_of_two::<2, 16>(width),
-                (Some(32), ..) => self.widths_of_two::<2, 32>(width),
-                (Some(64), ..) => self.widths_of_two::<2, 64>(width),
-                (_, 1, true) => self.widths::<1, true>(width),
-                (_, 1, false) => self.widths::<1, false>(width),
-                _ => self.widths::<2, false>(width),
-            }
+        match (two.then_some(self.x_step), vectors, lanes.pairs) {
+            (Some(16), 1, _) => self.widths_of_two::<1, 16>(width),
+            (Some(32), 1, _) => self.widths_of_two::<1, 32>(width),
+            (Some(64), 1, _) => self.widths_of_two::<1, 64>(width),
+            (Some(16), ..) => self.widths_of_two::<2, 16>(width),
+            (Some(32), ..) => self.widths_of_two::<2, 32>(width),
+            (Some(64), ..) => self.widths_of_two::<2, 64>(width),
+            (_, 1, true) => self.widths::<1, true>(width),
+            (_, 1, false) => self.widths::<1, false>(width),
+            _ => self.widths::<2, false>(width),
         }
     }
 
-    unsafe fn widths<const V: usize, const PAIRS: bool>(&self, width: usize) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe {
-            match width {
-                14 => self.tiles::<14, 0, V, PAIRS, 0>(),
-                11 => self.tiles::<11, 0, V, PAIRS, 0>(),
-                8 => self.tiles::<8, 0, V, PAIRS, 0>(),
-                6 => self.tiles::<6, 0, V, PAIRS, 0>(),
-                5 => self.tiles::<5, 0, V, PAIRS, 0>(),
-                4 => self.tiles::<4, 0, V, PAIRS, 0>(),
-                3 => self.tiles::<3, 0, V, PAIRS, 0>(),
-                2 => self.tiles::<2, 0, V, PAIRS, 0>(),
-                _ => self.tiles::<1, 0, V, PAIRS, 0>(),
-            }
+    fn widths<const V: usize, const PAIRS: bool>(&self, width: usize) {
+        match width {
+            14 => self.tiles::<14, 0, V, PAIRS, 0>(),
+            11 => self.tiles::<11, 0, V, PAIRS, 0>(),
+            8 => self.tiles::<8, 0, V, PAIRS, 0>(),
+            6 => self.tiles::<6, 0, V, PAIRS, 0>(),
+            5 => self.tiles::<5, 0, V, PAIRS, 0>(),
+            4 => self.tiles::<4, 0, V, PAIRS, 0>(),
+            3 => self.tiles::<3, 0, V, PAIRS, 0>(),
+            2 => self.tiles::<2, 0, V, PAIRS, 0>(),
+            _ => self.tiles::<1, 0, V, PAIRS, 0>(),
         }
     }
 
-    unsafe fn widths_of_two<const V: usize, const STEP: usize>(&self, width: usize) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe {
-            match width {
-                14 => self.tiles::<14, 14, V, false, STEP>(),
-                11 => self.tiles::<11, 11, V, false, STEP>(),
-                8 => self.tiles::<8, 8, V, false, STEP>(),
-                6 => self.tiles::<6, 6, V, false, STEP>(),
-                5 => self.tiles::<5, 5, V, false, STEP>(),
-                _ => self.tiles::<4, 4, V, false, STEP>(),
-            }
+    fn widths_of_two<const V: usize, const STEP: usize>(&self, width: usize) {
+        match width {
+            14 => self.tiles::<14, 14, V, false, STEP>(),
+            11 => self.tiles::<11, 11, V, false, STEP>(),
+            8 => self.tiles::<8, 8, V, false, STEP>(),
+            6 => self.tiles::<6, 6, V, false, STEP>(),
+            5 => self.tiles::<5, 5, V, false, STEP>(),
+            _ => self.tiles::<4, 4, V, false, STEP>(),
         }
     }
 
-    unsafe fn tiles<const P: usize, const Q: usize, const V: usize, const PAIRS: bool, const STEP: usize>(&self) {
+    fn tiles<const P: usize, const Q: usize, const V: usize, const PAIRS: bool, const STEP: usize>(&self) {
         dispatch(Tiles::<T, P, Q, V, PAIRS, STEP>(self));
     }
 }
@@ -210,16 +199,13 @@ impl<T: SimdReal, const P: usize, const Q: usize, const V: usize, const PAIRS: b
             unreachable!("tiles of {P} and {Q} pixels");
         }
         let mut row = 0;
-        // SAFETY: whoever made this promised it.
-        unsafe {
-            while Q > 0 && row + 2 <= self.0.grid_rows {
-                self.of_rows(simd, row);
-                row += 2;
-            }
-            while row < self.0.grid_rows {
-                Tiles::<T, P, 0, V, PAIRS, STEP>(self.0).of_rows(simd, row);
-                row += 1;
-            }
+        while Q > 0 && row + 2 <= self.0.grid_rows {
+            self.of_rows(simd, row);
+            row += 2;
+        }
+        while row < self.0.grid_rows {
+            Tiles::<T, P, 0, V, PAIRS, STEP>(self.0).of_rows(simd, row);
+            row += 1;
         }
     }
 }
@@ -227,12 +213,9 @@ impl<T: SimdReal, const P: usize, const Q: usize, const V: usize, const PAIRS: b
 impl<'g, 'a, T: SimdReal, const P: usize, const Q: usize, const V: usize, const PAIRS: bool, const STEP: usize>
     Tiles<'g, 'a, T, P, Q, V, PAIRS, STEP>
 {
-    /// All tiles of a row, or with `Q` pixels of the next one, too, of both.
-    ///
-    /// # Safety
-    /// All elements that [`Grid`] names must be there.
+    /// All tiles of a row, or with `Q` pixels of the next one, too, of both; they must be rows of the grid.
     #[inline(always)]
-    unsafe fn of_rows<S: Simd>(&self, simd: S, row: usize) {
+    fn of_rows<S: Simd>(&self, simd: S, row: usize) {
         let grid = self.0;
         let (x, out) = (grid.x.wrapping_add(row * grid.x_row), grid.out.wrapping_add(row * grid.out_row));
         for t in 0..grid.count {
@@ -241,7 +224,7 @@ impl<'g, 'a, T: SimdReal, const P: usize, const Q: usize, const V: usize, const 
             if Q > 0 {
                 grid.ahead.step();
             }
-            // SAFETY: the caller's promise, passed on.
+            // SAFETY: a grid's elements are there, and these are some of them.
             unsafe {
                 let (x, out) = (x.wrapping_add(column * grid.x_step), out.wrapping_add(column * grid.out_step));
                 let (first, second) = self.sums(simd, x);
@@ -361,6 +344,13 @@ unsafe fn write<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
 ) {
     // SAFETY: the caller's promise; stores are unaligned.
     unsafe {
+        let whole = |sums: &[[T::Vector<S>; V]]| {
+            for (p, sums) in sums.iter().enumerate() {
+                for (v, sum) in sums.iter().enumerate() {
+                    out.add(p * grid.out_step).cast::<T::Vector<S>>().add(v).write_unaligned(*sum);
+                }
+            }
+        };
         if PAIRS {
             for (p, sums) in sums.iter().enumerate() {
                 T::write_added(simd, out.add(p * grid.out_step), sums[0]);
@@ -369,24 +359,12 @@ unsafe fn write<T: SimdReal, S: Simd, const P: usize, const V: usize, const PAIR
         }
         match grid.trimmed {
             Some(len) if last => {
-                write_whole(out, grid.out_step, &sums[..P - 1]);
+                whole(&sums[..P - 1]);
                 let last = sums[P - 1];
                 let to = out.add((P - 1) * grid.out_step);
                 to.copy_from_nonoverlapping((&raw const last).cast(), len);
             }
-            _ => write_whole(out, grid.out_step, sums),
-        }
-    }
-}
-
-/// # Safety
-/// There must be room for all pixels.
-#[inline(always)]
-unsafe fn write_whole<T, X: Copy, const V: usize>(out: *mut T, out_step: usize, sums: &[[X; V]]) {
-    for (p, sums) in sums.iter().enumerate() {
-        for (v, sum) in sums.iter().enumerate() {
-            // SAFETY: the caller's promise; stores are unaligned.
-            unsafe { out.add(p * out_step).cast::<X>().add(v).write_unaligned(*sum) };
+            _ => whole(sums),
         }
     }
 }
