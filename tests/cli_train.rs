@@ -2,6 +2,8 @@
 
 #[path = "common/program.rs"]
 mod program;
+#[path = "common/wav.rs"]
+mod wav;
 
 use program::{humdinger, scratch, small_data, succeed, text};
 use std::collections::BTreeMap;
@@ -213,4 +215,21 @@ fn an_interrupt_finishes_the_step_and_writes_the_report() {
     assert!(told.contains("humdinger train --resume"), "{told}");
     assert!(std::fs::read_to_string(out.join("report.html")).unwrap().contains("interrupted after step"));
     assert!(out.join("model.safetensors").exists() && out.join("checkpoint.safetensors").exists());
+}
+
+#[test]
+fn silence_is_no_song() {
+    let run = train("for silence", &["--epochs", "1", "--recipe", "notebook"]);
+    let model = run.join("model.safetensors");
+    for (name, value, expected) in [("zero", 0, "silent: every sample is 0"), ("constant", 900, "one value")] {
+        let file = scratch().join(format!("{name}.wav"));
+        wav::write_wav(&file, 11_000, vec![value; 55_000]);
+        let arguments =
+            ["predict", "--device", "cpu", "--model", text(&model), "--min-confidence", "0", "--format", "json"];
+        let output = humdinger().args(arguments).arg(&file).output().unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&answer[0]["prediction"], &answer[0]["confidence"]), (&"unknown".into(), &0.0.into()), "{answer}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(expected), "{said}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Audio, faults, wav};
+use super::{Audio, faults, ffmpeg, wav};
 use crate::{Error, Result};
 
 /// Endings (lower case) of the files that a folder is searched for.
@@ -56,9 +56,36 @@ pub fn decode_bytes(bytes: Vec<u8>, path: &Path) -> Result<Audio> {
 /// # Errors
 /// As [`decode_file`].
 pub fn decode_with_encoding(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
-    let (mut audio, encoding) = decode(bytes, path)?;
+    let size = bytes.len();
+    let (mut audio, encoding) = match decode(bytes, path) {
+        Err(Error::File { detail, .. }) if size >= 12 => by_ffmpeg(detail, size, path)?,
+        other => other?,
+    };
     faults::examine(&mut audio);
     Ok((audio, encoding))
+}
+
+/// Asks ffmpeg for a file that nothing else reads, for the reason in `detail`.
+fn by_ffmpeg(detail: String, size: usize, path: &Path) -> Result<(Audio, Encoding)> {
+    // It reads the file itself, which must be the one whose contents were looked at.
+    let there = std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == size as u64);
+    match ffmpeg::program() {
+        Some(program) if there => match ffmpeg::decode(&program, path, most_samples(size)) {
+            Ok((mut audio, encoding)) => {
+                audio.warnings.insert(0, format!("read by ffmpeg, as it {detail}"));
+                Ok((audio, encoding))
+            }
+            Err(text) => Err(Error::file(path, format!("{detail}; nor can ffmpeg read it: {text}"))),
+        },
+        _ if detail.contains("encod")
+            || detail.contains("codec")
+            || detail.contains("no sound file that can be read") =>
+        {
+            let command = ffmpeg::command(path);
+            Err(Error::file(path, format!("{detail}; with ffmpeg installed it may be read, or converted: {command}")))
+        }
+        _ => Err(Error::file(path, detail)),
+    }
 }
 
 fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
@@ -429,7 +456,10 @@ mod compressed {
         // Its reader guesses how long an MP3 is from the first frames, and would have the rest cut off: see `trim`.
         let options = AudioDecoderOptions::default().gapless(!is_mpeg(format)).verify(true);
         let decoder = CODECS.make_audio_decoder(parameters, &options).map_err(|e| {
-            Error::file(path, format!("its sound is encoded in a way that cannot be read ({KINDS}): {e}"))
+            Error::file(
+                path,
+                format!("holds sound of a codec that cannot be read ({}; {KINDS}): {e}", parameters.codec),
+            )
         })?;
         // MP4 says in an edit list what comes before the sound; elsewhere the codec's header counts.
         let opus = parameters.codec == CODEC_ID_OPUS && format.format_info().format != FORMAT_ID_ISOMP4;

@@ -4,6 +4,7 @@ pub mod channels;
 mod chunks;
 pub mod decode;
 pub mod faults;
+mod ffmpeg;
 pub mod filterbank;
 #[cfg(feature = "compressed-audio")]
 mod flac;

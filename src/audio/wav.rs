@@ -148,7 +148,7 @@ impl Layout {
         let float = match tag {
             1 => false,
             3 => true,
-            other => return refuse(format!("{}; convert it to 16-bit PCM", encoding(other))),
+            other => return refuse(encoding(other)),
         };
         if bits == 0 || (!float && bits > 32) || (float && bits != 32 && bits != 64) {
             let kind = if float { "floating-point" } else { "integer" };

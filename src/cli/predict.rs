@@ -59,8 +59,8 @@ pub struct Args {
     reading: super::ReadingArgs,
 }
 
-/// Recordings that are decoded together, on all cores, before their answers are printed: few enough to stay small in memory.
-const TOGETHER: usize = 64;
+/// Of more recordings than this the progress is shown.
+const FEW: usize = 64;
 
 /// A sound file to look at.
 pub(super) struct Found {
@@ -140,12 +140,14 @@ pub fn run(args: Args) -> Result<()> {
         ..LoadOptions::default()
     };
     let style = Style { format: args.format, several: files.len() > 1, names: &names, least, top: args.top };
-    let bar = progress_bar(files.len(), "reading recordings", files.len() > TOGETHER);
+    let bar = progress_bar(files.len(), "reading recordings", files.len() > FEW);
+    // As many are decoded at once, before their answers are printed, as there are cores: they stay small in memory.
+    let at_once = rayon::current_num_threads().max(1);
     let (mut answers, mut unread, mut unread_by_name) = (Vec::new(), 0, 0);
-    for (together, files_together) in files.chunks(TOGETHER).enumerate() {
+    for (together, files_together) in files.chunks(at_once).enumerate() {
         let decoded: Vec<_> = files_together.par_iter().map(|file| load_file(&file.path, &options)).collect();
         for (i, (file, audio)) in files_together.iter().zip(decoded).enumerate() {
-            bar.set_position((together * TOGETHER + i) as u64);
+            bar.set_position((together * at_once + i) as u64);
             let audio = match audio {
                 Ok(audio) => audio,
                 Err(error) if reading.strict || files.len() == 1 => return Err(error),
@@ -194,14 +196,18 @@ pub fn run(args: Args) -> Result<()> {
 fn decide(probabilities: &[f64], names: &[String], least: f64) -> (String, f64) {
     let best = argmax(probabilities);
     let confidence = probabilities.get(best).copied().unwrap_or(0.0);
-    let known = confidence >= least && confidence.is_finite();
+    // Silence is no song, however little is asked for.
+    let known = confidence >= least && confidence > 0.0 && confidence.is_finite();
     (if known { names[best].clone() } else { "unknown".into() }, confidence)
 }
 
 fn answer(file: String, windows: Vec<WindowPrediction>, names: &[String], least: f64, top: usize) -> Answer {
     let mut mean = vec![0.0; names.len()];
-    for window in &windows {
-        mean.iter_mut().zip(&window.probabilities).for_each(|(sum, p)| *sum += p / windows.len() as f64);
+    // Windows of silence say nothing of the others.
+    let heard = windows.iter().filter(|window| window.probabilities.iter().any(|&p| p > 0.0));
+    let count = heard.clone().count() as f64;
+    for window in heard {
+        mean.iter_mut().zip(&window.probabilities).for_each(|(sum, p)| *sum += p / count);
     }
     let (song, confidence) = decide(&mean, names, least);
     let top = likeliest(&mean, names, top);
@@ -291,8 +297,14 @@ mod tests {
         let told = answer("x.wav".into(), windows.clone(), &names, 0.5, 2);
         assert_eq!((told.song.as_str(), told.top.len()), ("b", 2));
         assert!((told.confidence - 0.6).abs() < 1e-12);
-        let told = answer("x.wav".into(), windows, &names, 0.7, 9);
+        let told = answer("x.wav".into(), windows.clone(), &names, 0.7, 9);
         assert_eq!((told.song.as_str(), told.top.len()), ("unknown", 3));
         assert_eq!(json(&told)["top"][0]["song"], "b");
+        // Silence before the song takes nothing from it, and is none.
+        let silence = window(8.0, &[0.0; 3]);
+        let told = answer("x.wav".into(), [vec![silence.clone()], windows].concat(), &names, 0.5, 2);
+        assert!(told.song == "b" && (told.confidence - 0.6).abs() < 1e-12, "{}", told.confidence);
+        let told = answer("x.wav".into(), vec![silence], &names, 0.0, 2);
+        assert_eq!((told.song.as_str(), told.confidence), ("unknown", 0.0));
     }
 }

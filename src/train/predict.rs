@@ -4,6 +4,7 @@ use super::engine::Engine;
 use super::familiar::{Heard, probabilities};
 use super::metrics::{Metrics, Prediction};
 use super::model::{Model, load_weights};
+use crate::audio::faults::is_silent;
 use crate::data::{Clip, Dataset};
 use crate::device::Device;
 use crate::{Error, Result};
@@ -90,7 +91,7 @@ impl Predictor {
         Ok(heard.iter().map(|windows| probabilities(windows, temperature, familiar)).collect())
     }
 
-    /// What is heard in each window of a clip.
+    /// What is heard in each window of a clip. In a window of silence it is no song: all its probabilities are 0.
     ///
     /// # Errors
     /// Where the device fails.
@@ -101,10 +102,13 @@ impl Predictor {
         let starts = super::batch::windows(clip.len(), front_end.window, first_only);
         let seconds = |samples: usize| samples as f64 / f64::from(front_end.sample_rate);
         let familiar = self.model.familiar.as_ref();
-        let window = |(from, views): (usize, &[Heard])| WindowPrediction {
-            start: seconds(from),
-            end: seconds(clip.len().min(from + front_end.window)),
-            probabilities: probabilities(views, temperature, familiar),
+        let window = |(from, views): (usize, &[Heard])| {
+            let to = clip.len().min(from + front_end.window);
+            let mut probabilities = probabilities(views, temperature, familiar);
+            if clip.samples.each().all(|channel| is_silent(&channel[from..to])) {
+                probabilities.fill(0.0);
+            }
+            WindowPrediction { start: seconds(from), end: seconds(to), probabilities }
         };
         Ok(starts.into_iter().zip(heard.chunks(front_end.views.len())).map(window).collect())
     }
