@@ -187,7 +187,7 @@ fn a_stray_table_does_not_overrule_folders() {
     };
     let csv = folder.join("notes.csv");
     let takes = rows(&|_, i| if i % 2 == 0 { "first take".into() } else { "second take".into() });
-    std::fs::write(&csv, format!("file,title,fold\n{takes}")).unwrap();
+    std::fs::write(&csv, format!("file,title,split\n{takes}")).unwrap();
     let report = checked(&folder);
     assert_eq!(report["songs"], serde_json::json!({"A": 4, "B": 4}));
     let notes = report["notes"].to_string();
@@ -203,19 +203,20 @@ fn a_stray_table_does_not_overrule_folders() {
     let from = report["labels_from"].as_str().unwrap();
     assert!(from.contains("notes.csv") && from.contains("`file`") && from.contains("`title`"), "{from}");
     let notes = report["notes"].to_string();
-    assert!(notes.contains("`fold`") && notes.contains("--split column:fold"), "{notes}");
+    assert!(notes.contains("`split` of notes.csv says which recordings validate"), "{notes}");
     // One that agrees with the folders says more than they do.
     let songs = rows(&|of, _| format!("Song {of}"));
-    std::fs::write(&csv, format!("file,title,fold\n{songs}")).unwrap();
+    std::fs::write(&csv, format!("file,title,split\n{songs}")).unwrap();
     assert_eq!(checked(&folder)["songs"], serde_json::json!({"Song A": 4, "Song B": 4}));
     // Where folders are people, or parts of a set, they are no songs.
     let people: String = takes.lines().map(|line| format!("{},{}\n", line, &line[..1])).collect();
-    std::fs::write(&csv, format!("file,title,fold,singer\n{people}")).unwrap();
+    std::fs::write(&csv, format!("file,title,split,singer\n{people}")).unwrap();
     assert_eq!(checked(&folder)["songs"], serde_json::json!({"first take": 4, "second take": 4}));
     for (from, to) in [("A", "train"), ("B", "test")] {
         std::fs::rename(folder.join(from), folder.join(to)).unwrap();
     }
-    std::fs::write(&csv, format!("file,title,fold\n{}", takes.replace("A/", "train/").replace("B/", "test/"))).unwrap();
+    std::fs::write(&csv, format!("file,title,split\n{}", takes.replace("A/", "train/").replace("B/", "test/")))
+        .unwrap();
     assert_eq!(checked(&folder)["songs"], serde_json::json!({"first take": 4, "second take": 4}));
 }
 
@@ -225,4 +226,58 @@ fn uneven_songs_are_told_with_their_counts() {
     (2..12).for_each(|i| clip(&folder.join(format!("A/{i}.wav")), i));
     let notes = checked(&folder)["notes"].to_string();
     assert!(notes.contains(r#"\"A\" 12, \"B\" 2"#), "{notes}");
+}
+
+#[test]
+fn tables_as_people_have_them() {
+    let folder = songs("tables", &["A", "B"], 4);
+    let rows = |separator: &str, song: &dyn Fn(&str) -> String| -> String {
+        let line = |of: &str, i: u32| {
+            [format!("{of}/{i}.wav"), song(of), i.is_multiple_of(2).to_string()].join(separator) + "\n"
+        };
+        ["A", "B"].iter().flat_map(|of| (0..4).map(move |i| line(of, i))).collect()
+    };
+    let named = |of: &str| format!("F\u{fc}r {of}");
+    let table =
+        |separator: &str| format!("{}\n{}", ["fname", "labels", "is_valid"].join(separator), rows(separator, &named));
+    let headless: String =
+        table(",").lines().skip(1).map(|line| line.rsplit_once(',').unwrap().0.to_string() + "\n").collect();
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let files = [
+        ("comma.csv", table(",").into_bytes(), ""),
+        ("bar.csv", table("|").into_bytes(), ""),
+        ("semicolon.txt", table(";").into_bytes(), ""),
+        ("tab.tsv", table("\t").into_bytes(), ""),
+        ("utf-16.csv", wide(&table("\t")), "read as UTF-16"),
+        ("latin.csv", table(",").chars().map(|c| c as u8).collect(), "read as Latin-1"),
+        ("headless.csv", headless.into_bytes(), "no header line"),
+    ];
+    for (name, bytes, note) in files {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let report = checked(&path);
+        assert_eq!(report["songs"], serde_json::json!({"F\u{fc}r A": 4, "F\u{fc}r B": 4}), "{name}");
+        assert!(report["notes"].to_string().contains(note), "{name}: {report:#}");
+    }
+    // fastai's column says which recordings validate, unless somebody says otherwise.
+    let data = Dataset::load(&folder.join("comma.csv"), &LoadOptions::default()).unwrap();
+    let by = SplitBy::default_for(&data);
+    assert_eq!(by, SplitBy::Column("is_valid".into()));
+    let halves = split(&data, &by, 0.2, 1).unwrap();
+    let ids = |side: &[usize]| side.iter().map(|&i| data.clips[i].id.as_str()).collect::<Vec<_>>();
+    assert_eq!(ids(&halves.validation), ["A/0.wav", "A/2.wav", "B/0.wav", "B/2.wav"]);
+    assert_eq!(ids(&halves.train), ["A/1.wav", "A/3.wav", "B/1.wav", "B/3.wav"]);
+    let out = scratch().join("by column");
+    let arguments =
+        ["train", "--epochs", "1", "--device", "cpu", "--recipe", "notebook", "--out", text(&out), "--data"];
+    let said = all(&[&arguments[..], &[text(&folder.join("comma.csv"))]].concat());
+    assert!(said.contains("the column `is_valid` says which recordings validate"), "{said}");
+    let predictions = std::fs::read_to_string(out.join("predictions.csv")).unwrap();
+    assert!(predictions.contains("A/0.wav") && !predictions.contains("A/1.wav"), "{predictions}");
+    // A column that leaves a song without recordings on one side is none to go by unasked.
+    let uneven = table(",").replace("B/0.wav,F\u{fc}r B,true", "B/0.wav,F\u{fc}r B,false");
+    let uneven = uneven.replace("B/2.wav,F\u{fc}r B,true", "B/2.wav,F\u{fc}r B,false");
+    std::fs::write(folder.join("comma.csv"), uneven).unwrap();
+    let data = Dataset::load(&folder.join("comma.csv"), &LoadOptions::default()).unwrap();
+    assert_eq!(SplitBy::default_for(&data), SplitBy::Random);
 }

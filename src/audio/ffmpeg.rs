@@ -37,7 +37,7 @@ pub fn program() -> Option<PathBuf> {
 pub fn command(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\\\''"));
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
     let out = if name.to_lowercase().ends_with(".wav") { format!("{stem}-pcm.wav") } else { format!("{stem}.wav") };
     format!("ffmpeg -i {} {}", quoted(&name), quoted(&out))
 }

@@ -91,7 +91,7 @@ fn list_as_written(path: &Path) -> Result<Listing> {
         _ => Error::file(path, format!("cannot be read: {e}")),
     })?;
     if !meta.is_dir() {
-        if meta.is_file() && has_extension(path, "csv") {
+        if meta.is_file() && ["csv", "tsv", "tab", "txt"].iter().any(|ending| has_extension(path, ending)) {
             return list_csv(path);
         }
         return Err(Error::file(path, "is neither a folder of recordings nor a CSV file that lists them"));

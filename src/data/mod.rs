@@ -14,6 +14,7 @@ pub mod songbook;
 pub mod split;
 pub mod synth;
 pub mod table;
+mod text;
 
 pub use dataset::{Clip, Dataset, LoadOptions};
 pub use samples::Samples;

@@ -6,7 +6,11 @@ use super::alike::equal_sounds;
 use super::dataset::Dataset;
 use super::draws::{Purpose, Stream};
 use super::names::names;
+use super::table::column_key;
 use crate::{Error, Result};
+
+/// Names of columns that say which recordings validate, compared without case and signs.
+pub(super) const SPLIT_COLUMNS: &[&str] = &["split", "subset", "set", "partition", "isvalid", "isvalidation", "istest"];
 
 /// What decides the side of a clip.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +21,8 @@ pub enum SplitBy {
     Name,
     /// At random within each song.
     Random,
-    /// A column of the CSV, whose values begin with `train`, or with `test`, `val`, `dev` or `eval`.
+    /// A column of the CSV, whose values begin with `train`, or with `test`, `val`, `dev` or `eval`; of a column like `is_valid` they
+    /// are true or false.
     Column(String),
 }
 
@@ -48,8 +53,17 @@ impl std::fmt::Display for SplitBy {
 }
 
 impl SplitBy {
-    /// The default for a data set: by person where every clip's person is known and there are at least two, else at random.
+    /// The default for a data set: a column that says so and leaves every song on both sides, else as
+    /// [`SplitBy::default_without_columns`].
     pub fn default_for(data: &Dataset) -> Self {
+        let columns = data.clips.first().into_iter().flat_map(|clip| clip.columns.keys());
+        let mut columns = columns.filter(|name| SPLIT_COLUMNS.contains(&column_key(name).as_str()));
+        let usable = |name: &&String| data.classes.len() > 1 && by_column(data, name).is_ok();
+        columns.find(usable).map_or_else(|| Self::default_without_columns(data), |name| Self::Column(name.clone()))
+    }
+
+    /// By person where every clip's person is known and there are at least two, else at random.
+    pub fn default_without_columns(data: &Dataset) -> Self {
         let mut people: Vec<Option<&str>> = data.clips.iter().map(|c| c.person.as_deref()).collect();
         people.sort_unstable();
         people.dedup();
@@ -287,7 +301,14 @@ fn by_column(data: &Dataset, name: &str) -> Result<Split> {
             };
             return Err(Error::usage("--split", format!("`column:{name}`: no such column; {there}")));
         };
-        let value = value.to_ascii_lowercase();
+        let mut value = value.to_ascii_lowercase();
+        if column_key(name).starts_with("is") {
+            value = match value.as_str() {
+                "true" | "1" | "yes" | "1.0" => "validation".into(),
+                "false" | "0" | "no" | "0.0" => "train".into(),
+                _ => value,
+            };
+        }
         if value.starts_with("train") {
             split.train.push(i);
         } else if ["test", "val", "dev", "eval"].iter().any(|v| value.starts_with(v)) {

@@ -5,6 +5,9 @@ use std::path::{Component, Path, PathBuf};
 
 use super::find::{Excluded, find, identity, special};
 use super::labels::{Labelled, Listing, Source, file_name};
+use super::split::SPLIT_COLUMNS;
+use super::text;
+use crate::audio::decode::is_sound_file;
 use crate::{Error, Result};
 
 /// Whether a file is a table with a file and a song column.
@@ -13,8 +16,21 @@ pub fn lists_recordings(path: &Path) -> bool {
 }
 
 /// Names that a column may have, compared without case, spaces, `_` and `-`.
-const FILE_COLUMNS: &[&str] = &["path", "filename", "filepath", "file", "audio", "wav", "clip", "fileid"];
-const LABEL_COLUMNS: &[&str] = &["label", "song", "class", "target", "tune", "title"];
+const FILE_COLUMNS: &[&str] = &[
+    "path",
+    "filename",
+    "filepath",
+    "file",
+    "audio",
+    "wav",
+    "clip",
+    "fileid",
+    "fname",
+    "audiofile",
+    "audiopath",
+    "recording",
+];
+const LABEL_COLUMNS: &[&str] = &["label", "song", "class", "target", "tune", "title", "labels", "melody", "songname"];
 const PERSON_COLUMNS: &[&str] = &[
     "person",
     "interpreter",
@@ -28,31 +44,31 @@ const PERSON_COLUMNS: &[&str] = &[
     "singerid",
 ];
 
-/// Names of columns that may say which recordings validate.
-const SPLIT_COLUMNS: &[&str] = &["split", "subset", "set", "partition", "fold"];
-
-fn column_key(name: &str) -> String {
+pub(super) fn column_key(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 struct CsvColumns {
-    reader: csv::Reader<std::fs::File>,
+    reader: csv::Reader<std::io::Cursor<String>>,
+    /// Where the table has none, that it has none.
     header: Vec<String>,
     file: usize,
     label: usize,
     person: Option<usize>,
+    /// Of the text, where that is not UTF-8.
+    encoding: Option<&'static str>,
+    headless: bool,
 }
 
 impl CsvColumns {
     fn read(path: &Path) -> Result<Self> {
-        let mut reader = csv::ReaderBuilder::new()
-            .flexible(true)
-            .trim(csv::Trim::All)
-            .delimiter(delimiter(path)?)
-            .from_path(path)
-            .map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+        let (text, encoding) = text::read(path)?;
+        let (delimiter, text) = (delimiter(&text), std::io::Cursor::new(text));
+        let mut reader = csv::ReaderBuilder::new();
+        reader.flexible(true).trim(csv::Trim::All).delimiter(delimiter);
+        let mut reader = reader.from_reader(text);
         let header = reader.headers().map_err(|e| Error::file(path, format!("has no header line: {e}")))?;
-        let header: Vec<String> = header.iter().map(|h| h.trim_start_matches('\u{feff}').to_string()).collect();
+        let header: Vec<String> = header.iter().map(str::to_string).collect();
         let keys: Vec<String> = header.iter().map(|h| column_key(h)).collect();
         let find = |names: &[&str]| names.iter().find_map(|name| keys.iter().position(|key| key == name));
         let missing = |what: &str, names: &[&str]| {
@@ -62,7 +78,34 @@ impl CsvColumns {
         let file = find(FILE_COLUMNS).ok_or_else(|| missing("file", FILE_COLUMNS))?;
         let label = find(LABEL_COLUMNS).ok_or_else(|| missing("song", LABEL_COLUMNS))?;
         let person = find(PERSON_COLUMNS);
-        Ok(Self { reader, header, file, label, person })
+        Ok(Self { reader, header, file, label, person, encoding, headless: false })
+    }
+
+    /// [`CsvColumns::read`], also where there is no header: two columns, one of which names a sound file in its first row.
+    fn read_any(path: &Path) -> Result<Self> {
+        let refused = match Self::read(path) {
+            Ok(columns) => return Ok(columns),
+            Err(error) => error,
+        };
+        let (text, encoding) = text::read(path)?;
+        let (delimiter, text) = (delimiter(&text), std::io::Cursor::new(text));
+        let mut reader = csv::ReaderBuilder::new();
+        reader.flexible(true).trim(csv::Trim::All).delimiter(delimiter).has_headers(false);
+        let mut reader = reader.from_reader(text);
+        // Without headers this is the first row, and comes again as a record.
+        let first: Vec<bool> = reader
+            .headers()
+            .map_err(|e| Error::file(path, format!("cannot be read as CSV: {e}")))?
+            .iter()
+            .map(|cell| is_sound_file(Path::new(cell)))
+            .collect();
+        let file = match first[..] {
+            [true, false] => 0,
+            [false, true] => 1,
+            _ => return Err(refused),
+        };
+        let header = vec!["first column".to_string(), "second column".to_string()];
+        Ok(Self { reader, header, file, label: 1 - file, person: None, encoding, headless: true })
     }
 
     /// Where labels come from, and which columns are there in vain.
@@ -75,34 +118,40 @@ impl CsvColumns {
             column(self.file),
             column(self.label)
         );
-        let used = |at: &usize| *at == self.file || *at == self.label || Some(*at) == self.person;
-        let unused: Vec<usize> = (0..self.header.len()).filter(|at| !used(at)).collect();
-        if unused.is_empty() {
-            return (from, vec![]);
+        let mut notes = Vec::new();
+        if let Some(encoding) = self.encoding {
+            notes.push(format!("{name} is not UTF-8; read as {encoding}"));
         }
-        let names: Vec<String> = unused.iter().map(|&at| column(at)).collect();
-        let splits = unused.iter().find(|&&at| SPLIT_COLUMNS.contains(&column_key(&self.header[at]).as_str()));
-        let hint = splits.map_or(String::new(), |&at| {
-            format!("; --split column:{} divides the recordings as it says", self.header[at])
-        });
-        (from, vec![format!("columns of {name} that are not used: {}{hint}", names.join(", "))])
+        if self.headless {
+            notes.push(format!("{name} has no header line; its first line is a recording like the others"));
+        }
+        let used = |at: &usize| *at == self.file || *at == self.label || Some(*at) == self.person;
+        let (split, unused): (Vec<usize>, Vec<usize>) = (0..self.header.len())
+            .filter(|at| !used(at))
+            .partition(|&at| SPLIT_COLUMNS.contains(&column_key(&self.header[at]).as_str()));
+        let names = |columns: Vec<usize>| columns.into_iter().map(column).collect::<Vec<_>>().join(", ");
+        if !split.is_empty() {
+            let which = names(split);
+            notes.push(format!("{which} of {name} says which recordings validate, where it can and --split does not"));
+        }
+        if !unused.is_empty() {
+            notes.push(format!("columns of {name} that are not used: {}", names(unused)));
+        }
+        (from, notes)
     }
 }
 
-/// The separator that the header line uses most: comma, semicolon or tab.
-fn delimiter(path: &Path) -> Result<u8> {
-    use std::io::BufRead;
-    let file = std::fs::File::open(path).map_err(|e| Error::file(path, format!("cannot be opened: {e}")))?;
-    let mut line = Vec::new();
-    let mut limited = std::io::BufReader::new(std::io::Read::take(file, 1 << 16));
-    limited.read_until(b'\n', &mut line).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
-    let count = |byte: u8| line.iter().filter(|&&b| b == byte).count();
+/// The separator that the first line uses most: comma, semicolon, tab or bar.
+fn delimiter(text: &str) -> u8 {
+    let line = text.lines().next().unwrap_or_default();
+    let count = |byte: u8| line.bytes().filter(|&b| b == byte).count();
     // Of equals the last wins, so the comma comes last.
-    Ok([b'\t', b';', b','].into_iter().max_by_key(|&byte| count(byte)).unwrap_or(b','))
+    [b'|', b'\t', b';', b','].into_iter().max_by_key(|&byte| count(byte)).unwrap_or(b',')
 }
 
 /// Lists the sound files that a CSV file names: a file column (`path`, `filename`, ...), a song column (`label`, `song`, ...),
-/// optionally a person column (`person`, `Interpreter`, `singer`, ...). All further columns are kept for
+/// optionally a person column (`person`, `Interpreter`, `singer`, ...). Columns are separated by commas, semicolons, tabs or bars, and
+/// the text is UTF-8, UTF-16 or Latin-1. Without a header line there are two columns. All further columns are kept for
 /// [`super::split::SplitBy::Column`]. The MLEnd benchmark CSV works as it is.
 ///
 /// A file is looked for where the path says, relative to the CSV's folder; else by its name alone anywhere below that folder.
@@ -110,7 +159,7 @@ fn delimiter(path: &Path) -> Result<u8> {
 /// # Errors
 /// When the CSV cannot be read, has no file or song column, or none of its files exists.
 pub fn list_csv(path: &Path) -> Result<Listing> {
-    let mut columns = CsvColumns::read(path)?;
+    let mut columns = CsvColumns::read_any(path)?;
     let root = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),

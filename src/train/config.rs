@@ -68,6 +68,9 @@ const KEYS: [&str; 17] = [
     "init",
 ];
 
+/// The share of clips that validate where nobody says otherwise.
+pub(super) const VAL_FRACTION: f64 = 0.2;
+
 impl Settings {
     /// Reads a TOML file.
     ///
@@ -135,7 +138,7 @@ impl Settings {
             label_smoothing: self.label_smoothing.unwrap_or(defaults.label_smoothing),
             seed: self.seed.unwrap_or(1),
             split: self.split,
-            val_fraction: self.val_fraction.unwrap_or(0.2),
+            val_fraction: self.val_fraction.unwrap_or(VAL_FRACTION),
             folds: self.folds,
             augment: self.augment.unwrap_or(true),
             without: self.without.unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! Which recordings a run uses, and which of them validate.
 
-use super::config::Config;
+use super::config::{Config, VAL_FRACTION};
 use super::recipe::FrontEnd;
 use crate::data::cache::{self, Cache};
 use crate::data::names;
@@ -121,14 +121,25 @@ fn remove_unfinished(parent: &Path) {
 
 /// How a data set is split when the configuration does not say.
 fn split_by(config: &Config, data: &Dataset) -> Result<SplitBy> {
-    config.split.as_ref().map_or_else(|| Ok(SplitBy::default_for(data)), |text| text.parse())
+    // Folds, or a share that somebody asks for, are not what a column says.
+    let usual = config.folds.is_none() && config.val_fraction == VAL_FRACTION;
+    let default = || if usual { SplitBy::default_for(data) } else { SplitBy::default_without_columns(data) };
+    config.split.as_ref().map_or_else(|| Ok(default()), |text| text.parse())
 }
 
-/// What to tell somebody whose clips are split at random for want of people, though file names have names: see [`names::names`].
+/// What to tell somebody who did not say how clips are split: that a column says it, or that they are split at random for want of people, though file names have names: see [`names::names`].
 pub fn note_on_names(config: &Config, data: &Dataset) -> Option<String> {
     let splits = config.folds.is_some() || config.val_fraction > 0.0;
-    if config.split.is_some() || !splits || SplitBy::default_for(data) != SplitBy::Random {
+    if config.split.is_some() || !splits {
         return None;
+    }
+    match split_by(config, data).ok()? {
+        SplitBy::Column(name) => {
+            let (others, text) = ("--split person or random", "says which recordings validate");
+            return Some(format!("note: the column `{name}` {text}; {others} divides them otherwise"));
+        }
+        SplitBy::Random => {}
+        _ => return None,
     }
     let mut names = names::names(data).ok()?;
     names.sort_unstable();
