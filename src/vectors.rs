@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 /// Chosen once: what is laid out for vectors of one width must not be read by a kernel for another.
 static CHOSEN: OnceLock<Arch> = OnceLock::new();
 
-/// The instruction set that kernels run with.
+/// The instruction set that kernels run with. Under Miri it has no vectors: what they do, single numbers do, too.
 #[inline(always)]
 pub(crate) fn arch() -> Arch {
-    *CHOSEN.get_or_init(Arch::new)
+    *CHOSEN.get_or_init(|| if cfg!(miri) { Arch::Scalar } else { Arch::new() })
 }
 
 /// The width in bits of the vectors that kernels use.

@@ -108,12 +108,12 @@ pub(super) fn ask_to_write<T>(from: *mut T, elements: usize) {
 /// Asks for the cache line of an address.
 #[inline(always)]
 fn ask<const HINT: i32>(address: usize) {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a hint, which may be given any address: nothing is read.
     unsafe {
         std::arch::x86_64::_mm_prefetch::<HINT>(std::ptr::without_provenance(address));
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = address;
 }
 
