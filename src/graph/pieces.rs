@@ -33,7 +33,7 @@ impl dyn Parallel + '_ {
         });
     }
 
-    /// As [`for_pieces`](Self::for_pieces), with the temporary memory of the task's thread: `f(number, piece, scratch)`.
+    /// As `for_pieces`, with the temporary memory of the task's thread: `f(number, piece, scratch)`.
     pub fn for_pieces_with<P: Pieces, T: Send>(
         &self,
         pieces: P,
