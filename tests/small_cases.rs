@@ -10,31 +10,23 @@ use humdinger::ops::{Fusions, fuse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What a case that counts as small computes and moves at most; of each operation there is one case, whatever its size.
-const SMALL: f64 = 12_000.0;
+/// The most elements of all inputs of a case that counts as small; of each operation there is one case, whatever its size. Miri takes
+/// seconds for the smallest.
+const SMALL: usize = if cfg!(miri) { 30 } else { 3_000 };
 
 fn pool() -> Arc<dyn Parallel + Send> {
     Arc::new(Pool::new(2))
 }
 
-/// Floating-point operations, and elements read and written.
-fn size(case: &Case) -> f64 {
-    let built = check::build(case, Arc::new(States::new()), true).unwrap_or_else(|e| panic!("{}: {e}", case.title()));
-    let plan = Plan::new(built.graph, Target::Cpu).unwrap_or_else(|e| panic!("{}: {e}", case.title()));
-    plan.steps.iter().map(|step| step.cost()).map(|cost| cost.flops + cost.bytes / 4.0).sum()
-}
-
-/// The small cases, those of the smallest inputs first. Only cases of small inputs are built to see what they cost: building them
-/// all takes Miri longer than running the small ones.
+/// The small cases, smallest first.
 fn small() -> Vec<Case> {
     let elements = |case: &Case| case.inputs.iter().map(|input| input.spec.shape.elements()).sum::<usize>();
     let mut sized: Vec<(usize, Case)> = cases::all().into_iter().map(|case| (elements(&case), case)).collect();
     sized.sort_by_key(|(elements, _)| *elements);
     let mut met = BTreeSet::new();
-    let wanted = |elements: usize, case: &Case| elements as f64 * 4.0 < SMALL && size(case) < SMALL;
     sized
         .into_iter()
-        .filter(|(elements, case)| met.insert(case.op) || wanted(*elements, case))
+        .filter(|(elements, case)| met.insert(case.op) || *elements < SMALL)
         .map(|(_, case)| case)
         .collect()
 }
