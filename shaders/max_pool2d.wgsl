@@ -1,11 +1,6 @@
 // The greatest element of each window and its number in the window; see src/ops/max_pool2d.rs. Of equal elements the first
 // counts, and a NaN beats all.
 
-override PLANES: u32;
-override H: u32; override W: u32; override OH: u32; override OW: u32;
-override KH: u32; override KW: u32; override SH: u32; override SW: u32;
-override PH: u32; override PW: u32; override DH: u32; override DW: u32;
-
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<storage, read_write> choice: array<f32>;

@@ -1,10 +1,5 @@
 // dx: every element collects the gradients of the windows in which it was the greatest; see src/ops/max_pool2d.rs.
 
-override PLANES: u32;
-override H: u32; override W: u32; override OH: u32; override OW: u32;
-override KH: u32; override KW: u32; override SH: u32; override SW: u32;
-override PH: u32; override PW: u32; override DH: u32; override DW: u32;
-
 @group(0) @binding(0) var<storage, read> dy: array<f32>;
 @group(0) @binding(1) var<storage, read> choice: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;

@@ -164,5 +164,5 @@ impl fmt::Display for Device {
 
 /// "1 thread", "2 threads".
 pub(crate) fn threads(count: usize) -> String {
-    format!("{count} thread{}", if count == 1 { "" } else { "s" })
+    crate::error::counted(count, "thread")
 }

@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 /// Shorthand for results with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// "1 song", "2 songs": a count in a message.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Whatever can go wrong, sorted by what the user has to look at.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

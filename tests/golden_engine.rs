@@ -6,7 +6,7 @@
 mod common;
 
 use common::golden::{Case, Golden, TOLERANCE, error};
-use common::operation;
+use common::{batch_norms, operation};
 use humdinger::Shape;
 use humdinger::ops::{ConvOptions, Windows};
 
@@ -49,19 +49,9 @@ fn conv2d() {
     });
 }
 
-/// The running statistics enter as inputs; in training the file has those after the step, too.
 #[test]
 fn batch_norm() {
-    operation("batch_norm2d", &["x", "w", "b", "mean_before", "var_before"], &|graph, case, v| {
-        let (channel, epsilon) = ([v[1], v[2], v[3], v[4]], case.number("eps"));
-        if !case.flag("training") {
-            return graph.batch_norm_evaluate(v[0], channel, epsilon);
-        }
-        let made = graph.batch_norm(v[0], channel, case.number("momentum"), epsilon)?;
-        graph.output("mean_after", made.running_mean)?;
-        graph.output("var_after", made.running_var)?;
-        Ok(made.y)
-    });
+    batch_norms("batch_norm2d");
 }
 
 #[test]

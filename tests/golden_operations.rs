@@ -4,7 +4,7 @@
 mod common;
 
 use common::golden::{Case, Golden, TOLERANCE, Verdict, sessions};
-use common::operation;
+use common::{batch_norms, operation};
 use humdinger::graph::{Graph, Plan, States, Value};
 use humdinger::nn::{Adam, Sgd};
 use humdinger::ops::{LossOptions, LossReduction, Windows};
@@ -111,16 +111,7 @@ fn pooling() {
 
 #[test]
 fn batch_norm() {
-    operation("batch_norm_ranks", &["x", "w", "b", "mean_before", "var_before"], &|graph, case, v| {
-        let (channel, epsilon) = ([v[1], v[2], v[3], v[4]], case.number("eps"));
-        if !case.flag("training") {
-            return graph.batch_norm_evaluate(v[0], channel, epsilon);
-        }
-        let made = graph.batch_norm(v[0], channel, case.number("momentum"), epsilon)?;
-        graph.output("mean_after", made.running_mean)?;
-        graph.output("var_after", made.running_var)?;
-        Ok(made.y)
-    });
+    batch_norms("batch_norm_ranks");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-// The windows of average pooling; see src/ops/windows.rs.
+// The windows of pooling; see src/ops/windows.rs. Only means ask how many elements a window has.
 
 override PLANES: u32;
 override H: u32; override W: u32; override OH: u32; override OW: u32;
 override KH: u32; override KW: u32; override SH: u32; override SW: u32;
 override PH: u32; override PW: u32; override DH: u32; override DW: u32;
-override COUNT_PADDING: u32;
+override COUNT_PADDING: u32 = 0u;
 
 // How many elements of the window that begins at `start` (counted from the padding's edge) lie in the image of `len`, or in it and its
 // padding.

@@ -5,6 +5,7 @@ use super::terminal::{BOLD, entry, say, styled};
 use crate::data::check::{FileReport, Report, check};
 use crate::data::find::none_lost;
 use crate::data::labels;
+use crate::error::counted;
 use crate::{Error, Result};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,7 +58,6 @@ fn lost(report: &Report) -> impl Iterator<Item = &FileReport> {
 /// The files, then what there is to say of all of them, which stays in sight.
 fn print(report: &Report) -> Result<()> {
     let used: Vec<&FileReport> = report.files.iter().filter(|file| file.left_out.is_none()).collect();
-    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let width = |text: &dyn Fn(&FileReport) -> usize, most: usize| {
         used.iter().map(|file| text(file)).max().unwrap_or(0).clamp(6, most)
     };

@@ -4,6 +4,7 @@ use super::alike;
 use super::dataset::progress_bar;
 use super::labels::{Labelled, LeftOut, Listing};
 use super::reader;
+use crate::error::counted;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -95,10 +96,6 @@ fn count<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     names.for_each(|name| *counts.entry(name.to_string()).or_default() += 1);
     counts
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Names songs of which there are far more recordings than of others, and those that no split can divide.

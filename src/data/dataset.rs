@@ -180,9 +180,8 @@ impl Dataset {
         let left_out =
             if left_out.is_empty() { String::new() } else { format!(" (left out: {})", left_out.join("; ")) };
         Err(Error::Data(format!(
-            "the recordings hold {} song{} ({}); at least {least} are needed{left_out}",
-            self.classes.len(),
-            if self.classes.len() == 1 { "" } else { "s" },
+            "the recordings hold {} ({}); at least {least} are needed{left_out}",
+            crate::error::counted(self.classes.len(), "song"),
             self.classes.join(", ")
         )))
     }

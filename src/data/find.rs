@@ -5,6 +5,7 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use crate::audio::decode::is_sound_file;
+use crate::error::counted;
 use crate::{Error, Result};
 
 /// Files left out for one reason.
@@ -22,7 +23,7 @@ pub struct LeftOut {
 impl std::fmt::Display for LeftOut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let count = self.files.len();
-        write!(f, "{count} file{}: {}", if count == 1 { "" } else { "s" }, self.reason)?;
+        write!(f, "{}: {}", counted(count, "file"), self.reason)?;
         let shown: Vec<&str> = self.files.iter().take(3).map(String::as_str).collect();
         write!(f, " ({}{})", shown.join(", "), if count > shown.len() { ", ..." } else { "" })
     }

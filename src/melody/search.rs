@@ -121,8 +121,7 @@ impl Query {
                 continue;
             }
             voiced += 1;
-            let half = here.len() / 2;
-            pitch.push(*here.select_nth_unstable_by(half, f32::total_cmp).1);
+            pitch.push(middle(&mut here));
         }
         (voiced >= FEWEST).then_some(Self { pitch, silence: first as f64 * contour.hop })
     }
@@ -140,6 +139,11 @@ impl Query {
     }
 }
 
+/// The median of at least one value, the upper of two; it changes their order.
+fn middle(values: &mut [f32]) -> f32 {
+    *values.select_nth_unstable_by(values.len() / 2, f32::total_cmp).1
+}
+
 /// The pitch of each frame where it belongs to the melody: hisses and consonants have none, whatever the tracker takes them for.
 fn sung(contour: &Contour) -> Vec<Option<f32>> {
     let mut midi: Vec<Option<f32>> = contour.frames.iter().map(|f| f.midi().map(|m| m as f32)).collect();
@@ -147,9 +151,8 @@ fn sung(contour: &Contour) -> Vec<Option<f32>> {
     if all.is_empty() {
         return midi;
     }
-    let half = all.len() / 2;
-    let middle = *all.select_nth_unstable_by(half, f32::total_cmp).1;
-    midi.iter_mut().for_each(|m| *m = m.filter(|m| (m - middle).abs() <= WIDEST));
+    let usual = middle(&mut all);
+    midi.iter_mut().for_each(|m| *m = m.filter(|m| (m - usual).abs() <= WIDEST));
     let shortest = (SHORTEST / contour.hop).ceil() as usize;
     let mut runs: Vec<(usize, usize, f32)> = Vec::new();
     let mut at = 0;
@@ -165,7 +168,7 @@ fn sung(contour: &Contour) -> Vec<Option<f32>> {
             midi[at..at + run].fill(None);
         } else {
             let mut here: Vec<f32> = midi[at..at + run].iter().flatten().copied().collect();
-            runs.push((at, run, *here.select_nth_unstable_by(run / 2, f32::total_cmp).1));
+            runs.push((at, run, middle(&mut here)));
         }
         at += run.max(1);
     }
@@ -339,8 +342,7 @@ fn refine(song: &Song, query: &Query, place: &mut Place) {
             }
             differences.push(q[j] - song.notes[note].midi as f32);
         }
-        let half = differences.len() / 2;
-        let key = *differences.select_nth_unstable_by(half, f32::total_cmp).1;
+        let key = middle(&mut differences);
         let sum: f32 = differences.iter().map(|d| cost(d - key)).sum();
         let rest = (q.len() - count) as f32 / 2.0;
         let distance = (sum + rest) / (differences.len() as f32 + rest);
@@ -358,14 +360,12 @@ fn warp(song: &Song, query: &Query, place: &Place) -> Match {
     let q = &query.pitch;
     let count = (q.len() * 3 / 2).min(((song.seconds() - start) / step).ceil() as usize).max(1);
     let s: Vec<f32> = (0..count).map(|j| pitch_at(song, start + (j as f64 + 0.5) * step)).collect();
-    let together = q.len().min(count);
     let mut differences: Vec<f32> = q.iter().zip(&s).map(|(q, s)| q - s).collect();
-    let mut key = *differences.select_nth_unstable_by(together / 2, f32::total_cmp).1;
+    let mut key = middle(&mut differences);
     let mut found = path(q, &s, key);
     // Along the path the key is better known.
     let mut differences: Vec<f32> = q.iter().zip(&found.1).map(|(q, &j)| q - s[j]).collect();
-    let half = differences.len() / 2;
-    let better = *differences.select_nth_unstable_by(half, f32::total_cmp).1;
+    let better = middle(&mut differences);
     if (better - key).abs() >= 0.1 {
         let again = path(q, &s, better);
         if again.0 < found.0 {

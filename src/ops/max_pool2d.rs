@@ -10,8 +10,8 @@ use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, S
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
-static FORWARD: Shader = shader!("max_pool2d");
-static GRADIENT: Shader = shader!("max_pool2d_gradient");
+static FORWARD: Shader = shader!("max_pool2d", "windows");
+static GRADIENT: Shader = shader!("max_pool2d_gradient", "windows");
 
 /// Elements that a task of the CPU kernels works on, about.
 const PER_TASK: usize = 8192;

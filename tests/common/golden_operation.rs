@@ -22,6 +22,20 @@ pub fn operation(name: &str, inputs: &[&str], build: Build<'_>) {
     }
 }
 
+/// Holds batch norm against a file. The running statistics enter as inputs; in training the file has those after the step, too.
+pub fn batch_norms(file: &str) {
+    operation(file, &["x", "w", "b", "mean_before", "var_before"], &|graph, case, v| {
+        let (channel, epsilon) = ([v[1], v[2], v[3], v[4]], case.number("eps"));
+        if !case.flag("training") {
+            return graph.batch_norm_evaluate(v[0], channel, epsilon);
+        }
+        let made = graph.batch_norm(v[0], channel, case.number("momentum"), epsilon)?;
+        graph.output("mean_after", made.running_mean)?;
+        graph.output("var_after", made.running_var)?;
+        Ok(made.y)
+    });
+}
+
 fn one_case(name: &str, case: &Case<'_>, inputs: &[&str], build: Build<'_>, verdict: &mut Verdict) -> Result<()> {
     let states = Arc::new(States::new());
     let mut graph = Graph::new(states.clone());

@@ -314,9 +314,8 @@ impl Report<'_> {
         for left_out in self.left_out {
             let _ = writeln!(
                 page,
-                "<details><summary>{} file{}: {}</summary><p class=\"soft\">{}</p></details>",
-                left_out.files.len(),
-                if left_out.files.len() == 1 { "" } else { "s" },
+                "<details><summary>{}: {}</summary><p class=\"soft\">{}</p></details>",
+                crate::error::counted(left_out.files.len(), "file"),
                 escape(&left_out.reason),
                 escape(&left_out.files.join(", "))
             );
