@@ -33,16 +33,23 @@ struct Slope<'a, T> {
 }
 
 impl<T: Real> Slope<'_, T> {
+    /// In evaluation the norm's gradient does not depend on r, so that an r that is not finite may not reach it.
     #[inline(always)]
-    fn at([dy, r]: [T; 2], [mean, scale, shift, slope]: [T; SLOPE]) -> T {
-        let d = scale * (dy - shift - (r - mean) * slope);
+    fn at<const TRAINING: bool>([dy, r]: [T; 2], [mean, scale, shift, slope]: [T; SLOPE]) -> T {
+        let d = if TRAINING { scale * (dy - shift - (r - mean) * slope) } else { scale * dy };
         if r <= T::ZERO { T::ZERO } else { d }
     }
 
-    /// `to = scale (dy - shift - (r - mean) slope)` where r is above zero, else 0, for rows one after the other; `sums`, if any,
-    /// gets their sums. The results' rows are some distance apart.
+    /// `to = scale (dy - shift - (r - mean) slope)`, or `scale dy` in evaluation, where r is not zero or below, else 0, for rows one
+    /// after the other; `sums`, if any, gets their sums. The results' rows are some distance apart.
     #[inline(always)]
-    fn apply(&self, [rows, row]: [usize; 2], to: (&mut [T], usize), [dy, r]: [&[T]; 2], sums: Option<&mut [T]>) {
+    fn apply<const TRAINING: bool>(
+        &self,
+        [rows, row]: [usize; 2],
+        to: (&mut [T], usize),
+        [dy, r]: [&[T]; 2],
+        sums: Option<&mut [T]>,
+    ) {
         let over = Rows { rows, row, period: self.len };
         let patterns: [&[T]; SLOPE] = std::array::from_fn(|k| &self.patterns[k * self.len..][..self.len]);
         let inputs = [(dy, row), (r, row)];
@@ -54,7 +61,7 @@ impl<T: Real> Slope<'_, T> {
                 [to],
                 [],
                 #[inline(always)]
-                |x, patterns, [_], []| ([Self::at(x, patterns)], []),
+                |x, patterns, [_], []| ([Self::at::<TRAINING>(x, patterns)], []),
             ),
             Some(sums) => lanes::sweep(
                 over,
@@ -64,7 +71,7 @@ impl<T: Real> Slope<'_, T> {
                 [sums],
                 #[inline(always)]
                 |x, patterns, [_], [sum]| {
-                    let d = Self::at(x, patterns);
+                    let d = Self::at::<TRAINING>(x, patterns);
                     ([d], [sum + d])
                 },
             ),
@@ -332,7 +339,11 @@ impl ConvBlockGradient {
                 let of_rows = [&dy[part.start * row..], &r[part.start * row..]];
                 // Without a border between them, rows are one.
                 let over = if map.pitch() == row { [1, part.len() * row] } else { [part.len(), row] };
-                slope.apply(over, (to, map.pitch()), of_rows, sums);
+                if self.training {
+                    slope.apply::<true>(over, (to, map.pitch()), of_rows, sums);
+                } else {
+                    slope.apply::<false>(over, (to, map.pitch()), of_rows, sums);
+                }
             }
         }
     }
