@@ -165,7 +165,7 @@ fn models_that_cannot_be_used() {
     };
     let more = swap("\\\"outputs\\\":3", "\\\"outputs\\\":7");
     contains(&evaluate(&write("shapes.safetensors", &more)), &["lin.weight", "[3, 64]", "[7, 64]"]);
-    let later = swap("\\\"format_version\\\":3", "\\\"format_version\\\":9");
+    let later = swap("\\\"format_version\\\":4", "\\\"format_version\\\":9");
     contains(&evaluate(&write("later.safetensors", &later)), &["format version 9"]);
     contains(&evaluate(&finished().join("checkpoint.safetensors")), &["no description of a model"]);
     contains(&evaluate(small_data()), &["small data", "is a folder"]);

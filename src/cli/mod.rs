@@ -9,6 +9,7 @@ mod identify;
 mod inspect;
 mod pitch;
 mod predict;
+mod pretrain;
 mod spectrogram;
 mod synth;
 mod terminal;
@@ -43,6 +44,7 @@ enum Command {
     Train(Box<train::Args>),
     Evaluate(evaluate::Args),
     Predict(predict::Args),
+    Pretrain(pretrain::Args),
     Pitch(pitch::Args),
     Catalogue(catalogue::Args),
     Identify(identify::Args),
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run_command(*arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Pretrain(arguments) => pretrain::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Pitch(arguments) => pitch::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Catalogue(arguments) => catalogue::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Identify(arguments) => identify::run(arguments).map(|()| ExitCode::SUCCESS),

@@ -63,7 +63,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     if args.list {
-        return synth::tunes().iter().try_for_each(|tune| say(tune.name));
+        return synth::tunes().iter().try_for_each(|tune| say(&tune.name));
     }
     let options = Options {
         seed: args.seed,

@@ -138,6 +138,33 @@ impl Familiar {
     }
 }
 
+/// The last layer that tells songs apart by their clouds alone, `weight [songs, C]` and `bias [songs]`: the linear discriminant
+/// `S^-1 m` and `-m S^-1 m / 2` of clouds of one covariance S around the middles m (R. Fisher, "The use of multiple measurements in
+/// taxonomic problems", 1936).
+///
+/// # Errors
+/// Never for what [`Familiar::fit`] gave.
+pub fn discriminant(familiar: &Familiar) -> Result<(Tensor, Tensor)> {
+    let (width, songs) = (familiar.width(), familiar.means.shape()[0]);
+    let lower: Vec<f64> = familiar.shape.data().iter().map(|&x| f64::from(x)).collect();
+    let (mut weight, mut bias) = (Vec::with_capacity(songs * width), Vec::with_capacity(songs));
+    for mean in familiar.means.data().chunks_exact(width) {
+        let mut z: Vec<f64> = mean.iter().map(|&x| f64::from(x)).collect();
+        // `L y = m`, then `L^T z = y`.
+        for i in 0..width {
+            let known: f64 = (0..i).map(|k| lower[i * width + k] * z[k]).sum();
+            z[i] = (z[i] - known) / lower[i * width + i];
+        }
+        for i in (0..width).rev() {
+            let known: f64 = (i + 1..width).map(|k| lower[k * width + i] * z[k]).sum();
+            z[i] = (z[i] - known) / lower[i * width + i];
+        }
+        bias.push((-0.5 * z.iter().zip(mean).map(|(z, &m)| z * f64::from(m)).sum::<f64>()) as f32);
+        weight.extend(z.into_iter().map(|z| z as f32));
+    }
+    Ok((Tensor::new([songs, width], weight)?, Tensor::new([songs], bias)?))
+}
+
 /// A clip's probabilities: the mean over its windows. Of a window that is not familiar they add up to less than 1.
 pub fn probabilities(windows: &[Heard], temperature: f64, familiar: Option<&Familiar>) -> Vec<f64> {
     let mut mean = vec![0.0; windows.first().map_or(0, |heard| heard.logits.len())];
@@ -202,6 +229,29 @@ mod tests {
         assert!(
             Familiar::take(&mut weights, 1.0, path).unwrap_err().to_string().contains("`familiar.shape` is missing")
         );
+        Ok(())
+    }
+
+    #[test]
+    fn the_discriminant_is_that_of_the_clouds() -> Result<()> {
+        let clouds = two_clouds();
+        let training: Vec<(&[f32], usize)> = clouds.iter().map(|(x, song)| (&x[..], *song)).collect();
+        let Some(familiar) = Familiar::fit(&training, &[&[0.0, 0.0]]) else { panic!("nothing was measured") };
+        let (weight, bias) = discriminant(&familiar)?;
+        let score = |x: [f32; 2], song: usize| {
+            let row = &weight.data()[2 * song..];
+            f64::from(row[0] * x[0] + row[1] * x[1] + bias.data()[song])
+        };
+        // Half the difference of squared distances, which are by dimension here; the line between is in the middle.
+        for x in [[9.0f32, 0.2], [10.0, 0.0], [12.0, -0.1]] {
+            let to = |mean: [f32; 2]| {
+                let [dx, dy] = [f64::from(x[0] - mean[0]), f64::from(x[1] - mean[1])];
+                let (a, b, c) = (5.2505, 0.1, 0.2605);
+                (c * dx * dx - 2.0 * b * dx * dy + a * dy * dy) / (a * c - b * b)
+            };
+            let by_hand = (to([0.0, 0.0]) - to([20.0, 0.0])) / 2.0;
+            assert!((score(x, 1) - score(x, 0) - by_hand).abs() < 1e-3, "{x:?}: {by_hand}");
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod predict;
+pub mod pretrain;
 pub mod recipe;
 pub mod recordings;
 pub mod report;

@@ -13,8 +13,8 @@ use std::path::Path;
 /// The key of the header's metadata that [`Header`] is stored under, as JSON.
 const KEY: &str = "humdinger";
 /// The version of the format that is written, and the newest that is read. 2 brought what is familiar and the repetition of short
-/// clips, 3 views and a sixth block of `melody`.
-pub const FORMAT_VERSION: u32 = 3;
+/// clips, 3 views and a sixth block of `melody`, 4 what a model has heard and what it began with.
+pub const FORMAT_VERSION: u32 = 4;
 
 /// What a model file says beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,12 @@ pub struct Header {
     pub unknown_threshold: f64,
     /// Epochs that the weights were trained for.
     pub epoch: usize,
+    /// What a base model has heard, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<String>,
+    /// What the weights were before they were trained: the base model with its checksum, or a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_with: Option<String>,
 }
 
 impl Header {
@@ -74,7 +80,18 @@ impl Model {
     /// # Errors
     /// Where the file cannot be read, is damaged, has no header of ours or one of a later version.
     pub fn read(path: &Path) -> Result<Self> {
-        let mut weights = Weights::read(path)?;
+        Self::of_weights(Weights::read(path)?, path)
+    }
+
+    /// The same of a model file's bytes; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Model::read`].
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+        Self::of_weights(Weights::parse(bytes).map_err(|detail| Error::file(path, detail))?, path)
+    }
+
+    fn of_weights(mut weights: Weights, path: &Path) -> Result<Self> {
         let Some(header) = Self::describe(&weights, path)? else {
             return Err(Error::file(
                 path,
@@ -127,16 +144,29 @@ impl Model {
     /// # Errors
     /// Where it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
+        self.whole()?.write(path)
+    }
+
+    /// The same with the network in half precision, for weights that are ([`Weights::halve`]).
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write_halved(&self, path: &Path) -> Result<()> {
+        self.whole()?.write_halved(path, &|name| !name.starts_with(familiar::PREFIX))
+    }
+
+    /// All that the file holds.
+    fn whole(&self) -> Result<Weights> {
         let mut weights = self.weights.clone();
         if let Some(familiar) = &self.familiar {
             familiar.write(&mut weights);
         }
         let usual_distance = self.familiar.as_ref().map(|familiar| familiar.usual);
         let header = serde_json::to_string(&Header { usual_distance, ..self.header.clone() })
-            .map_err(|e| Error::file(path, e))?;
+            .map_err(|e| Error::Data(format!("the model's header cannot be written: {e}")))?;
         // One entry alone: the library writes several in random order, and the same model is to give the same bytes.
         weights.metadata = [(KEY.to_string(), header)].into();
-        weights.write(path)
+        Ok(weights)
     }
 }
 
@@ -275,6 +305,8 @@ mod tests {
             usual_distance: None,
             unknown_threshold: 0.4,
             epoch: 3,
+            heard: None,
+            began_with: None,
         }
     }
 

@@ -422,6 +422,8 @@ pub(super) fn header(config: &Config, data: &Dataset, outputs: usize) -> Header 
         usual_distance: None,
         unknown_threshold: 0.0,
         epoch: 0,
+        heard: None,
+        began_with: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tensors by name in a safetensors file, and files written so that a reader never sees half of one.
 
 use crate::{Error, Result, Tensor};
+use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -31,7 +32,8 @@ impl Weights {
         Self::parse(&bytes).map_err(|detail| Error::file(path, detail))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
+    /// The same of a file's bytes. The error says what is wrong without the file's name.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         use safetensors::SafeTensorError as E;
         let wrong = |e: E| match e {
             E::MetadataIncompleteBuffer => {
@@ -71,11 +73,34 @@ impl Weights {
     /// # Errors
     /// Where it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
+        self.write_halved(path, &|_| false)
+    }
+
+    /// Rounds every number to the nearest that half precision has.
+    pub fn halve(&mut self) {
+        for tensor in self.tensors.values_mut() {
+            tensor.data_mut().iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
+        }
+    }
+
+    /// Writes a file whose tensors of these names are in half precision, in one piece or not at all.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write_halved(&self, path: &Path, halved: &dyn Fn(&str) -> bool) -> Result<()> {
+        let half = |tensor: &Tensor| -> Vec<u8> {
+            tensor.data().iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect()
+        };
+        let halves: BTreeMap<&String, Vec<u8>> =
+            self.tensors.iter().filter(|(name, _)| halved(name)).map(|(name, tensor)| (name, half(tensor))).collect();
         let counts: Vec<(&String, [u8; 8])> = self.counts.iter().map(|(name, n)| (name, n.to_le_bytes())).collect();
         let mut views = Vec::new();
         for (name, tensor) in &self.tensors {
-            let data = bytemuck::cast_slice(tensor.data());
-            views.push((name, TensorView::new(Dtype::F32, tensor.shape().dims().to_vec(), data)));
+            let (kind, data) = match halves.get(name) {
+                Some(bytes) => (Dtype::F16, &bytes[..]),
+                None => (Dtype::F32, bytemuck::cast_slice(tensor.data())),
+            };
+            views.push((name, TensorView::new(kind, tensor.shape().dims().to_vec(), data)));
         }
         for (name, bytes) in &counts {
             views.push((name, TensorView::new(Dtype::I64, Vec::new(), bytes)));
@@ -95,21 +120,9 @@ fn reals(view: &TensorView) -> Option<Vec<f32>> {
         Dtype::F32 => data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
         Dtype::F64 => data.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
         Dtype::BF16 => data.as_chunks::<2>().0.iter().map(|&[a, b]| f32::from_le_bytes([0, 0, a, b])).collect(),
-        Dtype::F16 => data.as_chunks::<2>().0.iter().map(|b| from_half(u16::from_le_bytes(*b))).collect(),
+        Dtype::F16 => data.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
         _ => return None,
     })
-}
-
-/// IEEE 754 half precision to single.
-fn from_half(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
-    }
 }
 
 /// How the names of files begin that are not written completely; only a process that was killed leaves any.
@@ -162,7 +175,18 @@ mod tests {
     }
 
     #[test]
-    fn half_precision() {
-        assert_eq!([0x3c00, 0xc000, 0x3555, 0x0001].map(from_half), [1.0, -2.0, 0.333_251_95, 5.960_464_5e-8]);
+    fn half_precision() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|e| Error::Data(e.to_string()))?;
+        let path = folder.path().join("w.safetensors");
+        let mut weights = Weights::default();
+        weights.tensors.insert("a".into(), Tensor::new([4], vec![1.0, -2.0, 1.0 / 3.0, 6e-8])?);
+        weights.tensors.insert("b".into(), Tensor::new([1], vec![1.0 / 3.0])?);
+        weights.write_halved(&path, &|name| name == "a")?;
+        let read = Weights::read(&path)?;
+        assert_eq!(read.tensors["a"].data(), [1.0, -2.0, 0.333_251_95, 5.960_464_5e-8]);
+        assert_eq!(read.tensors["b"], weights.tensors["b"]);
+        weights.halve();
+        assert_eq!(read.tensors["a"], weights.tensors["a"]);
+        Ok(())
     }
 }

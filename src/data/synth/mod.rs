@@ -5,6 +5,7 @@
 //! threads, or on which machine (only `+ - * /`, `sqrt` and own polynomials are used; see [`dsp`]). The way of a sound is
 //! [`tunes`](mod@tunes) -> [`singer`] -> [`voice`] or [`whistle`](mod@whistle) -> [`room`] -> file.
 
+pub mod compose;
 pub mod dsp;
 pub mod room;
 pub mod singer;
@@ -100,7 +101,7 @@ impl Options {
         let mut chosen: Vec<&'static Tune> = Vec::new();
         for name in &self.tunes {
             let tune = tunes::find(name).ok_or_else(|| {
-                let known: Vec<_> = tunes().iter().map(|t| t.name).collect();
+                let known: Vec<_> = tunes().iter().map(|t| &*t.name).collect();
                 Error::usage("--tunes", format!("no tune is called `{name}`; there are {}", known.join(", ")))
             })?;
             if chosen.iter().any(|t| t.name == tune.name) {
@@ -135,9 +136,9 @@ impl Options {
 
 /// One recording of a data set, not yet made.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct Plan<'a> {
     /// What is sung.
-    pub tune: &'static Tune,
+    pub tune: &'a Tune,
     /// By whom: the argument of [`Singer::new`].
     pub person: usize,
     /// How.
@@ -146,7 +147,7 @@ pub struct Plan {
     pub take: usize,
 }
 
-impl Plan {
+impl Plan<'_> {
     /// The file name, `S<person>_<style>_<take>_<Tune>.wav`.
     pub fn file_name(&self) -> String {
         format!("S{}_{}_{}_{}.wav", self.person, self.style.name(), self.take, self.tune.name)
@@ -163,7 +164,7 @@ pub struct Summary {
     /// Number of people.
     pub singers: usize,
     /// The names of the tunes.
-    pub tunes: Vec<&'static str>,
+    pub tunes: Vec<String>,
     /// Seconds of sound in all.
     pub seconds: f64,
     /// Bytes on disk.
@@ -174,7 +175,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// [`Error::Usage`] for options out of range.
-pub fn plan(options: &Options) -> Result<Vec<Plan>> {
+pub fn plan(options: &Options) -> Result<Vec<Plan<'static>>> {
     options.check()?;
     let chosen = options.chosen_tunes()?;
     let mut plans = Vec::new();
@@ -211,12 +212,21 @@ pub fn clip(tune: &Tune, singer: &Singer, style: Style, take: usize, options: &O
 ///
 /// # Errors
 /// [`Error::Usage`] for options out of range.
-pub fn clips(plans: &[Plan], options: &Options) -> Result<Vec<Vec<Vec<f32>>>> {
+pub fn clips(plans: &[Plan<'_>], options: &Options) -> Result<Vec<Vec<Vec<f32>>>> {
+    clips_by(plans, options, |person| Singer::new(options.seed, person))
+}
+
+/// The same by other singers: `singer` says who a person is.
+///
+/// # Errors
+/// [`Error::Usage`] for options out of range.
+pub fn clips_by(
+    plans: &[Plan<'_>],
+    options: &Options,
+    singer: impl Fn(usize) -> Singer + Sync,
+) -> Result<Vec<Vec<Vec<f32>>>> {
     options.check()?;
-    Ok(plans
-        .par_iter()
-        .map(|p| render(p.tune, &Singer::new(options.seed, p.person), p.style, p.take, options))
-        .collect())
+    Ok(plans.par_iter().map(|p| render(p.tune, &singer(p.person), p.style, p.take, options)).collect())
 }
 
 /// The FNV-1a hash of nothing, with which others begin.
@@ -328,7 +338,7 @@ pub fn write(out: &Path, options: &Options, progress: bool) -> Result<Summary> {
         clips: plans.len(),
         whistles: plans.iter().filter(|p| p.style == Style::Whistle).count(),
         singers: options.singers,
-        tunes: options.chosen_tunes()?.iter().map(|t| t.name).collect(),
+        tunes: options.chosen_tunes()?.iter().map(|t| t.name.to_string()).collect(),
         seconds: plans.len() as f64 * options.seconds,
         bytes,
     })

@@ -117,6 +117,27 @@ impl Singer {
     }
 }
 
+impl Singer {
+    /// Person number `person` among singers who differ more than those of a data set do: in tempo, in height of voice, in how well they
+    /// keep a key and a tune. What has learned from them has to find the tune in other people's singing, too.
+    pub fn roaming(seed: u64, person: usize) -> Self {
+        let mut d = Dice::new(5, [seed, person as u64, 0]);
+        let mut singer = Self::new(seed, person);
+        singer.tempo = d.range(-0.5, 0.5);
+        if d.chance(0.15) {
+            // A child, or somebody who sings as high.
+            singer.voice_centre = d.normal(66.0, 2.5);
+            singer.tract = d.normal(1.3, 0.06);
+        }
+        singer.wrong_notes = 0.12 * d.unit() * d.unit();
+        singer.drift = 0.03 + 0.2 * d.unit() * d.unit();
+        singer.inaccuracy *= d.range(0.8, 1.4);
+        singer.key_changes = 0.25 * d.unit() * d.unit();
+        singer.rubato *= d.range(0.8, 1.4);
+        singer
+    }
+}
+
 /// How a syllable begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Onset {

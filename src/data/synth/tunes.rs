@@ -3,6 +3,7 @@
 //! Numbered notation (jianpu, the Galin-Paris-Chevé method): `1` to `7` are the degrees of the major scale of any key, so a tune is
 //! written once for every singer. A minor tune is written on the sixth degree of its relative major.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 /// One note or rest of a tune.
@@ -20,7 +21,7 @@ pub struct Note {
 #[derive(Clone, Debug)]
 pub struct Tune {
     /// The name in file names: letters only, as in `S1_hum_1_Twinkle.wav`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// A usual tempo, in beats a minute.
     pub tempo: f64,
     /// The notes, from the beginning.
@@ -90,7 +91,7 @@ pub fn tunes() -> &'static [Tune] {
     static TUNES: OnceLock<Vec<Tune>> = OnceLock::new();
     TUNES.get_or_init(|| {
         let read = |&(name, tempo, text): &(&'static str, f64, &str)| Tune {
-            name,
+            name: Cow::Borrowed(name),
             tempo,
             notes: parse(text).unwrap_or_else(|e| unreachable!("{name}: {e}; a test reads every tune")),
         };
