@@ -224,7 +224,7 @@ fn reading_recordings() {
     let predict = ["predict", "--model", text(&model), data, "--format", "csv"];
     let output = run(&predict);
     assert!(output.status.success() && String::from_utf8(output.stderr).unwrap().contains("S9_hum_1_Noise.wav"));
-    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 13);
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 14, "a row for each, and a head");
     assert!(fail(1, &[&predict[..], &["--strict"]].concat()).contains("S9_hum_1_Noise.wav"));
 
     // The cache stays as empty as it was.

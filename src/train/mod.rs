@@ -20,6 +20,7 @@ pub mod suggest;
 pub mod tables;
 pub mod trainer;
 pub mod variations;
+pub mod verdict;
 pub mod weights;
 
 pub use config::{Config, Settings};

@@ -1,7 +1,7 @@
 //! What a model says of recordings.
 
 use super::engine::Engine;
-use super::familiar::{Heard, probabilities};
+use super::familiar::{Familiar, Heard, probabilities};
 use super::metrics::{Metrics, Prediction};
 use super::model::{Model, load_weights};
 use crate::audio::faults::is_silent;
@@ -25,8 +25,18 @@ pub struct WindowPrediction {
     pub start: f64,
     /// End in seconds.
     pub end: f64,
-    /// A probability for every output.
+    /// A probability for every output; none is above 0 in silence.
     pub probabilities: Vec<f64>,
+    /// How near it is to the training clips, from 0 to 1 ([`Familiar::share`], the mean over views); 1 in silence, and where the
+    /// model does not know.
+    pub familiarity: f64,
+}
+
+impl WindowPrediction {
+    /// Whether there is nothing to hear in it.
+    pub fn is_silent(&self) -> bool {
+        self.familiarity >= 1.0 && self.probabilities.iter().all(|&p| p <= 0.0)
+    }
 }
 
 impl Predictor {
@@ -105,10 +115,13 @@ impl Predictor {
         let window = |(from, views): (usize, &[Heard])| {
             let to = clip.len().min(from + front_end.window);
             let mut probabilities = probabilities(views, temperature, familiar);
+            let share = |familiar: &Familiar| views.iter().map(|heard| familiar.share(&heard.embedding)).sum::<f64>();
+            let mut familiarity = familiar.map_or(1.0, |familiar| share(familiar) / views.len() as f64);
             if clip.samples.each().all(|channel| is_silent(&channel[from..to])) {
                 probabilities.fill(0.0);
+                familiarity = 1.0;
             }
-            WindowPrediction { start: seconds(from), end: seconds(to), probabilities }
+            WindowPrediction { start: seconds(from), end: seconds(to), probabilities, familiarity }
         };
         Ok(starts.into_iter().zip(heard.chunks(front_end.views.len())).map(window).collect())
     }
