@@ -16,6 +16,7 @@ pub mod graph;
 pub mod melody;
 pub mod nn;
 pub mod ops;
+pub mod picture;
 pub mod tensor;
 pub mod train;
 pub mod vectors;

@@ -51,6 +51,10 @@ fn a_run_leaves_everything_and_its_model_answers() {
     );
     let report = std::fs::read_to_string(run.join("report.html")).unwrap();
     assert!(report.contains("<svg") && report.contains("baseline") && !report.contains("http"));
+    assert!(
+        report.contains("<title>small data \u{b7} melody") && report.contains("<audio controls"),
+        "data and run are named"
+    );
 
     let model = run.join("model.safetensors");
     let model = text(&model);
@@ -158,7 +162,12 @@ fn folds_validate_every_clip_once() {
     files.dedup();
     assert_eq!(files.len(), 12);
     assert!(run.join("fold-1/model.safetensors").exists() && run.join("fold-2/report.html").exists());
-    assert!(run.join("report.html").exists());
+    let report = std::fs::read_to_string(run.join("report.html")).unwrap();
+    let wrong = rows(&run.join("predictions.csv")).into_iter().filter(|row| row["truth"] != row["prediction"]);
+    for row in wrong {
+        assert!(report.contains(&format!("<p class=\"file\">{}</p><svg", row["file"])), "{} is shown", row["file"]);
+    }
+    assert!(report.contains("class=\"range spread\""), "folds are drawn");
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn dataset(clips: &[(usize, usize)]) -> Dataset {
             columns: BTreeMap::from([("Half".to_string(), if i % 2 == 0 { "Train" } else { "Test" }.to_string())]),
         })
         .collect();
-    Dataset { clips, classes, sample_rate: 11_000, left_out: vec![], warnings: vec![] }
+    Dataset { clips, classes, sample_rate: 11_000, ..Dataset::default() }
 }
 
 fn people(data: &Dataset, clips: &[usize]) -> BTreeSet<String> {

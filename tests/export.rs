@@ -29,9 +29,7 @@ fn plans() -> Result<Vec<(String, Plan)>> {
             let classifier = recipe.classifier(10);
             let (network, adam) = Network::of(recipe, &recipe.front_end(), classifier, 1, true, samples)?;
             let train = Mode::Train { augment: true };
-            for (mode, count) in
-                [(train, 4), (train, 64), (Mode::Evaluate, 1), (network.evaluation(), 1), (Mode::Picture, 1)]
-            {
+            for (mode, count) in [(train, 4), (train, 64), (Mode::Evaluate, 1), (network.evaluation(), 1)] {
                 let mut graph = network.graph(mode, count, adam.as_ref())?;
                 fuse(&mut graph, Fusions::for_target(Target::Gpu))?;
                 plans.push((format!("{recipe:?} {mode:?} {count} {samples}"), Plan::new(graph, Target::Gpu)?));

@@ -3,6 +3,7 @@
 mod bench;
 mod catalogue;
 mod check;
+mod compare;
 mod doctor;
 mod evaluate;
 mod identify;
@@ -43,6 +44,7 @@ enum Command {
     Check(check::Args),
     Train(Box<train::Args>),
     Evaluate(evaluate::Args),
+    Compare(compare::Args),
     Predict(predict::Args),
     Pretrain(pretrain::Args),
     Pitch(pitch::Args),
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments),
         Command::Train(arguments) => train::run_command(*arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Compare(arguments) => compare::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Pretrain(arguments) => pretrain::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Pitch(arguments) => pitch::run(arguments).map(|()| ExitCode::SUCCESS),
@@ -149,6 +152,18 @@ fn plain(text: &str) -> Cow<'_, str> {
     }
     let escaped = |c: char| if unseen(c) { c.escape_default().to_string() } else { c.to_string() };
     Cow::Owned(text.chars().map(escaped).collect())
+}
+
+/// Nothing is written over what is there already unless asked for.
+///
+/// # Errors
+/// Where there is something, and `force` is not set.
+fn check_free(path: &std::path::Path, force: bool) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => Err(Error::file(path, "is a folder; name a file")),
+        Ok(_) if !force => Err(Error::file(path, "exists already; name another file, or add --force to write over it")),
+        _ => Ok(()),
+    }
 }
 
 /// How recordings are read: flags that several commands have.

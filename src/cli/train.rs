@@ -78,6 +78,9 @@ pub struct Args {
     /// Settings from a TOML file, such as a run folder's config.toml; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Put the clips that the report plays into it, so that it can be sent to somebody without them
+    #[arg(long)]
+    embed_audio: bool,
     #[command(flatten)]
     reading: super::ReadingArgs,
 }
@@ -113,6 +116,7 @@ impl Args {
             shuffle: self.no_shuffle.then_some(false),
             outputs: self.outputs,
             init: self.init.clone().map(absolute),
+            embed_audio: self.embed_audio.then_some(true),
         }
     }
 }
@@ -232,7 +236,10 @@ fn of_run(folder: &Path, args: &Args) -> Result<Config> {
     let config = args.settings().or(of_run).resolve()?;
     let different = before.differences(&config);
     if !different.is_empty() {
-        let detail = format!("the run began with other settings ({}); only --device may change", different.join(", "));
+        let detail = format!(
+            "the run began with other settings ({}); only --device and --embed-audio may change",
+            different.join(", ")
+        );
         return Err(Error::usage("--resume", detail));
     }
     Ok(config)

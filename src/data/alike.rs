@@ -63,14 +63,19 @@ fn enumerate(names: &[&str]) -> String {
     }
 }
 
+/// What is left of a name without case, spaces, signs, accents and forms of the same letters: names that look alike have one key. Of signs
+/// alone there is nothing left to compare, and the key is the name.
+pub fn key(name: &str) -> String {
+    let key: String = name.nfkd().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    if key.is_empty() { name.to_string() } else { key }
+}
+
 /// One sentence for each group of names that differ in no more than case, spaces, signs, or forms of the same letters; `kind` is
 /// what they are names of, in the plural.
 pub fn look_alike<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut groups = BTreeMap::<String, BTreeSet<&str>>::new();
     for name in names {
-        let key: String = name.nfkd().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-        // Of signs alone there is nothing left to compare.
-        groups.entry(if key.is_empty() { name.to_string() } else { key }).or_default().insert(name);
+        groups.entry(key(name)).or_default().insert(name);
     }
     let alike = groups.into_values().filter(|names| names.len() > 1);
     alike

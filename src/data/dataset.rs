@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::alike;
 use super::cache::Cache;
+use super::check;
 use super::find::{Excluded, none_lost};
 use super::labels::{self, Labelled, LeftOut, Listing};
 use super::reader::Reader;
@@ -64,6 +65,10 @@ pub struct Dataset {
     pub left_out: Vec<LeftOut>,
     /// What had to be repaired, one sentence each, naming the file.
     pub warnings: Vec<String>,
+    /// Where the labels come from, in words.
+    pub labels_from: String,
+    /// What to know of the set as a whole, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// How to load a data set.
@@ -105,6 +110,7 @@ impl Dataset {
         if options.strict {
             none_lost(path, &listing.left_out)?;
         }
+        let notes = check::notes(&listing);
         let bar = progress_bar(listing.files.len(), "reading recordings", options.progress);
         let arena = Arena::default();
         let decoded: Vec<_> = listing
@@ -158,7 +164,8 @@ impl Dataset {
                 equal.iter().map(|&i| (clips[i].id.as_str(), classes[clips[i].label].as_str())).collect();
             warnings.push(alike::same_recording(&names));
         }
-        Ok(Self { clips, classes, sample_rate: options.sample_rate, left_out, warnings })
+        let labels_from = listing.labels_from;
+        Ok(Self { clips, classes, sample_rate: options.sample_rate, left_out, warnings, labels_from, notes })
     }
 
     /// Clips of each song, in the order of [`Dataset::classes`].

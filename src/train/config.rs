@@ -46,9 +46,11 @@ pub struct Settings {
     pub outputs: Option<usize>,
     /// Weights to begin with.
     pub init: Option<PathBuf>,
+    /// Whether the report holds the clips that it plays, instead of playing them from where they lie.
+    pub embed_audio: Option<bool>,
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "data",
     "recipe",
     "device",
@@ -66,7 +68,10 @@ const KEYS: [&str; 17] = [
     "shuffle",
     "outputs",
     "init",
+    "embed_audio",
 ];
+/// Settings that make no difference to what is trained.
+const HARMLESS: [&str; 2] = ["device", "embed_audio"];
 
 /// The share of clips that validate where nobody says otherwise.
 pub(super) const VAL_FRACTION: f64 = 0.2;
@@ -117,6 +122,7 @@ impl Settings {
             shuffle: self.shuffle.or(other.shuffle),
             outputs: self.outputs.or(other.outputs),
             init: self.init.or(other.init),
+            embed_audio: self.embed_audio.or(other.embed_audio),
         }
     }
 
@@ -145,6 +151,7 @@ impl Settings {
             shuffle: self.shuffle.unwrap_or(true),
             outputs: self.outputs,
             init: self.init,
+            embed_audio: self.embed_audio.unwrap_or(false),
         };
         config.check()?;
         Ok(config)
@@ -172,6 +179,7 @@ pub struct Config {
     pub shuffle: bool,
     pub outputs: Option<usize>,
     pub init: Option<PathBuf>,
+    pub embed_audio: bool,
 }
 
 impl Config {
@@ -238,6 +246,8 @@ impl Config {
             shuffle: Some(own.shuffle),
             outputs: own.outputs,
             init: own.init,
+            // Programs of before know no such key.
+            embed_audio: own.embed_audio.then_some(true),
         }
     }
 
@@ -250,11 +260,11 @@ impl Config {
             .map_err(|e| Error::usage("config.toml", format!("the configuration cannot be written as TOML: {e}")))
     }
 
-    /// Names of the keys in which this and another configuration differ, other than the device.
+    /// Names of the keys in which this and another configuration differ, other than those that make no difference to what is trained.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let table = |config: &Self| toml::Table::try_from(config.settings()).unwrap_or_default();
         let (ours, theirs) = (table(self), table(other));
-        let differs = |key: &&str| *key != "device" && ours.get(*key) != theirs.get(*key);
+        let differs = |key: &&str| !HARMLESS.contains(key) && ours.get(*key) != theirs.get(*key);
         KEYS.into_iter().filter(|key| differs(key)).map(str::to_string).collect()
     }
 
@@ -319,6 +329,7 @@ mod tests {
             outputs: Some(10),
             init: Some("w".into()),
             without: Some(vec![Variation::Key]),
+            embed_audio: Some(true),
             ..Settings::default()
         }
         .resolve()?;

@@ -7,7 +7,6 @@ use super::metrics::argmax;
 use super::network::{Mode, Network};
 use super::recipe::{FrontEnd, Recipe, View};
 use super::recordings::Recordings;
-use super::report::Spectrogram;
 use crate::data::Clip;
 use crate::device::Device;
 use crate::graph::{Plan, PlanId, Session, Target};
@@ -300,21 +299,5 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    /// What the network sees of a clip's first window: the first channel's standardised spectrogram.
-    ///
-    /// # Errors
-    /// Where the device fails.
-    pub fn picture(&mut self, clip: &Clip) -> Result<Spectrogram> {
-        let front_end = self.network.front_end.clone();
-        let mut batch = self.batch();
-        batch.push_plain(clip, 0, &front_end);
-        let (bands, frames) = (front_end.bands, front_end.frames());
-        let mut values = vec![0.0; front_end.channels * bands * frames];
-        self.run(Mode::Picture, &[batch], &[], &mut [("features", &mut values)])?;
-        values.truncate(bands * frames);
-        let seconds = front_end.window as f64 / f64::from(front_end.sample_rate);
-        Ok(Spectrogram { bands, frames, seconds, values })
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod compare;
 pub mod config;
 pub mod engine;
 pub mod familiar;
@@ -15,6 +16,7 @@ pub mod recipe;
 pub mod recordings;
 pub mod report;
 pub mod run;
+pub mod scores;
 pub mod source;
 pub mod suggest;
 pub mod tables;

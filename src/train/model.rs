@@ -56,6 +56,14 @@ impl Header {
         }
     }
 
+    /// How confidence is reckoned, as names and values for people.
+    pub fn table(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("temperature", format!("{:.3}", self.temperature)),
+            ("unknown below", format!("{:.1} %", 100.0 * self.unknown_threshold)),
+        ]
+    }
+
     /// A name for every output: the songs, and `output <i>` for outputs without a song.
     pub fn names(&self) -> Vec<String> {
         let rest = (self.classes.len()..self.outputs).map(|i| format!("output {i}"));

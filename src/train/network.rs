@@ -27,8 +27,6 @@ pub enum Mode {
     Evaluate,
     /// The same of each window in all views of the front end, which are an input.
     EvaluateViews,
-    /// The image that the network would see, and nothing more.
-    Picture,
 }
 
 impl Mode {
@@ -116,18 +114,13 @@ impl Network {
     /// The graph of a mode for `count` windows of clips. Inputs: `samples` [N, channels, window], or `places` [N, 5] of
     /// clips in the device's memory; in training `labels` `[N]` and what [`Batch`](super::batch::Batch) lists for augmentation;
     /// `warp` [N V, 2] for V views, those of a window one after the other. Outputs: `logits` [N, outputs] and in training
-    /// `loss`, in evaluation `vectors` [N, C], which the last layer sees, or of views [N V, outputs] and [N V, C]; or
-    /// `features` alone.
+    /// `loss`, in evaluation `vectors` [N, C], which the last layer sees, or of views [N V, outputs] and [N V, C].
     ///
     /// # Errors
     /// Where the front end's settings make no sense, or a training graph is wanted without optimiser.
     pub fn graph(&self, mode: Mode, count: usize, adam: Option<&Adam>) -> Result<Graph> {
         let mut graph = Graph::new(self.states.clone());
         let features = self.features(&mut graph, mode, count)?;
-        if mode == Mode::Picture {
-            graph.output("features", features)?;
-            return Ok(graph);
-        }
         let Mode::Train { .. } = mode else {
             let [logits, vectors] = self.classifier.logits_and_vectors(&mut graph, features, nn::Mode::Evaluate)?;
             graph.output("logits", logits)?;

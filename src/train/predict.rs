@@ -5,7 +5,7 @@ use super::familiar::{Familiar, Heard, probabilities};
 use super::metrics::{Metrics, Prediction};
 use super::model::{Model, load_weights};
 use crate::audio::faults::is_silent;
-use crate::data::{Clip, Dataset};
+use crate::data::{Clip, Dataset, alike};
 use crate::device::Device;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -126,22 +126,29 @@ impl Predictor {
         Ok(starts.into_iter().zip(heard.chunks(front_end.views.len())).map(window).collect())
     }
 
-    /// Holds the model against labelled recordings. Recordings of songs that it does not know are an error.
+    /// Holds the model against labelled recordings. Their songs are the model's of the same name, or of the only name that
+    /// looks like it ([`alike::key`]); clips of songs that the model does not know have no truth, and do not count.
     ///
     /// # Errors
-    /// Where a song of the data is none of the model's, or the device fails.
-    pub fn evaluate(&mut self, data: &Dataset, path: &Path, first_only: bool) -> Result<(Metrics, Vec<Prediction>)> {
-        let classes = self.model.header.classes.clone();
-        let unknown: Vec<&str> =
-            data.classes.iter().filter(|class| !classes.contains(class)).map(String::as_str).collect();
-        if !unknown.is_empty() {
+    /// Where no song of the data is one of the model's, or the device fails.
+    pub fn evaluate(&mut self, data: &Dataset, path: &Path, first_only: bool) -> Result<Evaluation> {
+        let header = &self.model.header;
+        let (classes, names, least) = (header.classes.clone(), header.names(), header.unknown_threshold);
+        let truths: Vec<Option<usize>> = data.classes.iter().map(|song| same_song(song, &classes)).collect();
+        if truths.iter().all(Option::is_none) {
             let detail = format!(
                 "holds songs that the model does not know: {}; it knows {}",
-                unknown.join(", "),
+                data.classes.join(", "),
                 classes.join(", ")
             );
             return Err(Error::file(path, detail));
         }
+        let songs = || data.classes.iter().zip(&truths);
+        let renamed = |(song, truth): (&String, &Option<usize>)| {
+            truth.filter(|&truth| classes[truth] != *song).map(|truth| (song.clone(), classes[truth].clone()))
+        };
+        let unknown_songs = songs().filter(|(_, truth)| truth.is_none()).map(|(song, _)| song.clone()).collect();
+        let renamed = songs().filter_map(renamed).collect();
         let clips: Vec<&Clip> = data.clips.iter().collect();
         let probabilities = self.predict(&clips, first_only)?;
         let predictions: Vec<Prediction> = clips
@@ -149,11 +156,45 @@ impl Predictor {
             .zip(probabilities)
             .map(|(clip, probabilities)| Prediction {
                 id: clip.id.clone(),
-                truth: classes.iter().position(|class| *class == data.classes[clip.label]),
+                person: clip.person.clone(),
+                truth: truths[clip.label],
                 probabilities,
+                least,
             })
             .collect();
-        let metrics = Metrics::new(&predictions, &self.model.header.names());
-        Ok((metrics, predictions))
+        Ok(Evaluation { metrics: Metrics::new(&predictions, &names), predictions, renamed, unknown_songs })
+    }
+}
+
+/// A model held against labelled recordings.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Of the clips whose songs the model knows.
+    pub metrics: Metrics,
+    /// Of all clips, in their order.
+    pub predictions: Vec<Prediction>,
+    /// Songs that are spelt otherwise in the model: the data's name and the model's.
+    pub renamed: Vec<(String, String)>,
+    /// Songs of the data that the model does not know.
+    pub unknown_songs: Vec<String>,
+}
+
+/// The number of the song of this name, or of the only one whose name looks like it.
+fn same_song(name: &str, classes: &[String]) -> Option<usize> {
+    let key = alike::key(name);
+    let mut similar = (0..classes.len()).filter(|&i| alike::key(&classes[i]) == key);
+    let exact = classes.iter().position(|class| class == name);
+    exact.or_else(|| similar.next().filter(|_| similar.next().is_none()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_song;
+
+    #[test]
+    fn songs_are_matched_in_spite_of_their_spelling_but_not_at_random() {
+        let classes: Vec<String> = ["Für Elise", "Rain", "rain", "Frozen"].map(String::from).to_vec();
+        let found = ["fur_elise", "FROZEN ", "Rain", "rain", "RAIN", "Froze"].map(|name| same_song(name, &classes));
+        assert_eq!(found, [Some(0), Some(3), Some(1), Some(2), None, None]);
     }
 }

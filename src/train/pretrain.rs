@@ -367,6 +367,7 @@ fn finish(work: &Pretraining, network: Weights, device: &Device) -> Result<Pretr
         id: i.to_string(),
         truth: Some(*truth),
         probabilities: probabilities(windows, header.temperature, Some(&familiar)),
+        ..Prediction::default()
     };
     let predictions: Vec<Prediction> = truths.iter().enumerate().map(predict).collect();
     header.unknown_threshold = unknown_threshold(&predictions);

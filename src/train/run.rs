@@ -6,7 +6,7 @@ use super::folder::RunFolder;
 use super::metrics::{Metrics, Prediction, mean_and_spread};
 use super::model::fitting;
 use super::network::Network;
-use super::report::Report;
+use super::report::{Report, last_part};
 use super::source;
 use super::tables::write_predictions;
 use super::trainer::{Job, Outcome, Start, Watch, files, initial_weights, train};
@@ -24,7 +24,7 @@ pub enum Ending {
     /// One run.
     Single(Box<Outcome>),
     /// All folds.
-    Folds(Folds),
+    Folds(Box<Folds>),
     /// Stopped from outside in this fold, counted from 1.
     StoppedInFold(usize),
 }
@@ -114,7 +114,7 @@ pub fn run(
     }
     let folds = summarise(config, data, device, out, outcomes)?;
     write_folds(&out.join(FOLDS), &folds.folds)?;
-    Ok(Ending::Folds(folds))
+    Ok(Ending::Folds(Box::new(folds)))
 }
 
 fn summarise(config: &Config, data: &Dataset, device: &Device, out: &Path, outcomes: Vec<Outcome>) -> Result<Folds> {
@@ -127,32 +127,27 @@ fn summarise(config: &Config, data: &Dataset, device: &Device, out: &Path, outco
     let accuracies: Vec<f64> = folds.iter().map(|metrics| metrics.accuracy).collect();
     let accuracy = mean_and_spread(&accuracies);
     let status = format!(
-        "{} folds, accuracy {:.2} % with a spread of {:.2}; each clip is judged by the model that never heard its fold",
+        "{} folds, accuracy {:.2} % with a spread of {:.2}",
         folds.len(),
         100.0 * accuracy.0,
         100.0 * accuracy.1
     );
-    let all: Vec<usize> = (0..data.clips.len()).collect();
-    let clips = (all.len(), source::people(data, &all));
     let report = Report {
-        config,
+        data_name: source::data_name(config),
+        run_name: last_part(out),
         status: &status,
         written: &now(),
         device: &device.to_string(),
-        train: clips,
-        validation: clips,
-        parameters: 0,
-        model_epoch: 0,
         names: &names,
-        epochs: &[],
-        steps: &[],
+        data,
+        trained: &[],
         metrics: Some(&pooled),
-        folds: &folds,
         predictions: &predictions,
-        confidence: None,
-        pictures: &[],
-        left_out: &data.left_out,
-        warnings: &data.warnings,
+        folds: &folds,
+        training: None,
+        settings: config.table(),
+        folder: out.to_path_buf(),
+        embed_audio: config.embed_audio,
     };
     report.write(&out.join(files::REPORT))?;
     Ok(Folds { folds, pooled, accuracy })

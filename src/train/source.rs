@@ -2,6 +2,7 @@
 
 use super::config::{Config, VAL_FRACTION};
 use super::recipe::FrontEnd;
+use super::report::last_part;
 use crate::data::cache::{self, Cache};
 use crate::data::names;
 use crate::data::split::{self, Split, SplitBy};
@@ -30,6 +31,11 @@ pub fn dataset(config: &Config, reading: Reading, say: &dyn Fn(&str)) -> Result<
             load(&synthetic(config.seed, say)?, &front_end, first_only, reading, &others)
         }
     }
+}
+
+/// What the data set of a configuration is called, for titles.
+pub fn data_name(config: &Config) -> String {
+    config.data.as_deref().map_or_else(|| "built-in recordings".into(), last_part)
 }
 
 /// How recordings are read, which makes no difference to what is read.

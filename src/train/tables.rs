@@ -110,6 +110,15 @@ pub fn read_steps(path: &Path) -> Result<Vec<StepRow>> {
     reader.deserialize().map(|row| row.map_err(|e| Error::file(path, e))).collect()
 }
 
+/// Reads `epochs.csv`.
+///
+/// # Errors
+/// Where it cannot be read or understood.
+pub fn read_epochs(path: &Path) -> Result<Vec<EpochRow>> {
+    let mut reader = csv::Reader::from_path(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    reader.deserialize().map(|row| row.map_err(|e| Error::file(path, e))).collect()
+}
+
 /// Writes `epochs.csv`.
 ///
 /// # Errors
@@ -175,7 +184,12 @@ mod tests {
     fn predictions_have_a_column_per_song() -> Result<()> {
         let folder = tempfile::tempdir().map_err(|e| Error::Data(e.to_string()))?;
         let path = folder.path().join("predictions.csv");
-        let prediction = Prediction { id: "a,b.wav".into(), truth: Some(1), probabilities: vec![0.25, 0.75] };
+        let prediction = Prediction {
+            id: "a,b.wav".into(),
+            truth: Some(1),
+            probabilities: vec![0.25, 0.75],
+            ..Prediction::default()
+        };
         write_predictions(&path, &[prediction], &["Frozen".into(), "Rain".into()])?;
         let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
         assert_eq!(

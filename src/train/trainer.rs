@@ -10,7 +10,7 @@ use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, unknown_th
 use super::model::{FORMAT_VERSION, Header, Model, load_weights, model_states, read_weights};
 use super::network::Mode;
 use super::recipe::{FrontEnd, Recipe};
-use super::report::{Report, worst};
+use super::report::{Report, Training, last_part};
 use super::tables::{EpochRow, StepRow, Steps, read_steps, write_epochs, write_predictions};
 use super::weights::{Weights, write_whole};
 use super::{source, tables};
@@ -302,11 +302,13 @@ impl<'a> Trainer<'a> {
     }
 
     fn predictions(&self, heard: &[ClipTruth], temperature: f64, familiar: Option<&Familiar>) -> Vec<Prediction> {
-        let id = |i: usize| self.job.data.clips[self.job.split.validation[i]].id.clone();
+        let clip = |i: usize| &self.job.data.clips[self.job.split.validation[i]];
         let predict = |(i, (windows, truth)): (usize, &ClipTruth)| Prediction {
-            id: id(i),
+            id: clip(i).id.clone(),
+            person: clip(i).person.clone(),
             truth: Some(*truth),
             probabilities: probabilities(windows, temperature, familiar),
+            least: 0.0,
         };
         heard.iter().enumerate().map(predict).collect()
     }
@@ -359,42 +361,43 @@ impl<'a> Trainer<'a> {
         let heard = self.hear(Engine::hear)?;
         model.familiar = self.familiar(&heard)?;
         model.header.temperature = fit_temperature(&heard);
-        let predictions = self.predictions(&heard, model.header.temperature, model.familiar.as_ref());
+        let mut predictions = self.predictions(&heard, model.header.temperature, model.familiar.as_ref());
         model.header.unknown_threshold = unknown_threshold(&predictions);
+        predictions.iter_mut().for_each(|prediction| prediction.least = model.header.unknown_threshold);
         model.write(&path)?;
         let metrics = self.metrics(&predictions);
         if metrics.is_some() {
             write_predictions(&self.path(files::PREDICTIONS), &predictions, &self.names)?;
-        }
-        let mut pictures = Vec::new();
-        for i in worst(&predictions) {
-            pictures.push((i, self.engine.picture(&data.clips[split.validation[i]])?));
         }
         let steps = tables::read_steps(&self.path(files::STEPS))?;
         let status = match finished {
             true => "finished".to_string(),
             false => format!("interrupted after step {}", self.progress.step),
         };
-        let counted = |clips: &[usize]| (clips.len(), source::people(data, clips));
+        let training = Training {
+            parameters: self.engine.network().parameters(),
+            model_epoch: model.header.epoch,
+            augment: config.augment,
+            views: model.header.front_end.views.len(),
+            epochs: &self.progress.rows,
+            steps: &steps,
+        };
         let report = Report {
-            config,
+            data_name: source::data_name(config),
+            run_name: last_part(out),
             status: &status,
             written: &super::run::now(),
             device: &self.job.device.to_string(),
-            train: counted(&split.train),
-            validation: counted(&split.validation),
-            parameters: self.engine.network().parameters(),
-            model_epoch: model.header.epoch,
             names: &self.names,
-            epochs: &self.progress.rows,
-            steps: &steps,
+            data,
+            trained: &split.train,
             metrics: metrics.as_ref(),
-            folds: &[],
             predictions: &predictions,
-            confidence: Some((model.header.temperature, model.header.unknown_threshold)),
-            pictures: &pictures,
-            left_out: &data.left_out,
-            warnings: &data.warnings,
+            folds: &[],
+            training: Some(training),
+            settings: [config.table(), model.header.table()].concat(),
+            folder: out.to_path_buf(),
+            embed_audio: config.embed_audio,
         };
         report.write(&out.join(files::REPORT))?;
         if finished {

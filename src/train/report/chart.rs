@@ -10,9 +10,12 @@ pub struct Line<'a> {
     pub name: &'a str,
     /// Points (x, y) in order of x; points whose y is not finite are left out.
     pub points: Vec<(f64, f64)>,
+    /// Whether points are drawn as dots, and not joined.
+    pub dots: bool,
 }
 
 /// A chart.
+#[derive(Default)]
 pub struct Chart<'a> {
     /// The heading.
     pub title: &'a str,
@@ -28,6 +31,12 @@ pub struct Chart<'a> {
     pub percent: bool,
     /// A dotted vertical line, with its name.
     pub mark: Option<(&'a str, f64)>,
+    /// Whether the horizontal axis is of shares as well, from 0 to 1, in percent.
+    pub x_percent: bool,
+    /// Vertical strokes (x, from, to): how far the truth may lie from a dot.
+    pub bars: Vec<(f64, f64, f64)>,
+    /// Whether a dashed line leads from corner to corner, where both axes are the same.
+    pub diagonal: Option<&'a str>,
 }
 
 const WIDTH: f64 = 460.0;
@@ -75,7 +84,10 @@ impl Chart<'_> {
         let ends = |values: &mut dyn Iterator<Item = f64>| {
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)))
         };
-        let (x0, mut x1) = ends(&mut points().map(|p| p.0));
+        let (x0, mut x1) = match self.x_percent {
+            true => (0.0, 1.0),
+            false => ends(&mut points().map(|p| p.0)),
+        };
         let (mut y0, mut y1) = self.range.unwrap_or_else(|| {
             let (low, high) = ends(&mut points().map(|p| p.1));
             (if low > 0.0 && low < high * 0.5 { 0.0 } else { low }, high)
@@ -84,7 +96,7 @@ impl Chart<'_> {
         for line in &self.lines {
             let _ = write!(html, "<span class=\"key-{}\">&#9644; {}</span>", line.class, line.name);
         }
-        if let Some((name, _)) = self.rule {
+        for name in self.rule.map(|(name, _)| name).into_iter().chain(self.diagonal) {
             let _ = write!(html, "<span class=\"soft\">&#9476; {name}</span>");
         }
         if let Some((name, _)) = self.mark {
@@ -119,13 +131,19 @@ impl Chart<'_> {
                 self.label(y)
             );
         }
-        for x in ticks(x0, x1, 6).into_iter().filter(|x| x.fract() == 0.0) {
+        for x in ticks(x0, x1, 6).into_iter().filter(|x| self.x_percent || x.fract() == 0.0) {
             let _ = write!(
                 html,
-                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"{}\">{}</text>",
                 px(x),
                 HEIGHT - BOTTOM + 14.0,
-                label(x)
+                // Long names would touch the other axis's, or be cut off.
+                match (self.x_percent, x - x0 < 1e-9, x1 - x < 1e-9) {
+                    (true, true, _) => "start",
+                    (true, _, true) => "end",
+                    _ => "middle",
+                },
+                if self.x_percent { format!("{:.0} %", 100.0 * x) } else { label(x) }
             );
         }
         let _ = write!(
@@ -141,14 +159,24 @@ impl Chart<'_> {
         if let Some((_, x)) = self.mark.filter(|mark| (x0..=x1).contains(&mark.1)) {
             let _ = write!(html, "<path class=\"mark\" d=\"M{:.1} {TOP}V{}\"/>", px(x), HEIGHT - BOTTOM);
         }
+        if self.diagonal.is_some() {
+            let _ =
+                write!(html, "<path class=\"rule\" d=\"M{:.1} {:.1}L{:.1} {:.1}\"/>", px(x0), py(y0), px(x1), py(y1));
+        }
+        for &(x, low, high) in &self.bars {
+            let (low, high) = (py(low.clamp(y0, y1)), py(high.clamp(y0, y1)));
+            let _ = write!(html, "<path class=\"bar\" d=\"M{:.1} {low:.1}V{high:.1}\"/>", px(x));
+        }
         for line in &self.lines {
             let finite: Vec<&(f64, f64)> = line.points.iter().filter(|p| p.1.is_finite()).collect();
-            let mut path = String::new();
-            for (i, &&(x, y)) in finite.iter().enumerate() {
-                let _ = write!(path, "{}{:.1} {:.1}", if i == 0 { 'M' } else { 'L' }, px(x), py(y.clamp(y0, y1)));
+            if !line.dots {
+                let mut path = String::new();
+                for (i, &&(x, y)) in finite.iter().enumerate() {
+                    let _ = write!(path, "{}{:.1} {:.1}", if i == 0 { 'M' } else { 'L' }, px(x), py(y.clamp(y0, y1)));
+                }
+                let _ = write!(html, "<path class=\"{}\" d=\"{path}\"/>", line.class);
             }
-            let _ = write!(html, "<path class=\"{}\" d=\"{path}\"/>", line.class);
-            if let (1, Some(&&(x, y))) = (finite.len(), finite.first()) {
+            for &&(x, y) in finite.iter().filter(|_| line.dots || finite.len() == 1) {
                 let _ = write!(
                     html,
                     "<circle class=\"{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\"/>",
@@ -161,6 +189,7 @@ impl Chart<'_> {
             for &&(x, y) in hits {
                 let (x_at, y_at, value) = (px(x), py(y.clamp(y0, y1)), self.exact(y));
                 let (axis, name) = (self.x_name, line.name);
+                let x = if self.x_percent { format!("{:.1} %", 100.0 * x) } else { x.to_string() };
                 let _ = write!(
                     html,
                     "<circle class=\"hit\" cx=\"{x_at:.1}\" cy=\"{y_at:.1}\" r=\"4\"><title>{axis} {x}: {name} {value}</title></circle>"
@@ -188,16 +217,19 @@ mod tests {
         let chart = |points| Chart {
             title: "loss",
             x_name: "epoch",
-            lines: vec![Line { class: "one", name: "training", points }],
-            rule: None,
-            range: None,
+            lines: vec![Line { class: "one", name: "training", points, dots: false }],
             percent: true,
             mark: Some(("kept", 1.0)),
+            ..Chart::default()
         };
         assert!(chart(vec![]).html().contains("nothing to draw"));
         assert!(chart(vec![(1.0, f64::NAN)]).html().contains("nothing to draw"));
         let html = chart(vec![(1.0, 0.5)]).html();
         assert!(html.contains("<circle") && !html.contains("NaN"), "{html}");
+        assert_eq!(
+            html.matches("M").count() - html.matches("class=\"grid\"").count() - html.matches("class=\"mark\"").count(),
+            1
+        );
         assert!(html.contains("epoch 1: training 50.0 %") && html.contains("class=\"mark\""), "{html}");
     }
 }

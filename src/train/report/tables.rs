@@ -1,7 +1,8 @@
-//! The report's tables: folds, songs, confusion.
+//! The report's tables: folds, songs, people, confusion.
 
-use super::{Report, escape, percent};
-use crate::train::metrics::Metrics;
+use super::Report;
+use super::escape::{escape, interval, percent};
+use crate::train::metrics::{Metrics, mean_and_spread};
 use std::fmt::Write;
 
 /// The most songs whose confusion is shown as a square.
@@ -9,43 +10,100 @@ pub(super) const LARGEST_SQUARE: usize = 60;
 /// How many pairs are listed where there are more songs.
 const MOST_PAIRS: usize = 40;
 
+/// A share with its interval, drawn on a line from 0 to 100 %.
+fn range(at: f64, (low, high): (f64, f64)) -> String {
+    let style = format!("--at:{:.1}%;--low:{:.1}%;--wide:{:.1}%", 100.0 * at, 100.0 * low, 100.0 * (high - low));
+    format!("<td class=\"range\"><span style=\"{style}\" title=\"{}\"></span></td>", interval((low, high)))
+}
+
+/// A number, or a dash where there is none to tell.
+fn or_dash(value: Option<f64>) -> String {
+    value.map_or("&ndash;".into(), |value| format!("{value:.3}"))
+}
+
 impl Report<'_> {
     pub(super) fn fold_table(&self, page: &mut String) {
+        let accuracies: Vec<f64> = self.folds.iter().map(|fold| fold.accuracy).collect();
+        let (mean, spread) = mean_and_spread(&accuracies);
         page.push_str(
-            "<h2>Folds</h2>\n<div class=\"scroll\"><table><thead><tr><th>fold</th><th>clips</th><th>accuracy</th>\
+            "<h2>Folds</h2>\n<div class=\"scroll\"><table><thead><tr><th>fold</th><th>right</th><th>accuracy</th>\
+             <th class=\"scale\"><span>0</span><span>accuracy and its interval</span><span>100 %</span></th>\
              <th>baseline</th><th>loss</th><th>calibration error</th></tr></thead><tbody>",
         );
         for (i, fold) in self.folds.iter().enumerate() {
             let _ = write!(
                 page,
-                "<tr><td><a href=\"fold-{0}/report.html\">fold {0}</a></td><td>{1}</td><td>{2}</td><td>{3}</td>\
-                 <td>{4:.3}</td><td>{5:.3}</td></tr>",
+                "<tr><td><a href=\"fold-{0}/report.html\">fold {0}</a></td><td>{1} of {2}</td><td>{3}</td>{4}<td>{5}</td>\
+                 <td>{6:.3}</td><td>{7:.3}</td></tr>",
                 i + 1,
+                fold.right(),
                 fold.clips,
                 percent(fold.accuracy),
+                range(fold.accuracy, fold.interval),
                 percent(fold.baseline),
                 fold.loss,
                 fold.calibration_error
             );
         }
-        page.push_str("</tbody></table></div>\n");
+        let ends = ((mean - spread).max(0.0), (mean + spread).min(1.0));
+        let _ = write!(
+            page,
+            "<tr><td><b>mean</b></td><td></td><td><b>{}</b></td>{}<td colspan=\"3\">spread {:.1}&nbsp;%</td></tr>",
+            percent(mean),
+            range(mean, ends).replace("range\"", "range spread\""),
+            100.0 * spread
+        );
+        page.push_str(
+            "</tbody></table></div>\n<p class=\"soft\">Of a fold the 95 % interval is drawn, of the mean the folds&rsquo; standard \
+             deviation. Folds are of different people or clips, so the spread tells how much depends on who sings.</p>\n",
+        );
     }
 
     pub(super) fn songs(&self, page: &mut String, metrics: &Metrics) {
         page.push_str(
-            "<h2>Songs</h2>\n<div class=\"scroll\"><table><thead><tr><th>song</th><th>clips</th><th>precision</th>\
-             <th>recall</th><th>F1</th></tr></thead><tbody>",
+            "<h2>Songs</h2>\n<div class=\"scroll\"><table><thead><tr><th>song</th><th>right</th>\
+             <th class=\"scale\"><span>0</span><span>recall</span><span>100 %</span></th><th>precision</th><th>F1</th><th>AUROC</th>\
+             </tr></thead><tbody>",
         );
         for song in &metrics.songs {
+            let _ = write!(page, "<tr><td>{}</td>", escape(&song.name));
+            match song.recall {
+                Some(recall) => {
+                    let _ = write!(page, "<td>{} of {}</td>{}", song.right, song.clips, range(recall, song.interval));
+                }
+                None => page.push_str("<td class=\"soft\">no clip</td><td></td>"),
+            }
+            let (precision, f1) = (or_dash(song.precision), or_dash(song.f1));
+            let _ = write!(page, "<td>{precision}</td><td>{f1}</td><td>{}</td></tr>", or_dash(song.auroc));
+        }
+        page.push_str("</tbody></table></div>\n");
+        let _ = writeln!(
+            page,
+            "<p class=\"soft\">The bar is the 95 % interval: with few clips it is wide, even if all are right. Macro AUROC {}, average \
+             precision {}.</p>",
+            or_dash(metrics.auroc),
+            or_dash(metrics.average_precision)
+        );
+    }
+
+    pub(super) fn people(&self, page: &mut String, metrics: &Metrics) {
+        if metrics.people.is_empty() {
+            return;
+        }
+        page.push_str(
+            "<h2>People</h2>\n<div class=\"scroll\"><table><thead><tr><th>who</th><th>right</th>\
+             <th class=\"scale\"><span>0</span><span>accuracy</span><span>100 %</span></th></tr></thead><tbody>",
+        );
+        let mut people: Vec<_> = metrics.people.iter().collect();
+        people.sort_by(|a, b| a.accuracy.total_cmp(&b.accuracy));
+        for person in people {
             let _ = write!(
                 page,
-                "<tr><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td class=\"bar\" style=\"--share:{:.0}%\">{:.3}</td></tr>",
-                escape(&song.name),
-                song.clips,
-                song.precision,
-                song.recall,
-                100.0 * song.f1,
-                song.f1
+                "<tr><td>{}</td><td>{} of {}</td>{}</tr>",
+                escape(&person.name),
+                person.right,
+                person.clips,
+                range(person.accuracy, person.interval)
             );
         }
         page.push_str("</tbody></table></div>\n");
