@@ -2,6 +2,7 @@
 
 use crate::cpu::{CpuSession, Pool};
 use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
 use crate::gpu::{Gpu, GpuSession, adapters};
 use crate::graph::{Parallel, Session, States, Target};
 use std::fmt;
@@ -49,6 +50,7 @@ impl fmt::Display for DeviceChoice {
 }
 
 /// Samples that a GPU may hold: 1 GiB of them, nine hours at 8 kHz.
+#[cfg(feature = "gpu")]
 const GPU_ROOM: usize = 1 << 28;
 
 /// A device that sessions can be made on.
@@ -59,6 +61,7 @@ pub struct Device {
 
 enum Kind {
     Cpu(Arc<Pool>),
+    #[cfg(feature = "gpu")]
     Gpu(Gpu),
 }
 
@@ -66,7 +69,24 @@ impl Device {
     /// Turns a choice into a device.
     ///
     /// # Errors
+    /// Where the GPU that was asked for does not exist or cannot be opened, or the crate was built without its feature `gpu`. `auto`
+    /// always finds the CPU.
+    #[cfg(not(feature = "gpu"))]
+    pub fn choose(choice: DeviceChoice) -> Result<Self> {
+        match choice {
+            DeviceChoice::Cpu => Ok(Self::cpu("asked for")),
+            DeviceChoice::Auto => Ok(Self::cpu("built without the feature `gpu`")),
+            DeviceChoice::Gpu(_) => {
+                Err(Error::Device(format!("`{choice}` needs humdinger to be built with its feature `gpu`; use cpu")))
+            }
+        }
+    }
+
+    /// Turns a choice into a device.
+    ///
+    /// # Errors
     /// Where the GPU that was asked for does not exist or cannot be opened. `auto` always finds the CPU.
+    #[cfg(feature = "gpu")]
     pub fn choose(choice: DeviceChoice) -> Result<Self> {
         match choice {
             DeviceChoice::Cpu => Ok(Self::cpu("asked for")),
@@ -118,6 +138,7 @@ impl Device {
     pub fn target(&self) -> Target {
         match self.kind {
             Kind::Cpu(_) => Target::Cpu,
+            #[cfg(feature = "gpu")]
             Kind::Gpu(_) => Target::Gpu,
         }
     }
@@ -128,6 +149,7 @@ impl Device {
     }
 
     /// The GPU, where it is one.
+    #[cfg(feature = "gpu")]
     pub fn gpu(&self) -> Option<&Gpu> {
         match &self.kind {
             Kind::Cpu(_) => None,
@@ -137,6 +159,7 @@ impl Device {
 
     /// How many samples of recordings a session may hold: as many as fit a GPU's largest buffer, but no more than leave room for
     /// the rest. The CPU reads them where they are.
+    #[cfg(feature = "gpu")]
     pub fn room(&self) -> usize {
         self.gpu().map_or(usize::MAX, |gpu| GPU_ROOM.min((gpu.largest_buffer() / 4) as usize))
     }
@@ -148,6 +171,7 @@ impl Device {
     pub fn session(&self, states: Arc<States>) -> Result<Box<dyn Session>> {
         Ok(match &self.kind {
             Kind::Cpu(pool) => Box::new(CpuSession::<f32>::new(states, pool.clone())?),
+            #[cfg(feature = "gpu")]
             Kind::Gpu(gpu) => Box::new(GpuSession::new(gpu.clone(), states)?),
         })
     }
@@ -157,6 +181,7 @@ impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Cpu(pool) => write!(f, "CPU, {} ({})", threads(pool.workers()), self.reason),
+            #[cfg(feature = "gpu")]
             Kind::Gpu(gpu) => write!(f, "{} ({})", gpu.adapter(), self.reason),
         }
     }

@@ -1,6 +1,8 @@
 //! Once a plan was added, training on the CPU takes no memory: no step allocates, and nothing grows. Alone in its file,
 //! since it counts what the whole process allocates.
 
+#![cfg(feature = "app")]
+
 use humdinger::Result;
 use humdinger::cpu::{CpuSession, Pool};
 use humdinger::graph::{Parallel, Plan, Session, Target};

@@ -1,6 +1,8 @@
 //! Batch norm's statistics where rounding shows: values far from zero, and so many that a mean over M and one over M - 1 differ by
 //! little more than f32 can tell. The truth is computed in f64 from the same numbers.
 
+#![cfg(feature = "gpu")]
+
 #[path = "common/gpu.rs"]
 mod common;
 

@@ -1,5 +1,7 @@
 //! `humdinger check`: what it says of data sets as people have them, before any training.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/wav.rs"]

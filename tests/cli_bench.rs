@@ -1,5 +1,7 @@
 //! `humdinger bench`: every work is done and says what it took, and computes the same with vectors of every width.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 

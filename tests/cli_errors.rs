@@ -1,5 +1,7 @@
 //! Bad input: exit code 2 for wrong usage and 1 otherwise, one clear message, nothing overwritten.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 

@@ -1,5 +1,7 @@
 //! Every flag does what it says, on both recipes.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 

@@ -1,5 +1,7 @@
 //! The program as a process among others: signals, pipes, limits, and names that are no plain text.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 

@@ -1,5 +1,7 @@
 //! A run that is killed and resumed, again and again, ends with the same bits as one that never was.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 

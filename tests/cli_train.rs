@@ -1,5 +1,7 @@
 //! The way from recordings to answers: what the commands leave and print.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/wav.rs"]

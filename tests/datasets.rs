@@ -1,5 +1,7 @@
 //! Labels, data sets, splits and the cache.
 
+#![cfg(feature = "app")]
+
 #[path = "common/wav.rs"]
 mod wav;
 

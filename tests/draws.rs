@@ -1,5 +1,7 @@
 //! The random draws of training: what they depend on, how they are distributed, and that they stay what they are.
 
+#![cfg(feature = "app")]
+
 use humdinger::data::draws::{Mask, NotebookDraws, NotebookSizes, Purpose, Stream, order};
 use rayon::prelude::*;
 

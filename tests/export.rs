@@ -3,6 +3,8 @@
 //! Where `HUMDINGER_PLANS` names a folder, the plans of all cases and of both recipes are written there, for
 //! `tools/dawn/run`.
 
+#![cfg(feature = "app")]
+
 #[path = "common/cases.rs"]
 mod common;
 

@@ -1,4 +1,6 @@
 //! What no decoder here reads goes to ffmpeg where one is installed, and is an error that says what to do where none is.
+
+#![cfg(feature = "app")]
 #![cfg(unix)]
 
 #[path = "common/program.rs"]

@@ -1,5 +1,7 @@
 //! What lies in the folders that people have: each recording counts once, and whatever is left out has a reason.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/wav.rs"]

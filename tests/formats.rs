@@ -1,4 +1,6 @@
 //! Files that phones, browsers and recorders write: each decodes to the sine that `tools/make_sounds.sh` put into it.
+
+#![cfg(feature = "app")]
 #![cfg(feature = "compressed-audio")]
 
 use std::f64::consts::TAU;

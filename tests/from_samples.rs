@@ -1,6 +1,8 @@
 //! The training step from samples on: how many launches it takes on a GPU, and that operations which hand reductions on give the
 //! same bits as those which do not.
 
+#![cfg(feature = "app")]
+
 #[path = "common/gpu.rs"]
 mod device;
 

@@ -1,6 +1,8 @@
 //! The operations of the front end: against their definitions written out naively in f64, f32 against f64, GPU against CPU, and
 //! what they refuse.
 
+#![cfg(feature = "app")]
+
 #[path = "common/front_end.rs"]
 mod cases;
 #[path = "common/gpu.rs"]

@@ -1,6 +1,7 @@
 //! Fused against unfused: the whole training step of the notebook's classifier, each fusion by itself and all together, on
 //! CPU (with vectors of every width) and GPU; and how many launches are left.
 
+#[cfg(feature = "gpu")]
 #[path = "common/gpu.rs"]
 mod device;
 #[path = "common/vectors.rs"]
@@ -8,6 +9,7 @@ mod vectors;
 
 use humdinger::Result;
 use humdinger::cpu::{CpuSession, Pool};
+#[cfg(feature = "gpu")]
 use humdinger::gpu::GpuSession;
 use humdinger::graph::{CpuReal, Graph, GroupId, Plan, PlanId, Session, States, Target};
 use humdinger::nn::{Adam, Block, Classifier, Mode, Pooling};
@@ -273,6 +275,7 @@ fn every_fusion_takes_launches_away() -> Result<()> {
 }
 
 /// A whole step in f32 against f64, held to the bound of a single operation.
+#[cfg(feature = "gpu")]
 #[test]
 fn the_gpu_agrees_fused_and_unfused() -> Result<()> {
     let Some(gpu) = device::gpu() else { return Ok(()) };

@@ -1,5 +1,7 @@
 //! Against torchaudio and librosa: the numbers that `tools/golden_sound.py` wrote.
 
+#![cfg(feature = "app")]
+
 #[path = "common/gpu.rs"]
 mod common;
 #[path = "common/vectors.rs"]

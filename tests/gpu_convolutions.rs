@@ -1,6 +1,8 @@
 //! Convolutions and their gradients on a GPU against the CPU in f64, over options drawn at random and the corners that
 //! chance may miss: NMSE below 1e-11, and nothing written outside the results.
 
+#![cfg(feature = "gpu")]
+
 #[path = "common/gpu.rs"]
 mod common;
 

@@ -1,6 +1,8 @@
 //! A thousand steps take no more memory and no more objects than a hundred. Alone in its file, since it counts what the
 //! whole process holds.
 
+#![cfg(feature = "gpu")]
+
 #[path = "common/gpu.rs"]
 mod common;
 

@@ -1,5 +1,7 @@
 //! The GPU session: choice of device, memory, state, guards, what it refuses, and that nothing grows.
 
+#![cfg(feature = "gpu")]
+
 #[path = "common/gpu.rs"]
 mod common;
 

@@ -1,4 +1,6 @@
 //! MP3, FLAC and MP4 files as they are found: joined, tagged, without the tag that says how long they are, changing on the way.
+
+#![cfg(feature = "app")]
 #![cfg(feature = "compressed-audio")]
 
 use humdinger::audio::Audio;

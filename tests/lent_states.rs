@@ -1,5 +1,7 @@
 //! Data that the host lends to a session: read where it is, or copied, and never changed.
 
+#![cfg(feature = "gpu")]
+
 #[path = "common/gpu.rs"]
 mod device;
 

@@ -1,5 +1,7 @@
 //! The loss of an epoch is the mean over its clips, also where the last batch is smaller than the others.
 
+#![cfg(feature = "app")]
+
 #[path = "common/runs.rs"]
 mod runs;
 

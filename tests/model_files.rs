@@ -1,6 +1,8 @@
 //! Model files whose header lies: every number in it replaced by what cannot be. An error or a model that answers, never a
 //! panic, and never memory out of proportion.
 
+#![cfg(feature = "app")]
+
 #[path = "common/runs.rs"]
 mod runs;
 

@@ -1,5 +1,7 @@
 //! The recipe `notebook` against PyTorch and torchaudio, step by step, and the CPU against the GPU.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 

@@ -1,6 +1,7 @@
 //! Every case of the table, its gradients included: f32 against f64 with vectors of every width, GPU against CPU, and the same bits for
 //! any number of threads.
 
+#[cfg(feature = "gpu")]
 #[path = "common/gpu.rs"]
 mod common;
 #[path = "common/vectors.rs"]
@@ -32,6 +33,7 @@ fn with_narrower_vectors_it_does_too() {
 }
 
 /// Outputs lie between sentinels, and a second run must give the same bits: [`check::on_gpu`] sees to both.
+#[cfg(feature = "gpu")]
 #[test]
 fn the_gpu_agrees_with_the_cpu_in_f64() {
     let Some(gpu) = common::gpu() else { return };

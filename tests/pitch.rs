@@ -1,5 +1,7 @@
 //! The pitch tracker against sounds whose pitch is known, and `humdinger pitch`.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/wav.rs"]

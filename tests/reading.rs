@@ -1,5 +1,7 @@
 //! Reading sound files: every format, the quirks of real recorders, and hostile files.
 
+#![cfg(feature = "app")]
+
 use std::io::Write;
 use std::path::Path;
 

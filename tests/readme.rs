@@ -1,5 +1,7 @@
 //! Every command in README.md is run, in order, in a folder that holds what the text speaks of.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 

@@ -1,6 +1,8 @@
 //! A run that dies at any step, without a chance to tidy up, ends with the same bits once it is resumed. The process that
 //! dies is this test's own program, begun anew with a place to die at; tests/cli_resume.rs kills the real one, whenever.
 
+#![cfg(feature = "app")]
+
 #[path = "common/runs.rs"]
 mod runs;
 

@@ -1,5 +1,7 @@
 //! The same seed gives the same run, to the bit: whatever the number of threads, and on a GPU time after time.
 
+#![cfg(feature = "app")]
+
 #[path = "common/gpu.rs"]
 mod common;
 #[path = "common/runs.rs"]

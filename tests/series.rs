@@ -1,6 +1,8 @@
 //! Many runs in one call against as many calls, and clips in the device's memory against clips from the host: the same to the bit,
 //! on CPU and GPU.
 
+#![cfg(feature = "app")]
+
 #[path = "common/gpu.rs"]
 mod device;
 #[path = "common/runs.rs"]

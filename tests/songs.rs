@@ -1,5 +1,7 @@
 //! Songs found by their notes: readers of MIDI and ABC, catalogues, `humdinger catalogue` and `humdinger identify`.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 

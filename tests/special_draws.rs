@@ -1,6 +1,8 @@
 //! Every case of the table with special values in each of its inputs by turns: NaN and infinities lie in the same places on the CPU, in
 //! f64 and on a GPU, and what is finite agrees.
 
+#![cfg(feature = "gpu")]
+
 #[path = "common/gpu.rs"]
 mod common;
 

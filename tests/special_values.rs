@@ -1,6 +1,8 @@
 //! Ties, NaN, infinities and numbers near the ends of f32: what PyTorch 2.11 makes of them, on the CPU and on a GPU. Denormals are left
 //! out: WebGPU allows a GPU to flush them.
 
+#![cfg(feature = "gpu")]
+
 #[path = "common/gpu.rs"]
 mod common;
 

@@ -3,6 +3,7 @@
 use super::{Case, Random};
 use crate::cpu::CpuSession;
 use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
 use crate::gpu::{Gpu, GpuSession};
 use crate::graph::{CpuReal, Graph, Parallel, Plan, PlanId, Session, States, Target, Value};
 use crate::tensor::DType;
@@ -102,6 +103,7 @@ pub fn on_cpu<T: CpuReal>(case: &Case, pool: Arc<dyn Parallel + Send>) -> Result
 /// # Errors
 /// Where the case cannot be built or run, a kernel writes beyond its buffers, or the second run gives other bits than
 /// the first.
+#[cfg(feature = "gpu")]
 pub fn on_gpu(case: &Case, gpu: &Gpu) -> Result<Vec<(String, Vec<f32>)>> {
     let states = Arc::new(States::new());
     let built = build(case, states.clone(), true)?;

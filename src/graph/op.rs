@@ -179,8 +179,8 @@ impl Shader {
         self.source
     }
 
-    /// Whether it is one of this crate's.
-    pub(crate) const fn is_own(&self) -> bool {
+    /// Whether it is one of this crate's, which are compiled with fewer checks.
+    pub const fn is_own(&self) -> bool {
         self.own
     }
 }

@@ -2,7 +2,9 @@
 
 #![allow(dead_code, unused_imports)]
 
-pub use humdinger::cases::check::{Built, build, compare, nmse, on_cpu, on_gpu, weighted_sum, write_inputs};
+#[cfg(feature = "gpu")]
+pub use humdinger::cases::check::on_gpu;
+pub use humdinger::cases::check::{Built, build, compare, nmse, on_cpu, weighted_sum, write_inputs};
 use humdinger::cpu::Pool;
 use humdinger::graph::Parallel;
 use std::sync::Arc;

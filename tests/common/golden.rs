@@ -2,11 +2,13 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+#[cfg(feature = "gpu")]
 #[path = "gpu.rs"]
 mod gpu;
 
 use humdinger::Shape;
 use humdinger::cpu::{CpuSession, Pool};
+#[cfg(feature = "gpu")]
 use humdinger::gpu::GpuSession;
 use humdinger::graph::{PlanId, Session, States, Target};
 use safetensors::{Dtype, SafeTensors};
@@ -143,7 +145,9 @@ pub const TOLERANCE: f64 = 1e-5;
 /// Sessions on all devices that are here, with their names.
 pub fn sessions(states: &Arc<States>) -> Vec<(&'static str, Target, Box<dyn Session>)> {
     let cpu = CpuSession::<f32>::new(states.clone(), Arc::new(Pool::new(2))).expect("a CPU session");
+    #[cfg_attr(not(feature = "gpu"), expect(unused_mut, reason = "there is no other device"))]
     let mut all: Vec<(_, _, Box<dyn Session>)> = vec![("cpu", Target::Cpu, Box::new(cpu))];
+    #[cfg(feature = "gpu")]
     if let Some(gpu) = gpu::gpu() {
         let session = GpuSession::with_guards(gpu, states.clone()).expect("a GPU session");
         all.push(("gpu", Target::Gpu, Box::new(session)));
