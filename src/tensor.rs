@@ -159,6 +159,13 @@ impl<T: Copy> Tensor<T> {
     }
 }
 
+impl<T> From<Vec<T>> for Tensor<T> {
+    /// A tensor of one axis.
+    fn from(data: Vec<T>) -> Self {
+        Self { shape: Shape::from([data.len()]), data }
+    }
+}
+
 /// A real number type that CPU kernels can be run in: f32, which trains, and f64, in which the same code is checked.
 pub trait Real:
     bytemuck::Pod

@@ -1,5 +1,7 @@
 //! What `humdinger predict` says of recordings, and why.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 

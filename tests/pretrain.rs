@@ -1,6 +1,8 @@
 //! `pretrain`: the same base model from the same seed, a file of half precision that `train` begins with and `predict` answers
 //! from, and what is refused.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 

@@ -19,7 +19,7 @@ const MOMENTUM: f64 = 0.1;
 const EPSILON: f64 = 1e-5;
 
 /// What a graph is built for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Batch norm uses the batch's statistics and updates the running ones.
     Train,

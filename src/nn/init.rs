@@ -3,8 +3,8 @@
 use crate::tensor::{Shape, Tensor};
 use rand::{Rng, RngExt};
 
-/// Independent normal numbers (Box and Muller, 1958).
-fn normal(rng: &mut impl Rng, shape: Shape, deviation: f64) -> Tensor<f32> {
+/// Independent normal numbers of mean 0 and this standard deviation (Box and Muller, 1958).
+pub fn normal(rng: &mut impl Rng, shape: impl Into<Shape>, deviation: f64) -> Tensor<f32> {
     let mut values = Tensor::full(shape, 0.0);
     for pair in values.data_mut().chunks_mut(2) {
         let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();

@@ -1,11 +1,32 @@
-//! What networks are made of: initialisation, the optimisers, learning-rate schedules, and the classifier's networks.
+//! Networks: modules and layers with named parameters, a model that trains them on a device, the optimisers, learning-rate schedules,
+//! and the classifiers of spectrograms.
+//!
+//! A network is a [`Module`]: a [`Sequential`] of layers, or a type of one's own. [`Model`] puts its parameters on a device and
+//! compiles a plan for each shape of batch; [`Model::fit`] trains it on anything that gives [`Batches`].
 
 mod classifier;
+mod data;
+mod fit;
 mod init;
+mod layers;
+mod model;
+mod module;
 mod optimiser;
+#[cfg(feature = "weights")]
+mod saving;
 mod schedule;
+#[cfg(feature = "weights")]
+pub mod weights;
 
 pub use classifier::{Block, Classifier, Mode, PARAMETERS, Pooling, STATISTICS};
-pub use init::{kaiming_normal, linear_bound, uniform};
+pub use data::{Batch, Batches, Data, InMemory, Values};
+pub use fit::{Epoch, Fit, Flow, Loss, Scores, accuracy};
+pub use init::{kaiming_normal, linear_bound, normal, uniform};
+pub use layers::{
+    BatchNorm, Conv2d, Dropout, Embedding, Flatten, Function, Gelu, Init, LayerNorm, Linear, MaxPool2d, PlaneMean,
+    Relu, Sigmoid, Tanh,
+};
+pub use model::{Model, ModelOptions, Optimiser};
+pub use module::{Declare, Module, Net, Sequential};
 pub use optimiser::{Adam, SGD_STEP, STEP, Sgd};
 pub use schedule::{Anneal, OneCycle, Schedule};

@@ -23,8 +23,8 @@ pub mod tables;
 pub mod trainer;
 pub mod variations;
 pub mod verdict;
-pub mod weights;
 
+pub use crate::nn::weights;
 pub use config::{Config, Settings};
 pub use model::Model;
 pub use recipe::Recipe;
