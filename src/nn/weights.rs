@@ -33,7 +33,7 @@ impl Weights {
     }
 
     /// The same of a file's bytes. The error says what is wrong without the file's name.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         use safetensors::SafeTensorError as E;
         let wrong = |e: E| match e {
             E::MetadataIncompleteBuffer => {
