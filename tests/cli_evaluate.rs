@@ -1,5 +1,7 @@
 //! What `humdinger evaluate` and `humdinger compare` tell.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 
