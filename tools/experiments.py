@@ -3,9 +3,10 @@
 
     tools/experiments.py WHAT --data hummed-songs --work runs/experiments [--seeds 1,2,3]
 
-WHAT is one of: folds, notebook, few, none, default, anywhere, views, unknown, ablation, time. `--data` is a folder of recordings named
+WHAT is one of: folds, notebook, few, base, none, default, anywhere, views, unknown, ablation, time. `--data` is a folder of recordings named
 S<person>_<hum|whistle>_<take>_<Song>.wav. Every run's folder stays in `--work`; what is there already is not run again. Each
-result is printed and added to results.jsonl there. `--program` names the program, `--device` where it computes.
+result is printed and added to results.jsonl there. `--program` names the program, `--device` where it computes,
+`--people` whose recordings count: those of people with even numbers, on whom settings may be chosen, or with odd ones.
 """
 
 import argparse
@@ -27,6 +28,8 @@ from array import array
 NAME = re.compile(r"S(\d+)_(hum|whistle)_(\d+)_(\w+)\.wav$")
 # Tunes of the synthesiser that are not among the recordings' songs.
 OTHERS = "OdeToJoy,JingleBells,MaryLamb,AuldLangSyne,Greensleeves,OhSusanna,RowBoat,SilentNight,Saints,Clementine,DeckTheHalls,MyBonnie"
+# Whose recordings count: see `--people`.
+PEOPLE = "all"
 Clip = collections.namedtuple("Clip", "path person style song")
 
 
@@ -37,6 +40,8 @@ def clips(folder):
         if match:
             person, style, _, song = match.groups()
             found.append(Clip(os.path.abspath(os.path.join(folder, name)), int(person), style, song))
+    sides = {"all": [0, 1], "even": [0], "odd": [1]}[PEOPLE]
+    found = [clip for clip in found if clip.person % 2 in sides]
     if not found:
         sys.exit(f"{folder} holds no recording named S<person>_<hum|whistle>_<take>_<Song>.wav")
     return found
@@ -143,7 +148,7 @@ def few(lab):
     """The first `count` clips of each song from people in a random order; tested on everybody else. Nothing validates, so that
     nothing of the test is seen."""
     everything = clips(lab.args.data)
-    starts = {"plain": [], "tuned": from_model(pretrained(lab)), "other-tunes": from_model(pretrained_on_others(lab)),
+    starts = {"plain": ["--init", "none"], "base": [], "tuned": from_model(pretrained(lab)), "other-tunes": from_model(pretrained_on_others(lab)),
               "default": from_model(default_run(lab, 1)[0])}
     for count in lab.args.counts:
         accuracies = {start: [] for start in starts}
@@ -162,6 +167,37 @@ def few(lab):
         if accuracies["plain"]:
             lab.result(what="few", clips=count, seeds=len(accuracies["plain"]),
                        **{start: percent(values) for start, values in accuracies.items()})
+
+
+def base(lab):
+    """Few recordings, and four fifths of all, from the base model that comes with the program, with all defaults; and from nothing
+    with `--nothing`. Seconds are those of the epochs, as the run's table has them."""
+    everything = clips(lab.args.data)
+    starts = {"base": []} | ({"nothing": ["--init", "none"]} if lab.args.nothing else {})
+    for start, more in starts.items():
+        for count in lab.args.counts:
+            accuracies, seconds = [], []
+            for seed in lab.args.seeds:
+                chosen, rest = first_clips(everything, count, seed)
+                test = lab.listing(f"{PEOPLE}-{count}-seed{seed}-test", rest)
+                run, _ = few_run(lab, count, seed, f"{start}-{PEOPLE}", chosen, more)
+                accuracies.append(lab.evaluate(os.path.join(run, "model.safetensors"), test)["accuracy"])
+                seconds.append(epochs_took(run))
+            lab.result(what="base", people=PEOPLE, start=start, clips_a_song=count, train=len(chosen), test=len(rest),
+                       accuracy=percent(accuracies), each=[round(100 * a, 1) for a in accuracies],
+                       training_seconds=[round(s, 1) for s in seconds])
+        if PEOPLE == "all":
+            for seed in lab.args.seeds:
+                run, _ = lab.train(f"folds-{start}-seed{seed}", "--data", lab.args.data, "--folds", 5, "--seed", seed, *more)
+                accuracies, _ = fold_accuracies(run)
+                took = [epochs_took(os.path.join(run, f"fold-{fold}")) for fold in range(1, 6)]
+                lab.result(what="base", start=start, folds=5, seed=seed, accuracy=percent(accuracies),
+                           each=[round(100 * a, 1) for a in accuracies], training_seconds=round(statistics.mean(took), 1))
+
+
+def epochs_took(run):
+    with open(os.path.join(run, "epochs.csv"), newline="") as file:
+        return sum(float(row["seconds"]) for row in csv.DictReader(file))
 
 
 def first_clips(everything, count, seed):
@@ -448,7 +484,7 @@ def timing(lab):
                each_further_prediction_ms=round(1000 * (many - one) / (len(paths) - 1), 2))
 
 
-WHAT = {"folds": folds, "notebook": lambda lab: folds(lab, "notebook"), "few": few, "none": none, "default": default,
+WHAT = {"folds": folds, "notebook": lambda lab: folds(lab, "notebook"), "few": few, "base": base, "none": none, "default": default,
         "anywhere": anywhere, "views": views, "unknown": unknown, "ablation": ablation, "time": timing}
 
 
@@ -461,10 +497,14 @@ def main():
     parser.add_argument("--program", default="target/release/humdinger")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seeds", type=numbers, default=[1, 2, 3])
-    parser.add_argument("--counts", type=numbers, default=[5, 10, 20, 40], help="few: clips a song")
+    parser.add_argument("--counts", type=numbers, default=[5, 10, 20, 40], help="few, base: clips a song")
     parser.add_argument("--epochs", type=int, default=10, help="none, few: epochs over the synthetic singers")
     parser.add_argument("--odd", action="store_true", help="none: also the people with odd numbers, on whom nothing may be tuned")
+    parser.add_argument("--people", choices=["all", "even", "odd"], default="all", help="whose recordings count, by their numbers")
+    parser.add_argument("--nothing", action="store_true", help="base: also from freshly drawn weights")
     args = parser.parse_args()
+    global PEOPLE
+    PEOPLE = args.people
     WHAT[args.what](Lab(args))
 
 

@@ -1,6 +1,6 @@
 //! `humdinger inspect`.
 
-use super::say;
+use super::{plain, say};
 use crate::graph::{Plan, Target};
 use crate::ops::{Fusions, fuse};
 use crate::train::Recipe;
@@ -60,6 +60,9 @@ pub fn run(args: Args) -> Result<()> {
             header.temperature,
             header.unknown_threshold
         ))?;
+        for (what, text) in [("has heard", &header.heard), ("began with", &header.began_with)] {
+            text.as_ref().map_or(Ok(()), |text| say(format!("{what} {}", plain(text))))?;
+        }
         if let Some(familiar) = familiar {
             say(format!("unfamiliar beyond a distance of {:.2}", familiar.usual))?;
         }

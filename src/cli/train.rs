@@ -4,12 +4,13 @@ use super::terminal::{BOLD, Terminal, entry, say, styled};
 use super::{warn, whole};
 use crate::data::split::SplitBy;
 use crate::device::Device;
+use crate::train::config::Chosen;
 use crate::train::folder::RunFolder;
 use crate::train::recipe::Defaults;
 use crate::train::report::duration;
 use crate::train::run::{self, Ending, default_folders};
 use crate::train::trainer::{Outcome, Start, files};
-use crate::train::{Config, Recipe, Settings, Variation, source};
+use crate::train::{Config, Init, Recipe, Settings, Variation, source};
 use crate::{Error, Result};
 #[cfg(unix)]
 use nix::sys::signal::{SigHandler, Signal};
@@ -34,7 +35,8 @@ pub struct Args {
     /// auto, cpu, gpu or gpu:N [default: auto]
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// Passes over the recordings [default: 200 for notebook; 120 for melody with 400 clips to train on, more for fewer, at least 90]
+    /// Passes over the recordings [default: 200 for notebook; for melody from the base model on 6 to 100, from
+    /// nothing 120 with 400 clips to train on, more for fewer, at least 90]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     epochs: Option<usize>,
     #[arg(long, help = by_recipe("Clips in each step", |d| d.batch_size as f64), value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
@@ -54,9 +56,14 @@ pub struct Args {
     /// Cross-validate: train K models, each validated on another part
     #[arg(long, value_name = "K", value_parser = whole::<usize>, allow_negative_numbers = true, conflicts_with = "val_fraction")]
     folds: Option<usize>,
-    /// Weights to begin with: a model, or a PyTorch state saved with safetensors
+    /// Weights to begin with: a model, a PyTorch state saved with safetensors, base (the model that comes with the program) or
+    /// none [default: base for melody, none for notebook]
     #[arg(long, value_name = "WEIGHTS")]
     init: Option<PathBuf>,
+    /// Stop after N epochs without a better model; 0 never does [default: 10 from the base model on, but
+    /// 0 where --epochs says how many, and for other weights]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
+    patience: Option<usize>,
     /// Go on with an interrupted run
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "init"])]
     resume: Option<PathBuf>,
@@ -96,6 +103,14 @@ fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
+/// The same for weights, where they are a file's.
+fn absolute_init(path: PathBuf) -> PathBuf {
+    match Init::of(path) {
+        Init::File(path) => absolute(path),
+        word => word.path(),
+    }
+}
+
 impl Args {
     fn settings(&self) -> Settings {
         Settings {
@@ -115,7 +130,8 @@ impl Args {
             without: (!self.without.is_empty()).then(|| self.without.clone()),
             shuffle: self.no_shuffle.then_some(false),
             outputs: self.outputs,
-            init: self.init.clone().map(absolute),
+            init: self.init.clone().map(absolute_init),
+            patience: self.patience,
             embed_audio: self.embed_audio.then_some(true),
         }
     }
@@ -124,11 +140,11 @@ impl Args {
 pub fn run_command(args: Args) -> Result<ExitCode> {
     super::go_on_without_reader();
     let resumed = args.resume.as_deref().map(RunFolder::open).transpose()?;
-    let (mut config, epochs_given, start) = match &resumed {
-        Some(folder) => (of_run(folder.path(), &args)?, true, Start::Resume),
+    let (mut config, chosen, start) = match &resumed {
+        Some(folder) => (of_run(folder.path(), &args)?, Chosen { epochs: true, learning_rate: true }, Start::Resume),
         None => {
-            let (config, epochs_given) = given(&args)?;
-            (config, epochs_given, Start::New)
+            let (config, chosen) = given(&args)?;
+            (config, chosen, Start::New)
         }
     };
     // Whatever can be known to be wrong is said before the recordings are read.
@@ -138,7 +154,7 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
         (None, Some(out)) => RunFolder::check_free(out)?,
         (None, None) => {}
     }
-    if let (None, Some(init)) = (&resumed, &config.init) {
+    if let (None, Init::File(init)) = (&resumed, &config.init) {
         std::fs::metadata(init).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::file(init, "no such file"),
             _ => Error::file(init, format!("cannot be read: {e}")),
@@ -148,10 +164,8 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
     if let (None, Some(note)) = (&resumed, source::note_on_names(&config, &data)) {
         warn(&note);
     }
-    if !epochs_given {
-        let clips = source::splits(&config, &data)?.iter().map(|split| split.train.len()).max();
-        config.epochs = config.recipe.epochs(clips.unwrap_or(0));
-    }
+    let clips = source::splits(&config, &data)?.iter().map(|split| split.train.len()).max();
+    config.suit(clips.unwrap_or(0), chosen);
     let device = Device::choose(choice)?;
     if resumed.is_none() {
         run::check(&config, &data)?;
@@ -207,23 +221,23 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
     }
 }
 
-/// The configuration of a new run: flags, then the file, then the defaults; and whether its number of epochs was given.
-fn given(args: &Args) -> Result<(Config, bool)> {
+/// The configuration of a new run: flags, then the file, then the defaults; and what of it was given.
+fn given(args: &Args) -> Result<(Config, Chosen)> {
     let mut file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     // So that the run can be resumed from another folder.
-    (file.data, file.init) = (file.data.map(absolute), file.init.map(absolute));
+    (file.data, file.init) = (file.data.map(absolute), file.init.map(absolute_init));
     if args.val_fraction.is_some() {
         // A share that somebody asks for now stands above folds that the file asks for.
         file.folds = None;
     }
     let settings = args.settings().or(file);
-    let epochs_given = settings.epochs.is_some();
+    let chosen = Chosen { epochs: settings.epochs.is_some(), learning_rate: settings.learning_rate.is_some() };
     let config = settings.resolve()?;
     let by_column = config.split.as_deref().is_some_and(|by| matches!(by.parse(), Ok(SplitBy::Column(_))));
     if args.val_fraction.is_some() && by_column {
         return Err(Error::usage("--val-fraction", "a split by column has its own share; leave one of the two out"));
     }
-    Ok((config, epochs_given))
+    Ok((config, chosen))
 }
 
 /// The configuration of a run folder. Flags may repeat it, but only the device may differ.
@@ -231,7 +245,7 @@ fn of_run(folder: &Path, args: &Args) -> Result<Config> {
     let file = folder.join(files::CONFIG);
     let text = std::fs::read_to_string(&file)
         .map_err(|e| Error::file(folder, format!("is not a run folder: {} cannot be read: {e}", files::CONFIG)))?;
-    let of_run = Settings::parse(&text).map_err(|detail| Error::file(&file, detail))?;
+    let of_run = Settings::parse(&text).map_err(|detail| Error::file(&file, detail))?.of_earlier_runs();
     let before = of_run.clone().resolve()?;
     let config = args.settings().or(of_run).resolve()?;
     let different = before.differences(&config);

@@ -124,7 +124,7 @@ impl Checkpoint {
             let detail = format!("is a checkpoint of version {}; this humdinger continues {VERSION}", text.version);
             return Err(Error::file(path, detail));
         }
-        Ok(Self { config: text.config.resolve()?, data: text.data, progress: text.progress, weights })
+        Ok(Self { config: text.config.of_earlier_runs().resolve()?, data: text.data, progress: text.progress, weights })
     }
 
     /// Whether a run of this configuration on these data may go on from here.

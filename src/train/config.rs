@@ -1,5 +1,6 @@
 //! What a run is to do: the one form that `--config` files, the run folder's `config.toml` and the command line share.
 
+use super::base;
 use super::recipe::Recipe;
 use super::suggest::did_you_mean;
 use super::variations::{Variation, Variations};
@@ -44,13 +45,15 @@ pub struct Settings {
     pub shuffle: Option<bool>,
     /// Outputs of the network, where that is not the number of songs.
     pub outputs: Option<usize>,
-    /// Weights to begin with.
+    /// Weights to begin with: a file, `base` or `none`.
     pub init: Option<PathBuf>,
+    /// Epochs without a better model after which training ends; 0 for never.
+    pub patience: Option<usize>,
     /// Whether the report holds the clips that it plays, instead of playing them from where they lie.
     pub embed_audio: Option<bool>,
 }
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "data",
     "recipe",
     "device",
@@ -68,10 +71,66 @@ const KEYS: [&str; 18] = [
     "shuffle",
     "outputs",
     "init",
+    "patience",
     "embed_audio",
 ];
 /// Settings that make no difference to what is trained.
 const HARMLESS: [&str; 2] = ["device", "embed_audio"];
+
+/// The weights that a run begins with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Init {
+    /// Freshly drawn ones.
+    #[default]
+    Fresh,
+    /// Those of the base model that comes with the program.
+    Base,
+    /// Those of a file.
+    File(PathBuf),
+}
+
+/// What stands for freshly drawn weights on the command line and in files. A file of this name is `./none`.
+pub const FRESH: &str = "none";
+
+impl Init {
+    /// What a word or a path on the command line or in a file means.
+    pub fn of(path: PathBuf) -> Self {
+        match path.to_str() {
+            Some(FRESH) => Self::Fresh,
+            Some(base::NAME) => Self::Base,
+            _ => Self::File(path),
+        }
+    }
+
+    /// The word or the path that means it.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Fresh => FRESH.into(),
+            Self::Base => base::NAME.into(),
+            Self::File(path) => path.clone(),
+        }
+    }
+
+    /// What model files say of it: not where a file lies.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            known => known.describe(),
+        }
+    }
+
+    /// In words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Fresh => "none: freshly drawn weights".into(),
+            Self::Base => format!("the base model of this program ({})", base::checksum()),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// Epochs without a better model that are borne from the base model on, where nobody says how many epochs there are to be.
+const PATIENCE: usize = 10;
 
 /// The share of clips that validate where nobody says otherwise.
 pub(super) const VAL_FRACTION: f64 = 0.2;
@@ -122,8 +181,14 @@ impl Settings {
             shuffle: self.shuffle.or(other.shuffle),
             outputs: self.outputs.or(other.outputs),
             init: self.init.or(other.init),
+            patience: self.patience.or(other.patience),
             embed_audio: self.embed_audio.or(other.embed_audio),
         }
+    }
+
+    /// What a run folder's settings mean: runs of before there was a base model say nothing of it, and did not begin with it.
+    pub fn of_earlier_runs(self) -> Self {
+        Self { init: self.init.or_else(|| Some(FRESH.into())), ..self }
     }
 
     /// Fills in the recipe's defaults and checks every value.
@@ -133,6 +198,14 @@ impl Settings {
     pub fn resolve(self) -> Result<Config> {
         let recipe = self.recipe.unwrap_or_default();
         let defaults = recipe.defaults();
+        let init = match self.init {
+            Some(path) => Init::of(path),
+            None if recipe == Recipe::Melody => Init::Base,
+            None => Init::Fresh,
+        };
+        // From nothing a validation loss stands still for long while the learning rate is high.
+        let usual = if init == Init::Base && self.epochs.is_none() { PATIENCE } else { 0 };
+        let patience = self.patience.unwrap_or(usual);
         let config = Config {
             data: self.data,
             recipe,
@@ -150,12 +223,22 @@ impl Settings {
             without: self.without.unwrap_or_default(),
             shuffle: self.shuffle.unwrap_or(true),
             outputs: self.outputs,
-            init: self.init,
+            init,
+            patience,
             embed_audio: self.embed_audio.unwrap_or(false),
         };
         config.check()?;
         Ok(config)
     }
+}
+
+/// Which settings somebody chose, of those that depend on the number of recordings otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// `epochs`.
+    pub epochs: bool,
+    /// `learning_rate`.
+    pub learning_rate: bool,
 }
 
 /// A complete configuration. The fields are those of [`Settings`].
@@ -178,7 +261,8 @@ pub struct Config {
     pub without: Vec<Variation>,
     pub shuffle: bool,
     pub outputs: Option<usize>,
-    pub init: Option<PathBuf>,
+    pub init: Init,
+    pub patience: usize,
     pub embed_audio: bool,
 }
 
@@ -207,6 +291,11 @@ impl Config {
             // What is counted of every output as every other one must fit into memory.
             whole("--outputs", outputs, 2, 2_000)?;
         }
+        if self.recipe != Recipe::Melody && self.init == Init::Base {
+            let detail =
+                format!("the base model is melody's, not {}'s; name a file of weights, or {FRESH}", self.recipe);
+            return Err(Error::usage("--init", detail));
+        }
         if self.recipe != Recipe::Melody && !self.without.is_empty() {
             let detail = format!("the recipe {} is varied as a whole; --no-augment leaves it alone", self.recipe);
             return Err(Error::usage("--without", detail));
@@ -218,6 +307,20 @@ impl Config {
             split.parse::<crate::data::split::SplitBy>()?;
         }
         Ok(())
+    }
+
+    /// Sets what nobody chose to what is best with so many training clips.
+    pub fn suit(&mut self, clips: usize, chosen: Chosen) {
+        let (epochs, rate) = match self.init {
+            Init::Base => self.recipe.from_base(clips),
+            _ => (self.recipe.epochs(clips), self.learning_rate),
+        };
+        if !chosen.epochs {
+            self.epochs = epochs;
+        }
+        if !chosen.learning_rate {
+            self.learning_rate = rate;
+        }
     }
 
     /// How `melody` varies its training clips, where it does.
@@ -245,7 +348,8 @@ impl Config {
             without: (!own.without.is_empty()).then_some(own.without),
             shuffle: Some(own.shuffle),
             outputs: own.outputs,
-            init: own.init,
+            init: Some(own.init.path()),
+            patience: Some(own.patience),
             // Programs of before know no such key.
             embed_audio: own.embed_audio.then_some(true),
         }
@@ -297,8 +401,9 @@ impl Config {
         if let Some(outputs) = self.outputs {
             rows.push(("outputs", outputs.to_string()));
         }
-        if self.init.is_some() {
-            rows.push(("initial weights", path(&self.init, "")));
+        rows.push(("begins with", self.init.describe()));
+        if self.patience > 0 {
+            rows.push(("patience", format!("{} epochs without a better model", self.patience)));
         }
         rows
     }
@@ -317,6 +422,32 @@ mod tests {
         assert!(config.differences(&again).is_empty());
         let other = Settings { epochs: Some(3), device: Some("cpu".into()), ..again.settings() }.resolve()?;
         assert_eq!(config.differences(&other), ["epochs"]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_run_begins_with() -> Result<()> {
+        let init = |recipe, init: Option<&str>| {
+            let settings = Settings { recipe, init: init.map(PathBuf::from), ..Settings::default() };
+            settings.resolve().map(|config| config.init)
+        };
+        assert_eq!(init(None, None)?, Init::Base);
+        assert_eq!(init(Some(Recipe::Notebook), None)?, Init::Fresh);
+        assert_eq!(init(None, Some("none"))?, Init::Fresh);
+        assert_eq!(init(None, Some("./none"))?, Init::File("./none".into()));
+        for init in [Init::Fresh, Init::Base, Init::File("a/b".into())] {
+            assert_eq!(Init::of(init.path()), init);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn patience_is_off_where_somebody_says_how_many_epochs() -> Result<()> {
+        assert_eq!(Settings::default().resolve()?.patience, PATIENCE);
+        assert_eq!(Settings { epochs: Some(9), ..Settings::default() }.resolve()?.patience, 0);
+        assert_eq!(Settings { init: Some(FRESH.into()), ..Settings::default() }.resolve()?.patience, 0);
+        let both = Settings { epochs: Some(9), patience: Some(2), ..Settings::default() };
+        assert_eq!(both.resolve()?.patience, 2);
         Ok(())
     }
 
@@ -358,6 +489,7 @@ mod tests {
             Settings { split: Some("persons".into()), ..Settings::default() },
             Settings { recipe: Some(Recipe::Notebook), without: Some(vec![Variation::Masks]), ..Settings::default() },
             Settings { seed: Some(u64::MAX), ..Settings::default() },
+            Settings { recipe: Some(Recipe::Notebook), init: Some("base".into()), ..Settings::default() },
         ];
         for settings in absurd {
             let error = settings.clone().resolve().unwrap_err();

@@ -1,5 +1,6 @@
 //! From recordings to a trained model and a report: recipes, the training loop, metrics, model files and checkpoints.
 
+pub mod base;
 pub mod batch;
 pub mod checkpoint;
 pub mod compare;
@@ -25,7 +26,7 @@ pub mod variations;
 pub mod verdict;
 
 pub use crate::nn::weights;
-pub use config::{Config, Settings};
+pub use config::{Config, Init, Settings};
 pub use model::Model;
 pub use recipe::Recipe;
 pub use variations::{Variation, Variations};

@@ -131,9 +131,9 @@ pub struct Round {
     pub round: usize,
     /// See `round`.
     pub of: usize,
-    /// The mean loss of the round's last pass.
+    /// The mean loss of the round's clips when each was heard for the first time.
     pub loss: f64,
-    /// The share of that pass' clips that were right.
+    /// The share of them that was right then.
     pub accuracy: f64,
     /// Seconds since the beginning.
     pub seconds: f64,
@@ -267,13 +267,12 @@ impl<'a> Training<'a> {
         Ok(Self { work, engine, stage, steps: 0 })
     }
 
-    /// Goes over these clips; mean loss and share of right answers of the last time.
+    /// Goes over these clips; mean loss and share of right answers of the first time.
     fn round(&mut self, clips: &[Clip], round: usize) -> Result<(f64, f64)> {
         let front_end = Recipe::Melody.front_end();
         let mode = Mode::Train { augment: true };
         let (mut loss, mut right) = (0.0, 0);
         for pass in 0..self.work.passes {
-            (loss, right) = (0.0, 0);
             let epoch = ((self.stage as u64) << 32) + (round * self.work.passes + pass) as u64;
             let seed = self.work.seed;
             for items in draws::order(seed, epoch, clips.len()).chunks(self.work.batch_size) {
@@ -284,8 +283,10 @@ impl<'a> Training<'a> {
                 }
                 for result in self.engine.train(mode, &[batch])? {
                     self.steps += 1;
-                    loss += f64::from(result.loss) * items.len() as f64;
-                    right += result.right;
+                    if pass == 0 {
+                        loss += f64::from(result.loss) * items.len() as f64;
+                        right += result.right;
+                    }
                     if !result.loss.is_finite() {
                         let detail = format!("the loss of step {} of stage {} is not finite", self.steps, self.stage);
                         return Err(Error::NonFinite(detail));

@@ -48,11 +48,10 @@ pub struct Folds {
 pub fn check(config: &Config, data: &Dataset) -> Result<()> {
     source::splits(config, data)?;
     let outputs = source::outputs(config, data)?;
-    if let Some(path) = &config.init {
-        let (weights, others) = initial_weights(path, &source::names(data, outputs))?;
+    if let Some((weights, path, others)) = initial_weights(&config.init, &source::names(data, outputs))? {
         let front_end = config.recipe.front_end();
         let (network, _) = Network::new(config.recipe, &front_end, outputs, config.seed, false)?;
-        fitting(&network.states, &weights, path, others)?;
+        fitting(&network.states, &weights, &path, others)?;
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! The training loop of one run folder.
 
+use super::base;
 use super::batch::{Batch, Draw};
 use super::checkpoint::{Checkpoint, Progress, fingerprint};
-use super::config::Config;
+use super::config::{Config, Init};
 use super::engine::{ClipHeard, Engine};
 use super::familiar::{Familiar, probabilities};
 use super::folder::RunFolder;
@@ -114,7 +115,7 @@ struct Trainer<'a> {
 /// not fit, the loss stops being finite, or the device fails.
 pub fn train(job: &Job, watch: &mut dyn Watch) -> Result<Outcome> {
     let mut trainer = Trainer::new(job, watch)?;
-    while trainer.progress.epoch < job.config.epochs {
+    while trainer.progress.epoch < job.config.epochs && !trainer.impatient(watch) {
         if !trainer.epoch(watch)? {
             return trainer.finish(false);
         }
@@ -147,9 +148,7 @@ impl<'a> Trainer<'a> {
             let steps = Steps::resume(&path(files::STEPS), checkpoint.progress.step)?;
             (checkpoint.progress, steps)
         } else {
-            if let Some(init) = &config.init {
-                initialise(&mut engine, init, &names, watch)?;
-            }
+            initialise(&mut engine, &config.init, &names, watch)?;
             if job.start == Start::New {
                 RunFolder::check_free(job.out)?;
             }
@@ -168,6 +167,21 @@ impl<'a> Trainer<'a> {
 
     fn path(&self, name: &str) -> PathBuf {
         self.job.out.join(name)
+    }
+
+    /// Whether so many epochs have brought no better model that training ends. Never without validation, which alone can tell.
+    fn impatient(&self, watch: &mut dyn Watch) -> bool {
+        let (patience, epoch) = (self.job.config.patience, self.progress.epoch);
+        let Some(best) = self.progress.best_epoch.filter(|_| patience > 0 && self.progress.best_loss.is_some()) else {
+            return false;
+        };
+        let over = self.progress.position == 0 && epoch >= best + patience;
+        if over {
+            watch.note(&format!(
+                "epoch {best} had the best model, and {patience} more brought none: training ends here"
+            ));
+        }
+        over
     }
 
     /// Writes the checkpoint.
@@ -426,25 +440,30 @@ pub(super) fn header(config: &Config, data: &Dataset, outputs: usize) -> Header 
         unknown_threshold: 0.0,
         epoch: 0,
         heard: None,
-        began_with: None,
+        began_with: Some(config.init.name()),
     }
 }
 
-/// The weights that a run begins with, and whether they are a model's of other songs, which lends all but its last layer.
+/// The weights that a run begins with, where they are not freshly drawn; where they come from; and whether they are a model's of
+/// other songs, which lends all but its last layer.
 ///
 /// # Errors
 /// Where they cannot be read.
-pub fn initial_weights(path: &Path, names: &[String]) -> Result<(Weights, bool)> {
-    let weights = Weights::read(path)?;
+pub fn initial_weights(init: &Init, names: &[String]) -> Result<Option<(Weights, PathBuf, bool)>> {
+    let (weights, path) = match init {
+        Init::Fresh => return Ok(None),
+        Init::Base => (base::weights()?, PathBuf::from(init.describe())),
+        Init::File(path) => (Weights::read(path)?, path.clone()),
+    };
     // Weights without a description of ours, such as PyTorch's, have to fit as they are.
-    let others = Model::describe(&weights, path)?.is_some_and(|header| header.names() != names);
-    Ok((weights, others))
+    let others = Model::describe(&weights, &path)?.is_some_and(|header| header.names() != names);
+    Ok(Some((weights, path, others)))
 }
 
-fn initialise(engine: &mut Engine, path: &Path, names: &[String], watch: &mut dyn Watch) -> Result<()> {
-    let (weights, others) = initial_weights(path, names)?;
-    load_weights(&mut *engine.session, &weights, path, others)?;
-    if others {
+fn initialise(engine: &mut Engine, init: &Init, names: &[String], watch: &mut dyn Watch) -> Result<()> {
+    let Some((weights, path, others)) = initial_weights(init, names)? else { return Ok(()) };
+    load_weights(&mut *engine.session, &weights, &path, others)?;
+    if others && *init != Init::Base {
         let skipped: Vec<String> = model_states(engine.session.states())
             .iter()
             .filter(|state| state.name.starts_with("lin."))

@@ -8,6 +8,7 @@ use crate::data::find::{LeftOut, find, no_sound, none_lost};
 use crate::data::reader::load_file;
 use crate::data::{Clip, LoadOptions};
 use crate::device::Device;
+use crate::train::base;
 use crate::train::model::Model;
 use crate::train::predict::Predictor;
 use crate::train::source::Reading;
@@ -16,7 +17,7 @@ use crate::{Error, Result};
 use clap::ValueEnum;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rows::{Answer, Printer, Style};
 
@@ -35,12 +36,15 @@ enum Format {
 /// Name the songs in recordings.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The model file
+    /// The model file [default: the base model that comes with the program, which names the built-in tunes]
     #[arg(long, value_name = "FILE")]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// Sound files, or folders of them
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required_unless_present = "tunes")]
     paths: Vec<PathBuf>,
+    /// List the tunes that are named without --model, and stop
+    #[arg(long, conflicts_with_all = ["model", "paths"])]
+    tunes: bool,
     /// How many of the likeliest songs to list
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = super::whole::<usize>, allow_negative_numbers = true)]
     top: usize,
@@ -102,6 +106,9 @@ pub(super) fn sound_files(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<NotRead>
 }
 
 pub fn run(args: Args) -> Result<()> {
+    if args.tunes {
+        return base::model()?.header.classes.iter().try_for_each(super::say);
+    }
     if args.top == 0 {
         return Err(Error::usage("--top", "0 songs are no answer; at least 1"));
     }
@@ -118,7 +125,10 @@ pub fn run(args: Args) -> Result<()> {
         left_out.iter().filter(|l| !l.harmless).for_each(|l| warn(&plain(&format!("left out: {l}"))));
     }
     let device = Device::choose_for_little(choice)?;
-    let mut predictor = Predictor::new(Model::read(&args.model)?, &args.model, &device)?;
+    let mut predictor = match &args.model {
+        Some(path) => Predictor::new(Model::read(path)?, path, &device)?,
+        None => built_in(&device)?,
+    };
     let header = predictor.model.header.clone();
     let names = header.names();
     let first_only = header.recipe.first_window_only() && !args.all_windows;
@@ -203,6 +213,16 @@ pub fn run(args: Args) -> Result<()> {
         0 => Ok(()),
         _ => Err(Error::Data(format!("{unread} of {} recordings could not be read", files.len()))),
     }
+}
+
+/// The model that comes with the program; says so.
+fn built_in(device: &Device) -> Result<Predictor> {
+    let model = base::model()?;
+    warn(&format!(
+        "model: the base model of this program, which knows {} tunes (predict --tunes lists them); --model names another",
+        model.header.classes.len()
+    ));
+    Predictor::new(model, Path::new("the built-in base model"), device)
 }
 
 /// What is wrong with a file, where its name is said already.

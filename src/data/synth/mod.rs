@@ -277,17 +277,38 @@ fn render(tune: &Tune, singer: &Singer, style: Style, take: usize, options: &Opt
     let block = (rate / 200.0).round() as usize;
     let performance =
         singer::perform(tune, singer, style, options.anywhere, options.seconds, block as f64 / rate, &mut dice);
-    let dry = match style {
+    let mut dry = match style {
         Style::Hum => voice::sing(&performance, singer, rate, block, samples, &mut dice),
         Style::Whistle => whistle::whistle(&performance, singer, rate, block, samples, &mut dice),
     };
+    if singer.gasps > 0.0 {
+        gasp(&mut dry, &performance, singer.gasps, rate, &mut dice);
+    }
     let stereo = match options.channels {
         Channels::Mono => false,
         Channels::Stereo => true,
         Channels::Mixed => singer.stereo,
     };
-    let recording = room::record(dry, rate, stereo, &mut dice);
+    let mut recording = room::record(dry, rate, stereo, &mut dice);
+    if singer.phone {
+        recording.iter_mut().for_each(|channel| room::phone(channel, rate, &mut dice));
+    }
     recording.into_iter().map(|channel| channel.into_iter().map(|x| x as f32).collect()).collect()
+}
+
+/// Adds the breath that is drawn before notes that begin anew.
+fn gasp(dry: &mut [f64], performance: &singer::Performance, level: f64, rate: f64, d: &mut Dice) {
+    for note in performance.notes.iter().filter(|note| note.fresh) {
+        let length = d.range(0.1, 0.4);
+        let first = ((note.start - length - 0.03).max(0.0) * rate) as usize;
+        let mut throat = dsp::Biquad::band_pass(d.range(700.0, 2200.0), d.range(0.5, 1.5), rate);
+        let count = (length * rate) as usize;
+        for (i, x) in dry.iter_mut().skip(first).take(count).enumerate() {
+            // Swells towards its end.
+            let part = i as f64 / count as f64;
+            *x += level * throat.step(d.noise()) * part * (1.0 - part * part) * 2.6;
+        }
+    }
 }
 
 /// Writes a data set to the folder `out`: 16-bit WAV files. The folder appears only when all of it is written. With `progress`, and

@@ -1,7 +1,7 @@
 //! Imaginary singers, and how one of them performs a tune: which notes, when, at what pitch and how loud.
 
 use super::dsp::{Dice, cos_turns, exp2, sin_turns};
-use super::tunes::Tune;
+use super::tunes::{Note, Tune};
 use super::voice::HUM;
 
 /// How a tune is made audible.
@@ -77,6 +77,16 @@ pub struct Singer {
     pub whistle_noise_db: f64,
     /// Records in stereo.
     pub stereo: bool,
+    /// Probability that a note is left out, and its time given to the one before.
+    pub skips: f64,
+    /// Probability that a note is held or waited after, as by somebody who thinks of what comes next.
+    pub pauses: f64,
+    /// Probability that the key jumps between two notes, as of somebody who loses it.
+    pub jumps: f64,
+    /// Sings over a telephone: see [`room::phone`](super::room::phone()).
+    pub phone: bool,
+    /// How loud breath is heard before phrases, against the voice.
+    pub gasps: f64,
 }
 
 impl Singer {
@@ -113,6 +123,12 @@ impl Singer {
             texts: [d.unit(), d.unit(), 2.5 * d.unit()],
             whistle_noise_db: d.range(-38.0, -14.0),
             stereo: d.chance(0.4),
+            // See `roaming`.
+            skips: 0.0,
+            pauses: 0.0,
+            jumps: 0.0,
+            phone: false,
+            gasps: 0.0,
         }
     }
 }
@@ -123,7 +139,7 @@ impl Singer {
     pub fn roaming(seed: u64, person: usize) -> Self {
         let mut d = Dice::new(5, [seed, person as u64, 0]);
         let mut singer = Self::new(seed, person);
-        singer.tempo = d.range(-0.5, 0.5);
+        singer.tempo = d.range(-0.6, 0.6);
         if d.chance(0.15) {
             // A child, or somebody who sings as high.
             singer.voice_centre = d.normal(66.0, 2.5);
@@ -134,6 +150,13 @@ impl Singer {
         singer.inaccuracy *= d.range(0.8, 1.4);
         singer.key_changes = 0.25 * d.unit() * d.unit();
         singer.rubato *= d.range(0.8, 1.4);
+        // Half of them are sure of the tune.
+        let unsure = if d.chance(0.5) { d.unit() } else { 0.0 };
+        singer.skips = 0.05 * unsure * d.unit();
+        singer.pauses = 0.08 * unsure * d.unit();
+        singer.jumps = 0.05 * unsure * d.unit();
+        singer.phone = d.chance(0.25);
+        singer.gasps = if d.chance(0.4) { d.range(0.02, 0.3) } else { 0.0 };
         singer
     }
 }
@@ -278,8 +301,17 @@ fn score(tune: &Tune, singer: &Singer, style: Style, anywhere: f64, seconds: f64
             time += d.range(0.1, 0.8);
             fresh = true;
         }
-        let note = tune.notes[index];
+        let mut note = tune.notes[index];
         index += 1;
+        // Nothing is drawn for who never does, so that singers of before sing as they did.
+        if singer.skips > 0.0 && d.chance(singer.skips) && !note.phrase_end && index < tune.notes.len() {
+            // The next note comes for both.
+            note = Note { beats: note.beats + tune.notes[index].beats, ..tune.notes[index] };
+            index += 1;
+        }
+        if singer.jumps > 0.0 && d.chance(singer.jumps) {
+            key += d.normal(0.0, 1.2);
+        }
         hurry = 0.85 * hurry + d.normal(0.0, 0.02);
         let mut length = note.beats * beat * exp2(d.normal(hurry, singer.rubato));
         let mut gap = (1.0 - legato) * length.min(0.5);
@@ -317,6 +349,14 @@ fn score(tune: &Tune, singer: &Singer, style: Style, anywhere: f64, seconds: f64
         }
         if note.phrase_end && d.chance(singer.key_changes) {
             key += d.normal(0.0, 1.0);
+        }
+        if singer.pauses > 0.0 && d.chance(singer.pauses) {
+            let wait = d.range(0.1, 0.8);
+            match sung.last_mut() {
+                Some(last) if d.chance(0.5) => last.end += wait,
+                _ => fresh = true,
+            }
+            length += wait;
         }
         time += length;
     }
@@ -411,6 +451,33 @@ mod tests {
             assert!((36.0..72.0).contains(&s.voice_centre) && (70.0..97.0).contains(&s.whistle_centre));
             assert!(s.inaccuracy < 0.75 && (0.0..=1.0).contains(&s.legato));
         }
+    }
+
+    #[test]
+    fn roaming_singers_differ_more() {
+        let (mut unsure, mut phones, mut fast, mut slow) = (0, 0, 0, 0);
+        for person in 0..400 {
+            let (plain, roaming) = (Singer::new(1, person), Singer::roaming(1, person));
+            assert!(
+                plain.skips == 0.0 && plain.pauses == 0.0 && plain.jumps == 0.0 && !plain.phone && plain.gasps == 0.0
+            );
+            assert_eq!(format!("{roaming:?}"), format!("{:?}", Singer::roaming(1, person)));
+            unsure += usize::from(roaming.skips > 0.0 && roaming.pauses > 0.0 && roaming.jumps > 0.0);
+            phones += usize::from(roaming.phone);
+            (fast, slow) = (fast + usize::from(roaming.tempo > 0.4), slow + usize::from(roaming.tempo < -0.4));
+        }
+        assert!((150..250).contains(&unsure) && (70..130).contains(&phones) && fast > 40 && slow > 40);
+        // Who leaves out notes sings fewer, who waits takes longer.
+        let tune = tunes::find("Twinkle").unwrap();
+        let notes = |singer: &Singer| {
+            let p = perform(tune, singer, Style::Hum, 0.0, 30.0, 0.005, &mut Dice::new(9, [3, 1, 0]));
+            assert!(p.notes.windows(2).all(|w| w[0].start < w[1].start));
+            p.notes.iter().filter(|note| note.start < 12.0).count()
+        };
+        let steady = Singer { tempo: 0.0, ..Singer::new(1, 1) };
+        let usual = notes(&steady);
+        assert!(notes(&Singer { skips: 0.5, ..steady.clone() }) < usual);
+        assert!(notes(&Singer { pauses: 0.5, ..steady }) < usual);
     }
 
     #[test]

@@ -1,0 +1,67 @@
+//! The base model that comes with the program: `melody`'s network as `humdinger pretrain` made it, with a last layer that names the
+//! built-in tunes.
+
+use super::model::Model;
+use super::weights::Weights;
+use crate::Result;
+use std::path::Path;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The file `models/base.safetensors`.
+const FILE: &[u8] = include_bytes!("../../models/base.safetensors");
+
+/// What stands for it on the command line, in files and in messages.
+pub const NAME: &str = "base";
+
+/// The model.
+///
+/// # Errors
+/// None for a program that was built from an undamaged file.
+pub fn model() -> Result<Model> {
+    Model::parse(FILE, Path::new("the built-in base model"))
+}
+
+/// Its weights, with the description.
+///
+/// # Errors
+/// As [`model`].
+pub fn weights() -> Result<Weights> {
+    Weights::parse(FILE).map_err(|detail| crate::Error::file("the built-in base model", detail))
+}
+
+/// A number that differs for different base models: XXH3 of the file, 16 hexadecimal digits.
+pub fn checksum() -> String {
+    format!("{:016x}", xxh3_64(FILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::synth::tunes;
+    use crate::train::Recipe;
+    use crate::train::pretrain::KEPT;
+
+    #[test]
+    fn it_is_the_one_that_was_measured() -> Result<()> {
+        // RESULTS.md says what this file is worth; another one has to be measured anew.
+        assert_eq!(checksum(), include_str!("../../models/base.xxh3").trim());
+        assert!(FILE.len() <= 1_500_000, "{} bytes", FILE.len());
+        let model = model()?;
+        assert_eq!(model.header.recipe, Recipe::Melody);
+        assert_eq!(model.header.front_end, Recipe::Melody.front_end());
+        let names: Vec<&str> = tunes().iter().map(|tune| &*tune.name).collect();
+        assert_eq!(model.header.classes, names);
+        assert!(model.familiar.is_some() && weights()?.tensors.contains_key("lin.weight"));
+        Ok(())
+    }
+
+    #[test]
+    fn its_network_has_heard_none_of_the_kept_songs() -> Result<()> {
+        let heard = model()?.header.heard.unwrap_or_default();
+        let network = heard.split(';').next().unwrap_or_default();
+        assert!(network.contains("generated melodies") && network.contains("OdeToJoy"), "{heard}");
+        let kept: Vec<&str> = KEPT.into_iter().filter(|song| network.contains(song)).collect();
+        assert!(kept.is_empty(), "it has heard {kept:?}");
+        Ok(())
+    }
+}
