@@ -7,9 +7,9 @@
 
 `make` holds people back until there are enough clips by them (named S<person>_<style>_<take>_<Song>.wav, WAV files of one rate, mono),
 writes the clips of everybody else as train.csv, and long.wav, in which each clip of those held back is heard once: 16 kHz, 16 bits,
-mono. Between and under them there are noise of several colours, mains hum, knocks, and speech-like sound made here: a voice with a
-falling and rising pitch, formants that glide from vowel to vowel, hisses, pauses. truth.csv says where each hum lies. All of it depends
-on the seed alone. Needs numpy.
+mono. Between and under them there are noise of several colours, mains hum, knocks, words read by espeak-ng, and a voice made here of which
+no word can be understood. truth.csv says where each hum lies, background.csv what is between them. All of it depends on the seed alone.
+Needs numpy and espeak-ng.
 
 `measure` runs predict and holds its passages against truth.csv. A hum is found where a passage of its song covers at least half of
 it; a passage is false where it covers no half of a hum of its song; a further passage on a hum that is found counts as broken.
@@ -19,8 +19,10 @@ import argparse
 import csv
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import wave
 
@@ -60,47 +62,74 @@ def coloured(draws, count, slope):
 VOWELS = [(730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410), (490, 1350, 1690)]
 
 
-def speech(draws, count):
-    """Speech-like sound of effective value 1."""
-    sound = np.zeros(count)
-    voice = draws.uniform(85, 230)
+def smooth(draws, count, rate, hertz):
+    """A curve that changes so many times a second, of effective value 1."""
+    knots = draws.standard_normal(int(count / rate * hertz) + 4)
+    return np.interp(np.arange(count) / rate * hertz, np.arange(len(knots)), knots)
+
+
+def made_speech(draws, count):
+    """A voice of which no word can be understood, of effective value 1: phrases of syllables with pauses between, a pitch that wanders
+    and falls in each phrase, formants that glide from vowel to vowel, hisses."""
+    rate = RATE // 2
+    length = count // 2 + 1
+    level, hiss, fall = np.zeros(length), np.zeros(length), np.zeros(length)
+    formants = np.zeros((3, length))
     at = 0
-    while at < count:
-        # A phrase: syllables on a pitch that falls as a whole and rises with each stress.
-        syllables = draws.integers(3, 14)
-        for n in range(syllables):
-            length = int(RATE * draws.uniform(0.09, 0.28))
-            if at + length >= count:
+    while at < length:
+        phrase, begin = draws.integers(4, 16), at
+        vowel = VOWELS[draws.integers(len(VOWELS))]
+        for _ in range(phrase):
+            size, gap = int(rate * draws.uniform(0.07, 0.22)), int(rate * draws.uniform(0.02, 0.11))
+            after = VOWELS[draws.integers(len(VOWELS))]
+            end = min(at + size, length)
+            level[at:end] = (np.sin(np.pi * np.linspace(0, 1, size)) ** 0.6 * draws.uniform(0.4, 1))[: end - at]
+            for k in range(3):
+                formants[k, at : min(end + gap, length)] = np.linspace(vowel[k], after[k], size + gap)[: min(end + gap, length) - at]
+            if draws.random() < 0.5:
+                tail = min(end + gap, length)
+                hiss[end:tail] = np.hanning(gap)[: tail - end] * draws.uniform(0.05, 0.3)
+            vowel, at = after, min(at + size + gap, length)
+            if at >= length:
                 break
-            t = np.arange(length) / RATE
-            start = voice * (1.15 - 0.3 * n / syllables) * draws.uniform(0.9, 1.15)
-            pitch = np.linspace(start, start * draws.uniform(0.8, 1.15), length)
-            phase = 2 * np.pi * np.cumsum(pitch * (1 + 0.01 * draws.standard_normal())) / RATE
-            a, b = (np.array(VOWELS[draws.integers(len(VOWELS))]) for _ in "ab")
-            part = np.zeros(length)
-            for harmonic in range(1, int(3800 / voice)):
-                hz = pitch * harmonic
-                level = sum(
-                    1 / (1 + ((hz - (f + (g - f) * t / t[-1])) / (60 + 0.05 * f)) ** 2) / (1 + k)
-                    for k, (f, g) in enumerate(zip(a, b))
-                )
-                part += level * np.sin(harmonic * phase) / harmonic**0.5
-            part *= np.sin(np.pi * np.linspace(0, 1, length)) ** 0.6
-            sound[at : at + length] += part
-            at += length
-            if draws.random() < 0.4:
-                hiss = int(RATE * draws.uniform(0.04, 0.12))
-                if at + hiss < count:
-                    noise = np.diff(draws.standard_normal(hiss + 1)) * np.hanning(hiss)
-                    sound[at : at + hiss] += 0.15 * noise
-                    at += hiss
-        at += int(RATE * draws.uniform(0.2, 1.4))
-        if draws.random() < 0.2:
-            voice = draws.uniform(85, 230)
+        fall[begin:at] = np.linspace(0.12, -0.15, max(at - begin, 1))
+        at += int(rate * draws.uniform(0.15, 1.5))
+    pitch = draws.uniform(90, 220) * 2 ** (fall + 0.12 * smooth(draws, length, rate, 4) + 0.01 * smooth(draws, length, rate, 60))
+    phase = 2 * np.pi * np.cumsum(pitch) / rate
+    voice = np.zeros(length)
+    for harmonic in range(1, int(3800 / pitch.min())):
+        hz = harmonic * pitch
+        gain = sum(1 / (1 + ((hz - f) / (60 + 0.05 * f)) ** 2) / (1 + k) for k, f in enumerate(formants))
+        voice += np.where(hz < 3900, gain, 0) * np.sin(harmonic * phase) / harmonic**0.5
+    sound = voice * level / max(voice.std(), 1e-9) + hiss * np.diff(draws.standard_normal(length + 1))
+    sound = resample(sound, rate)[:count]
+    return sound / max(sound.std(), 1e-12)
+
+
+WORDS = (
+    "the of river mountain people singing yesterday house they would have been walking slowly towards a green light while "
+    "children played under old trees and nobody remembered what teacher said about numbers weather bread water"
+).split()
+
+
+def read_out(draws, count):
+    """Words read by espeak-ng in one of many voices, of effective value 1."""
+    language = draws.choice("en-us en-gb de fr it es pt ru pl sv nl tr".split())
+    voice = draws.choice("m1 m2 m3 m4 f1 f2 f3 f4".split())
+    speed, pitch, seconds = draws.integers(110, 190), draws.integers(20, 80), count / RATE
+    text = " ".join(draws.choice(WORDS, size=int(4 * seconds) + 8))
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "words.wav"
+        command = ["espeak-ng", "-v", f"{language}+{voice}", "-s", str(speed), "-p", str(pitch), "-w", str(path), text]
+        subprocess.run(command, check=True)
+        sound = resample(*read(path))
+    sound = np.resize(sound, count)
     return sound / max(sound.std(), 1e-12)
 
 
 def make(arguments):
+    if not shutil.which("espeak-ng"):
+        sys.exit("espeak-ng is not installed; it reads the words that are spoken in the recording")
     data, out = pathlib.Path(arguments.data), pathlib.Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     clips = sorted(data.glob("S*_*_*_*.wav"))
@@ -127,20 +156,24 @@ def make(arguments):
             if person not in taken:
                 rows.writerow([clip.resolve(), song, person])
 
+    if arguments.sounds is not None:
+        draws = np.random.default_rng([arguments.seed, arguments.sounds])
     count = int(60 * arguments.minutes * RATE)
     sound = np.zeros(count)
     # Stretches of background, each of a kind and a loudness of its own; none is silent.
-    at = 0
+    at, stretches = 0, []
     while at < count:
         length = min(int(RATE * draws.uniform(5, 40)), count - at)
-        kind = draws.choice(["noise", "speech", "hum", "knocks"], p=[0.3, 0.45, 0.1, 0.15])
+        kind = draws.choice(["noise", "words", "voice", "mains", "knocks"], p=[0.3, 0.25, 0.2, 0.1, 0.15])
         part = 0.004 * draws.uniform(0.3, 2) * coloured(draws, length, draws.uniform(0, 2))
         t = np.arange(length) / RATE
-        if kind == "speech":
-            part += draws.uniform(0.03, 0.12) * speech(draws, length)
+        if kind == "words":
+            part += draws.uniform(0.03, 0.12) * read_out(draws, length)
+        elif kind == "voice":
+            part += draws.uniform(0.03, 0.12) * made_speech(draws, length)
         elif kind == "noise":
             part += draws.uniform(0.01, 0.1) * coloured(draws, length, draws.uniform(0, 2))
-        elif kind == "hum":
+        elif kind == "mains":
             base = draws.choice([50, 60])
             part += draws.uniform(0.005, 0.03) * sum(np.sin(2 * np.pi * base * k * t) / k for k in range(1, 12))
         else:
@@ -151,7 +184,12 @@ def make(arguments):
                 part[where : where + size] += draws.uniform(0.05, 0.4) * ring
         fade = np.minimum(1, np.minimum(np.arange(length), np.arange(length)[::-1]) / (0.05 * RATE))
         sound[at : at + length] += part * fade
+        stretches.append((f"{at / RATE:.3f}", f"{(at + length) / RATE:.3f}", kind))
         at += length
+    with open(out / "background.csv", "w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["start", "end", "kind"])
+        rows.writerows(stretches)
 
     # The hums: one in each of as many equal stretches, anywhere in it, so that each lies otherwise to the windows. Under them
     # the background goes on, 20 dB below; around them it fades for a quarter of a second, as when somebody begins to sing.
@@ -225,6 +263,7 @@ def main():
     making.add_argument("--data", required=True)
     making.add_argument("--out", required=True)
     making.add_argument("--seed", type=int, default=1)
+    making.add_argument("--sounds", type=int, help="another seed for what is between the hums and where they lie, with the same people")
     making.add_argument("--minutes", type=float, default=120)
     making.add_argument("--hums", type=int, default=54)
     measuring = commands.add_parser("measure")

@@ -15,6 +15,7 @@ mod mpeg;
 #[cfg(feature = "compressed-audio")]
 mod opus;
 pub mod resample;
+pub mod stream;
 pub mod wav;
 mod wav_codecs;
 pub mod window;

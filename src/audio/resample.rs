@@ -134,6 +134,16 @@ impl Resampler {
         Ok(Self { orig, new, frame, stride, first, taps, weights })
     }
 
+    /// Input and output samples of a frame: from one to the next the weights are the same.
+    pub(super) fn frame(&self) -> [usize; 2] {
+        self.frame
+    }
+
+    /// Input samples on either side that an output sample may depend on.
+    pub(super) fn reach(&self) -> usize {
+        self.taps + LANES * self.stride
+    }
+
     /// Samples that come out for `length` samples in: `ceil(new * length / orig)`, the quotient rounded to f32 first.
     ///
     /// The rounding is torchaudio's: it can drop a last sample that lies less than an f32's precision past a whole number.

@@ -1,25 +1,35 @@
 //! `humdinger predict`.
 
+mod files;
+mod long;
 mod rows;
 
 use super::{plain, warn};
+use crate::audio::Audio;
+use crate::audio::stream::RAW_FORMATS;
 use crate::data::dataset::progress_bar;
-use crate::data::find::{LeftOut, find, no_sound, none_lost};
-use crate::data::reader::load_file;
+use crate::data::find::none_lost;
+use crate::data::reader::{decode_whole, load_file};
 use crate::data::{Clip, LoadOptions};
 use crate::device::Device;
 use crate::train::base;
-use crate::train::model::Model;
+use crate::train::listen::Listening;
+use crate::train::model::{Header, Model};
 use crate::train::predict::Predictor;
 use crate::train::source::Reading;
 use crate::train::verdict::Threshold;
 use crate::{Error, Result};
 use clap::ValueEnum;
+use indicatif::ProgressBar;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rows::{Answer, Printer, Style};
+pub(super) use files::sound_files;
+
+use files::{Found, NotRead};
+use long::{Cutter, Heard, LONG, Pieces, Raw, listen};
+use rows::{Answer, LongAnswer, Printer, Style};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -29,8 +39,21 @@ enum Format {
     Csv,
     /// A list of objects
     Json,
-    /// A label track: start, end and song of every window, separated by tabs
+    /// An object in a line for each recording; of standard input, for each passage when it is decided
+    Jsonl,
+    /// A label track: start, end and song, separated by tabs; of every window, in long recordings of every passage
     Audacity,
+}
+
+/// Which recordings get passages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// Standard input, and recordings that are longer than four of the model's windows
+    Auto,
+    /// All
+    Always,
+    /// None: every recording gets one answer
+    Never,
 }
 
 /// Name the songs in recordings.
@@ -39,7 +62,7 @@ pub struct Args {
     /// The model file [default: the base model that comes with the program, which names the built-in tunes]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Sound files, or folders of them
+    /// Sound files, or folders of them; - for standard input, which is heard while it comes
     #[arg(value_name = "PATH", required_unless_present = "tunes")]
     paths: Vec<PathBuf>,
     /// List the tunes that are named without --model, and stop
@@ -64,59 +87,58 @@ pub struct Args {
     #[arg(long, conflicts_with = "no_cache")]
     cache: bool,
     #[command(flatten)]
+    passages: PassageArgs,
+    #[command(flatten)]
+    raw: RawArgs,
+    #[command(flatten)]
     reading: super::ReadingArgs,
+}
+
+/// How passages are found in long recordings.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Passages of long recordings")]
+struct PassageArgs {
+    /// Which recordings get passages, each with its start, end and song, instead of one answer
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Which::Auto)]
+    passages: Which,
+    /// The part of a window that the next one hears again, from 0 to 0.95: more finds more, and takes longer
+    #[arg(long, value_name = "X", default_value_t = 0.75, allow_negative_numbers = true)]
+    overlap: f64,
+    /// Seconds of the shortest passage
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, allow_negative_numbers = true)]
+    min_duration: f64,
+    /// Write the passages as WAV files there, a folder for each song, to listen to and to train on
+    #[arg(long, value_name = "FOLDER")]
+    cut: Option<PathBuf>,
+}
+
+/// Samples without a header on standard input.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Raw samples on standard input")]
+struct RawArgs {
+    /// Standard input is samples of this format, without a header
+    #[arg(long, value_name = "FORMAT", value_parser = clap::builder::PossibleValuesParser::new(RAW_FORMATS))]
+    raw: Option<String>,
+    /// Samples a second
+    #[arg(long, value_name = "HZ", requires = "raw", value_parser = super::whole::<u32>, default_value_t = 44_100)]
+    rate: u32,
+    /// Channels, whose samples take turns
+    #[arg(long, value_name = "N", requires = "raw", value_parser = super::whole::<usize>, default_value_t = 1)]
+    channels: usize,
 }
 
 /// Of more recordings than this the progress is shown.
 const FEW: usize = 64;
 
-/// A sound file to look at.
-pub(super) struct Found {
-    pub path: PathBuf,
-    /// Whether it was asked for by name, and not merely found in a folder.
-    pub named: bool,
-}
-
-/// A folder, and what is left out in it.
-pub(super) type NotRead = (PathBuf, Vec<LeftOut>);
-
-/// The sound files among these paths, and what is left out; folders stand for all that are in them, in order of name, and what
-/// `train` would leave out there is left out here.
-pub(super) fn sound_files(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<NotRead>)> {
-    let (mut files, mut left_out) = (Vec::new(), Vec::new());
-    for path in paths {
-        let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::file(path, "no such file or folder"),
-            _ => Error::file(path, format!("cannot be read: {e}")),
-        })?;
-        if !meta.is_dir() {
-            files.push(Found { path: path.clone(), named: true });
-            continue;
-        }
-        let (inside, others) = find(path)?.left_out();
-        if inside.is_empty() {
-            return Err(no_sound(path, &others));
-        }
-        let mut inside: Vec<PathBuf> = inside.iter().map(|id| path.join(id)).collect();
-        inside.sort();
-        files.extend(inside.into_iter().map(|path| Found { path, named: false }));
-        left_out.push((path.clone(), others));
-    }
-    Ok((files, left_out))
-}
-
 pub fn run(args: Args) -> Result<()> {
     if args.tunes {
         return base::model()?.header.classes.iter().try_for_each(super::say);
     }
-    if args.top == 0 {
-        return Err(Error::usage("--top", "0 songs are no answer; at least 1"));
-    }
-    if let Some(least) = args.min_confidence.filter(|least| !(0.0..=1.0).contains(least)) {
-        return Err(Error::usage("--min-confidence", format!("{least} is not from 0 to 1")));
-    }
+    check(&args)?;
     let choice = args.device.parse()?;
-    let (files, left_out) = sound_files(&args.paths)?;
+    let (input, paths): (Vec<_>, Vec<_>) = args.paths.iter().cloned().partition(|path| path.as_os_str() == "-");
+    let (mut files, left_out) = sound_files(&paths)?;
+    files.extend(input.into_iter().take(1).map(|path| Found { path, named: true }));
     for (path, left_out) in &left_out {
         if args.reading.strict {
             none_lost(path, left_out)?;
@@ -131,88 +153,218 @@ pub fn run(args: Args) -> Result<()> {
     };
     let header = predictor.model.header.clone();
     let names = header.names();
-    let first_only = header.recipe.first_window_only() && !args.all_windows;
     let threshold = Threshold {
         value: args.min_confidence.unwrap_or(header.unknown_threshold),
         of_model: args.min_confidence.is_none(),
     };
-    let reading = Reading::from(args.reading);
-    // Most recordings are asked about once, and thousands of them would push out those that are trained on.
-    let cache = if args.cache { reading.cache() } else { None };
-    let options = LoadOptions {
-        sample_rate: header.front_end.sample_rate,
-        most_samples: first_only.then_some(header.front_end.window),
-        cache: cache.as_ref(),
-        ..LoadOptions::default()
-    };
     let style = Style { format: args.format, several: files.len() > 1, names: &names, threshold, top: args.top };
-    let mut printer = Printer::new(&style);
-    let bar = progress_bar(files.len(), "reading recordings", files.len() > FEW);
-    // As many are decoded at once, before their answers are printed, as there are cores: they stay small in memory.
-    let at_once = rayon::current_num_threads().max(1);
-    let (mut answered, mut unread, mut unread_by_name) = (0, 0, 0);
-    for (together, files_together) in files.chunks(at_once).enumerate() {
-        let decoded: Vec<_> = files_together.par_iter().map(|file| load_file(&file.path, &options)).collect();
-        for (i, (file, audio)) in files_together.iter().zip(decoded).enumerate() {
-            bar.set_position((together * at_once + i) as u64);
-            let audio = match audio {
-                Ok(audio) => audio,
-                Err(error) if reading.strict => return Err(error),
-                Err(error) => {
-                    let (name, why) = (file.path.display().to_string(), why(&error));
-                    // A file alone is an error, which says the same.
-                    if files.len() > 1 || args.format != Format::Table {
-                        bar.suspend(|| printer.unread(&name, &why))?;
-                    }
-                    if files.len() == 1 {
-                        printer.finish()?;
-                        return Err(error);
-                    }
-                    // Where the answers go to a program, its user is told here.
-                    if args.format != Format::Table {
-                        bar.suspend(|| warn(&plain(&format!("left out: {error}"))));
-                    }
-                    (unread, unread_by_name) = (unread + 1, unread_by_name + usize::from(file.named));
+    let cutter = args.passages.cut.as_deref().map(Cutter::new).transpose()?;
+    Answering {
+        predictor: &mut predictor,
+        printer: Printer::new(&style),
+        style: &style,
+        cutter,
+        args: &args,
+        bar: progress_bar(files.len(), "reading recordings", files.len() > FEW),
+        answered: 0,
+    }
+    .run(&files, &left_out)
+}
+
+/// What can be said before anything is read.
+fn check(args: &Args) -> Result<()> {
+    if args.top == 0 {
+        return Err(Error::usage("--top", "0 songs are no answer; at least 1"));
+    }
+    if let Some(least) = args.min_confidence.filter(|least| !(0.0..=1.0).contains(least)) {
+        return Err(Error::usage("--min-confidence", format!("{least} is not from 0 to 1")));
+    }
+    let passages = &args.passages;
+    if !(0.0..=0.95).contains(&passages.overlap) {
+        return Err(Error::usage("--overlap", format!("{} is not from 0 to 0.95", passages.overlap)));
+    }
+    if !(passages.min_duration >= 0.0 && passages.min_duration.is_finite()) {
+        return Err(Error::usage("--min-duration", format!("{} is no number of seconds", passages.min_duration)));
+    }
+    if passages.cut.is_some() && passages.passages == Which::Never {
+        return Err(Error::usage("--cut", "with --passages never there are no passages to write"));
+    }
+    let input = args.paths.iter().filter(|path| path.as_os_str() == "-").count();
+    if input > 1 {
+        return Err(Error::usage("PATH", "standard input (-) can be read only once"));
+    }
+    if args.raw.raw.is_some() && input == 0 {
+        return Err(Error::usage("--raw", "says how samples lie on standard input; give - as the path"));
+    }
+    Ok(())
+}
+
+/// Answering for one recording after the other.
+struct Answering<'a> {
+    predictor: &'a mut Predictor,
+    printer: Printer<'a>,
+    style: &'a Style<'a>,
+    cutter: Option<Cutter>,
+    args: &'a Args,
+    bar: ProgressBar,
+    answered: usize,
+}
+
+impl Answering<'_> {
+    fn run(mut self, files: &[Found], left_out: &[NotRead]) -> Result<()> {
+        let (args, header) = (self.args, self.predictor.model.header.clone());
+        let reading = Reading::from(args.reading);
+        // Most recordings are asked about once, and thousands of them would push out those that are trained on.
+        let cache = if args.cache { reading.cache() } else { None };
+        let options = LoadOptions {
+            sample_rate: header.front_end.sample_rate,
+            // Enough to tell that there is more.
+            most_samples: first_only(args, &header).then_some(long_from(&header) + 1),
+            cache: cache.as_ref(),
+            ..LoadOptions::default()
+        };
+        // As many are decoded at once, before their answers are printed, as there are cores: they stay small in memory.
+        let at_once = rayon::current_num_threads().max(1);
+        let (mut unread, mut unread_by_name) = (0, 0);
+        for (together, files_together) in files.chunks(at_once).enumerate() {
+            let decode = |file: &Found| match piecewise(&file.path, args, &header) {
+                true => None,
+                false => Some(load_file(&file.path, &options)),
+            };
+            let decoded: Vec<_> = files_together.par_iter().map(decode).collect();
+            for (i, (file, audio)) in files_together.iter().zip(decoded).enumerate() {
+                self.bar.set_position((together * at_once + i) as u64);
+                let answered = match audio {
+                    Some(Ok(audio)) => self.whole(&file.path, audio).map(|()| None)?,
+                    Some(Err(error)) => Some(error),
+                    None => self.pieces(&file.path).err(),
+                };
+                let Some(error) = answered else {
+                    self.answered += 1;
                     continue;
+                };
+                let of_file = matches!(&error, Error::File { path, .. } if *path == file.path);
+                if reading.strict || !of_file {
+                    return Err(error);
                 }
-            };
-            let name = file.path.display().to_string();
-            bar.suspend(|| audio.warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}")))));
-            let clip = Clip {
-                id: name,
-                path: file.path.clone(),
-                samples: audio.channels.into(),
-                label: 0,
-                person: None,
-                columns: BTreeMap::new(),
-            };
-            let windows = predictor.windows(&clip, first_only)?;
-            if windows.iter().flat_map(|window| &window.probabilities).any(|p| !p.is_finite()) {
-                let detail = "the model's scores for it are not finite; the model is damaged or not fit for it";
-                return Err(Error::file(&file.path, detail));
+                let (name, why) = (file.path.display().to_string(), why(&error));
+                // A file alone is an error, which says the same.
+                if files.len() > 1 || args.format != Format::Table {
+                    self.bar.suspend(|| self.printer.unread(&name, &why))?;
+                }
+                if files.len() == 1 {
+                    self.printer.finish()?;
+                    return Err(error);
+                }
+                // Where the answers go to a program, its user is told here.
+                if args.format != Format::Table {
+                    self.bar.suspend(|| warn(&plain(&format!("left out: {error}"))));
+                }
+                (unread, unread_by_name) = (unread + 1, unread_by_name + usize::from(file.named));
             }
-            let answer = Answer::new(clip.id, windows, &style);
-            bar.suspend(|| printer.answer(&answer))?;
-            answered += 1;
+        }
+        self.bar.finish_and_clear();
+        for (folder, left_out) in left_out {
+            for part in left_out.iter().filter(|part| !part.harmless) {
+                let mut row = |id: &String| self.printer.unread(&folder.join(id).display().to_string(), &part.reason);
+                part.files.iter().try_for_each(&mut row)?;
+            }
+        }
+        self.printer.finish()?;
+        if self.answered == 0 {
+            return Err(Error::Data(format!("none of the {} recordings could be read", files.len())));
+        }
+        // What lies in a folder beside recordings is no mistake; a file that somebody names is meant to be read.
+        match unread_by_name {
+            0 => Ok(()),
+            _ => Err(Error::Data(format!("{unread} of {} recordings could not be read", files.len()))),
         }
     }
-    bar.finish_and_clear();
-    for (folder, left_out) in &left_out {
-        for part in left_out.iter().filter(|part| !part.harmless) {
-            part.files
-                .iter()
-                .try_for_each(|id| printer.unread(&folder.join(id).display().to_string(), &part.reason))?;
+
+    /// A recording that is decoded, at the model's rate.
+    fn whole(&mut self, path: &Path, audio: Audio) -> Result<()> {
+        let header = &self.predictor.model.header;
+        let (name, seconds, which) = (path.display().to_string(), audio.seconds(), self.args.passages.passages);
+        let first_only = first_only(self.args, header);
+        let long = audio.frames() > long_from(header);
+        self.bar.suspend(|| audio.warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}")))));
+        if which == Which::Always || which == Which::Auto && long && !first_only {
+            // Passages are written as they were recorded.
+            let audio = if self.cutter.is_some() { decode_whole(path)?.0 } else { audio };
+            return self.passages(path, Pieces::memory(audio));
+        }
+        if long && first_only {
+            let window = header.front_end.window as f64 / f64::from(header.front_end.sample_rate);
+            let text = format!("{name}: only its first {window:.1} s are heard; --all-windows hears all of it");
+            self.bar.suspend(|| warn(&plain(&text)));
+        }
+        let clip = Clip {
+            id: name,
+            path: path.to_path_buf(),
+            samples: audio.channels.into(),
+            label: 0,
+            person: None,
+            columns: BTreeMap::new(),
+        };
+        let windows = self.predictor.windows(&clip, first_only)?;
+        if windows.iter().flat_map(|window| &window.probabilities).any(|p| !p.is_finite()) {
+            let detail = "the model's scores for it are not finite; the model is damaged or not fit for it";
+            return Err(Error::file(path, detail));
+        }
+        let seconds = if first_only && long { None } else { Some(seconds) };
+        let answer = Answer::new(clip.id, windows, seconds, self.style);
+        self.bar.suspend(|| self.printer.answer(&answer))
+    }
+
+    /// A recording that is read piece by piece.
+    fn pieces(&mut self, path: &Path) -> Result<()> {
+        if path.as_os_str() == "-" {
+            let RawArgs { raw, rate, channels } = &self.args.raw;
+            let raw: Option<Raw> = raw.clone().map(|format| (format, *rate, *channels));
+            return self.passages(path, Pieces::standard_input(raw.as_ref(), path)?);
+        }
+        match Pieces::large_file(path)? {
+            Some(pieces) => self.passages(path, pieces),
+            None => Err(Error::file(path, "was changed while it was read")),
         }
     }
-    printer.finish()?;
-    if answered == 0 {
-        return Err(Error::Data(format!("none of the {} recordings could be read", files.len())));
+
+    fn passages(&mut self, path: &Path, pieces: Pieces<'_>) -> Result<()> {
+        let (name, printer) = (path.display().to_string(), &mut self.printer);
+        let args = &self.args.passages;
+        let how = Listening { overlap: args.overlap, least: args.min_duration, threshold: self.style.threshold.value };
+        let live = path.as_os_str() == "-";
+        let told = |passage: &_| printer.passage(&name, passage, live);
+        let Heard { seconds, passages, surest } =
+            listen(self.predictor, (path, pieces), how, self.cutter.as_mut(), told)?;
+        self.printer.long(&LongAnswer { file: name, seconds, passages, surest }, live)
     }
-    // What lies in a folder beside recordings is no mistake; a file that somebody names is meant to be read.
-    match unread_by_name {
-        0 => Ok(()),
-        _ => Err(Error::Data(format!("{unread} of {} recordings could not be read", files.len()))),
+}
+
+/// Whether of every recording only the first window is heard.
+fn first_only(args: &Args, header: &Header) -> bool {
+    header.recipe.first_window_only() && !args.all_windows && args.passages.passages != Which::Always
+}
+
+/// Samples from which on a recording is long.
+fn long_from(header: &Header) -> usize {
+    (LONG * header.front_end.window as f64) as usize
+}
+
+/// Whether it is to be read piece by piece.
+fn piecewise(path: &Path, args: &Args, header: &Header) -> bool {
+    if path.as_os_str() == "-" {
+        return true;
     }
+    let wanted = match args.passages.passages {
+        Which::Always => true,
+        Which::Auto => !first_only(args, header),
+        Which::Never => false,
+    };
+    // What cannot be opened is told by whoever reads it next.
+    let pieces = if wanted { Pieces::large_file(path).ok().flatten() } else { None };
+    let window = header.front_end.window as f64 / f64::from(header.front_end.sample_rate);
+    pieces.is_some_and(|pieces| pieces.seconds.is_none_or(|seconds| seconds > LONG * window))
 }
 
 /// The model that comes with the program; says so.

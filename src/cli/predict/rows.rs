@@ -2,9 +2,11 @@
 
 use super::super::{plain, say};
 use super::Format;
+use crate::train::passages::Passage;
 use crate::train::predict::WindowPrediction;
-use crate::train::verdict::{Threshold, Verdict};
+use crate::train::verdict::{Decision, Threshold, Verdict};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 
 /// The answer for one recording.
 pub(super) struct Answer {
@@ -13,11 +15,22 @@ pub(super) struct Answer {
     /// The likeliest songs with their probabilities, the likeliest first.
     pub top: Vec<(String, f64)>,
     pub windows: Vec<WindowPrediction>,
+    /// How long the recording is, where all of it was read.
+    pub seconds: Option<f64>,
+}
+
+/// The answer for a long recording.
+pub(super) struct LongAnswer {
+    pub file: String,
+    pub seconds: f64,
+    pub passages: Vec<Passage>,
+    /// The window that is surest of a song.
+    pub surest: Option<WindowPrediction>,
 }
 
 impl Answer {
     /// Of all windows together: the mean over those that are not silent.
-    pub fn new(file: String, windows: Vec<WindowPrediction>, style: &Style<'_>) -> Self {
+    pub fn new(file: String, windows: Vec<WindowPrediction>, seconds: Option<f64>, style: &Style<'_>) -> Self {
         let mut mean = vec![0.0; style.names.len()];
         // Windows of silence say nothing of the others.
         let heard = windows.iter().filter(|window| !window.is_silent());
@@ -29,7 +42,7 @@ impl Answer {
         }
         let verdict = Verdict::of(&mean, familiarity, style.threshold);
         let top = likeliest(&mean, style.names, style.top);
-        Self { file, verdict, top, windows }
+        Self { file, verdict, top, windows, seconds }
     }
 }
 
@@ -88,22 +101,23 @@ impl<'a> Printer<'a> {
             Format::Csv => {
                 let top = answer.top.iter().flat_map(|(song, p)| [song.clone(), format!("{p:.6}")]);
                 let decision = answer.verdict.decision.name();
+                let heard = answer.windows.last().map_or(0.0, |window| window.end);
+                let times = [0.0, answer.seconds.unwrap_or(heard)].map(|seconds| format!("{seconds:.3}"));
                 let end = [decision.into(), format!("{:.6}", style.threshold.value), reason, String::new()];
+                let end = end.into_iter().chain(times);
                 let start = [answer.file.clone(), song.into(), format!("{:.6}", answer.verdict.confidence)];
                 self.csv(start.into_iter().chain(top).chain(end))
             }
-            Format::Json => {
-                self.objects.push(serde_json::json!({
-                    "file": answer.file,
-                    "prediction": song,
-                    "confidence": answer.verdict.confidence,
-                    "top": songs(&answer.top),
-                    "decision": answer.verdict.decision.name(),
-                    "threshold": style.threshold.value,
-                    "reason": reason,
-                }));
-                Ok(())
-            }
+            Format::Json | Format::Jsonl => self.object(serde_json::json!({
+                "file": answer.file,
+                "prediction": song,
+                "confidence": answer.verdict.confidence,
+                "top": songs(&answer.top),
+                "decision": answer.verdict.decision.name(),
+                "threshold": style.threshold.value,
+                "reason": reason,
+                "seconds": answer.seconds,
+            })),
             Format::Audacity => answer.windows.iter().try_for_each(|window| self.label(&answer.file, window)),
         }
     }
@@ -119,24 +133,134 @@ impl<'a> Printer<'a> {
                 let nothing = 2 + 2 * self.style.places();
                 let start = [file.to_string()].into_iter().chain(std::iter::repeat_n(String::new(), nothing));
                 let threshold = format!("{:.6}", self.style.threshold.value);
-                self.csv(start.chain(["error".into(), threshold, "could not be read".into(), why.into()]))
+                let end =
+                    ["error".into(), threshold, "could not be read".into(), why.into(), String::new(), String::new()];
+                self.csv(start.chain(end))
             }
-            Format::Json => {
-                self.objects.push(serde_json::json!({
-                    "file": file,
-                    "prediction": null,
-                    "confidence": null,
-                    "top": [],
-                    "decision": "error",
-                    "threshold": self.style.threshold.value,
-                    "reason": "could not be read",
-                    "error": why,
-                }));
-                Ok(())
-            }
+            Format::Json | Format::Jsonl => self.object(serde_json::json!({
+                "file": file,
+                "prediction": null,
+                "confidence": null,
+                "top": [],
+                "decision": "error",
+                "threshold": self.style.threshold.value,
+                "reason": "could not be read",
+                "error": why,
+            })),
             // There is no place in time for it.
             Format::Audacity => Ok(()),
         }
+    }
+
+    /// A passage of a long recording, when it is decided; `live` where the recording still comes.
+    ///
+    /// # Errors
+    /// As [`Printer::answer`].
+    pub fn passage(&mut self, file: &str, passage: &Passage, live: bool) -> Result<()> {
+        let style = self.style;
+        let (song, confidence) = (song_of(passage, style.names), passage.confidence);
+        match style.format {
+            Format::Table => {
+                let (from, to) = (clock(passage.start), clock(passage.end));
+                say(format!("{:<20} {:5.1} %  {}   {from} to {to}", plain(song), 100.0 * confidence, plain(file)))
+            }
+            Format::Csv => {
+                let start = [file.to_string(), song.into(), format!("{confidence:.6}")].into_iter();
+                let nothing = (2..2 * style.places()).map(|_| String::new());
+                let top = [song.to_string(), format!("{confidence:.6}")].into_iter().chain(nothing);
+                let (threshold, reason) = (format!("{:.6}", style.threshold.value), passage_reason(confidence));
+                let times = [passage.start, passage.end].map(|seconds| format!("{seconds:.3}"));
+                let end = [Decision::Song.name().into(), threshold, reason, String::new()].into_iter().chain(times);
+                self.csv(start.chain(top).chain(end))
+            }
+            Format::Audacity => {
+                let file = if style.several { format!("{}: ", plain(file)) } else { String::new() };
+                let (song, percent) = (plain(song), 100.0 * confidence);
+                say(format!("{:.6}\t{:.6}\t{file}{song} {percent:.0} %", passage.start, passage.end))
+            }
+            Format::Jsonl if live => {
+                let mut object = passage_json(passage, style.names);
+                object["file"] = file.into();
+                object["decision"] = Decision::Song.name().into();
+                object["threshold"] = style.threshold.value.into();
+                object["reason"] = passage_reason(confidence).into();
+                self.object(object)
+            }
+            Format::Json | Format::Jsonl => Ok(()),
+        }
+    }
+
+    /// What is to be said of a long recording when all of it was heard.
+    ///
+    /// # Errors
+    /// As [`Printer::answer`].
+    pub fn long(&mut self, answer: &LongAnswer, live: bool) -> Result<()> {
+        let style = self.style;
+        let best = answer.passages.iter().max_by(|a, b| a.confidence.total_cmp(&b.confidence));
+        let surest = answer.surest.as_ref();
+        let verdict = surest.map(|window| Verdict::of(&window.probabilities, window.familiarity, style.threshold));
+        // Why nothing was found: what is to be said of the window that comes nearest to a song.
+        let (decision, why) = match (best, &verdict) {
+            (Some(best), _) => (Decision::Song, passage_reason(best.confidence)),
+            (None, Some(verdict)) if verdict.decision == Decision::Song => {
+                (Decision::BelowThreshold, "in no passage sure enough, or spoken rather than sung".into())
+            }
+            (None, Some(verdict)) => (verdict.decision, verdict.reason(style.names, style.threshold)),
+            (None, None) => (Decision::Silence, "nothing was heard".into()),
+        };
+        let confidence = best.map_or_else(|| verdict.map_or(0.0, |verdict| verdict.confidence), |best| best.confidence);
+        let passages: Vec<_> = answer.passages.iter().map(|passage| passage_json(passage, style.names)).collect();
+        match style.format {
+            Format::Json | Format::Jsonl if !(live && best.is_some() && style.format == Format::Jsonl) => {
+                let song = best.map_or("unknown", |best| song_of(best, style.names));
+                self.object(serde_json::json!({
+                    "file": answer.file,
+                    "prediction": song,
+                    "confidence": confidence,
+                    "top": songs(&self.surest_songs(&answer.passages)),
+                    "decision": decision.name(),
+                    "threshold": style.threshold.value,
+                    "reason": why,
+                    "seconds": answer.seconds,
+                    "passages": passages,
+                }))
+            }
+            Format::Table if best.is_none() => {
+                let (file, length) = (plain(&answer.file), clock(answer.seconds));
+                let confidence = format!("{:5.1} %", 100.0 * confidence);
+                say(format!("{:<20} {confidence}  {file}   (no song in {length}: {})", "unknown", plain(&why)))
+            }
+            Format::Csv if best.is_none() => {
+                let start = [answer.file.clone(), "unknown".into(), format!("{confidence:.6}")].into_iter();
+                let nothing = (0..2 * style.places()).map(|_| String::new());
+                let end = [decision.name().into(), format!("{:.6}", style.threshold.value), why, String::new()];
+                let times = [0.0, answer.seconds].map(|seconds| format!("{seconds:.3}"));
+                self.csv(start.chain(nothing).chain(end).chain(times))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The songs that were found, each with its surest passage.
+    fn surest_songs(&self, passages: &[Passage]) -> Vec<(String, f64)> {
+        let mut by_output: BTreeMap<usize, f64> = BTreeMap::new();
+        for passage in passages {
+            let confidence = by_output.entry(passage.output).or_default();
+            *confidence = confidence.max(passage.confidence);
+        }
+        let mut order: Vec<(usize, f64)> = by_output.into_iter().collect();
+        order.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let name = |(output, p): (usize, f64)| (self.style.names.get(output).cloned().unwrap_or_default(), p);
+        order.into_iter().take(self.style.top).map(name).collect()
+    }
+
+    /// An object of the forms that consist of them.
+    fn object(&mut self, object: serde_json::Value) -> Result<()> {
+        if self.style.format == Format::Jsonl {
+            return say(object);
+        }
+        self.objects.push(object);
+        Ok(())
     }
 
     /// What is printed at the end.
@@ -153,7 +277,7 @@ impl<'a> Printer<'a> {
         if !std::mem::replace(&mut self.headed, true) {
             let places = (1..=self.style.places()).flat_map(|k| [format!("song_{k}"), format!("probability_{k}")]);
             let start = ["file", "prediction", "confidence"].map(String::from).into_iter();
-            let end = ["decision", "threshold", "reason", "error"].map(String::from);
+            let end = ["decision", "threshold", "reason", "error", "start", "end"].map(String::from);
             lines.write_record(start.chain(places).chain(end)).map_err(failed)?;
         }
         lines.write_record(row).map_err(failed)?;
@@ -178,6 +302,30 @@ impl Style<'_> {
     fn places(&self) -> usize {
         self.top.min(self.names.len())
     }
+}
+
+fn song_of<'a>(passage: &Passage, names: &'a [String]) -> &'a str {
+    names.get(passage.output).map_or("unknown", String::as_str)
+}
+
+fn passage_reason(confidence: f64) -> String {
+    format!("{:.1} % in the surest window of the passage", 100.0 * confidence)
+}
+
+fn passage_json(passage: &Passage, names: &[String]) -> serde_json::Value {
+    serde_json::json!({
+        "start": passage.start,
+        "end": passage.end,
+        "song": song_of(passage, names),
+        "confidence": passage.confidence,
+    })
+}
+
+/// A time in a recording, for people: `1:02.5`, `1:02:03.4`.
+fn clock(seconds: f64) -> String {
+    let tenths = (10.0 * seconds).round() as u64;
+    let (hours, minutes, rest) = (tenths / 36_000, tenths / 600 % 60, (tenths % 600) as f64 / 10.0);
+    if hours > 0 { format!("{hours}:{minutes:02}:{rest:04.1}") } else { format!("{minutes}:{rest:04.1}") }
 }
 
 fn songs(list: &[(String, f64)]) -> Vec<serde_json::Value> {
@@ -205,7 +353,7 @@ mod tests {
             top,
         };
         let answer = |windows: &[WindowPrediction], least: f64, top: usize| {
-            let answer = Answer::new("x.wav".into(), windows.to_vec(), &style(least, top));
+            let answer = Answer::new("x.wav".into(), windows.to_vec(), None, &style(least, top));
             (answer.verdict.name(&names).to_string(), answer.top.len(), answer.verdict.confidence, answer.top)
         };
         let windows = [window(0.0, &[0.6, 0.4, 0.0]), window(4.0, &[0.2, 0.8, 0.0])];

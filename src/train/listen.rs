@@ -1,0 +1,185 @@
+//! Long recordings and streams: windows are heard while the sound comes, and passages are told as soon as they are decided. Only what
+//! the open passage needs is held in memory.
+
+use super::passages::{Passage, PassageFinder};
+use super::predict::{Predictor, WindowPrediction};
+use crate::audio::faults::is_silent;
+use crate::audio::stream::StreamResampler;
+use crate::data::Clip;
+use crate::melody::pitch::{PitchOptions, PitchTracker};
+use crate::melody::steady::steadiness;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The steadiness below which a passage is speech and no singing. Chosen with the measures of `passages.rs`.
+pub const LEAST_STEADY: f64 = 0.04;
+
+/// How passages are looked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Listening {
+    /// The part of a window that the next one shows again, from 0 to below 1.
+    pub overlap: f64,
+    /// Seconds of the shortest passage.
+    pub least: f64,
+    /// The confidence below which a single window names no song.
+    pub threshold: f64,
+}
+
+/// Listens to sound that comes piece by piece.
+pub struct Listener {
+    name: String,
+    finder: PassageFinder,
+    resampler: StreamResampler,
+    tracker: PitchTracker,
+    rate: u32,
+    /// Samples of a window, and from one to the next.
+    window: usize,
+    hop: usize,
+    /// The sound at the model's rate, from sample `begin` of the recording on.
+    channels: Vec<Vec<f32>>,
+    begin: usize,
+    /// Where the next window begins.
+    next: usize,
+    /// The surest answer of all windows: output, probability, familiarity.
+    surest: Option<WindowPrediction>,
+}
+
+impl Listener {
+    /// For sound of this rate (Hz); `name` is for messages.
+    ///
+    /// # Errors
+    /// Where the rate is out of range.
+    pub fn new(predictor: &Predictor, name: &Path, sample_rate: u32, how: Listening) -> Result<Self> {
+        let front_end = &predictor.model.header.front_end;
+        let hop = (front_end.window as f64 * (1.0 - how.overlap)).round() as usize;
+        Ok(Self {
+            name: name.display().to_string(),
+            finder: PassageFinder::new(how.threshold, how.least),
+            resampler: StreamResampler::new(sample_rate, front_end.sample_rate)?,
+            tracker: PitchTracker::new(front_end.sample_rate, PitchOptions::default())?,
+            rate: front_end.sample_rate,
+            window: front_end.window,
+            hop: hop.clamp(1, front_end.window),
+            channels: Vec::new(),
+            begin: 0,
+            next: 0,
+            surest: None,
+        })
+    }
+
+    /// Takes sound, all channels of one length and as many as before; the passages that are decided by it.
+    ///
+    /// # Errors
+    /// Where the device fails, or the model's scores are not finite.
+    pub fn push(&mut self, predictor: &mut Predictor, channels: Vec<Vec<f32>>) -> Result<Vec<Passage>> {
+        self.take(channels, false);
+        let mut found = Vec::new();
+        while self.end() >= self.next + self.window {
+            found.extend(self.hear(predictor, self.next)?);
+            self.next += self.hop;
+        }
+        Ok(found)
+    }
+
+    /// The passages that are left where the sound ends.
+    ///
+    /// # Errors
+    /// As [`Listener::push`].
+    pub fn finish(&mut self, predictor: &mut Predictor) -> Result<Vec<Passage>> {
+        let silent = vec![Vec::new(); self.channels.len().max(1)];
+        let mut found = self.push(predictor, silent.clone())?;
+        self.take(silent, true);
+        // The last window ends where the sound does, unless it would nearly repeat the one before it.
+        let heard_to = if self.next == 0 { 0 } else { self.next - self.hop + self.window };
+        if self.end() > heard_to + if heard_to > 0 { self.hop / 8 } else { 0 } {
+            let last = self.end().saturating_sub(self.window).max(self.begin);
+            found.extend(self.hear(predictor, last)?);
+        }
+        let rest = self.finder.finish();
+        found.extend(self.sung(rest));
+        Ok(found)
+    }
+
+    /// Seconds of sound so far.
+    pub fn seconds(&self) -> f64 {
+        self.end() as f64 / f64::from(self.rate)
+    }
+
+    /// Seconds from the start before which nothing belongs to a passage to come.
+    pub fn undecided_from(&self) -> f64 {
+        self.finder.undecided_from()
+    }
+
+    /// What the window says that is surest of a song; none where no window was heard.
+    pub fn surest(&self) -> Option<&WindowPrediction> {
+        self.surest.as_ref()
+    }
+
+    fn end(&self) -> usize {
+        self.begin + self.channels.first().map_or(0, Vec::len)
+    }
+
+    fn take(&mut self, channels: Vec<Vec<f32>>, last: bool) {
+        let channels = self.resampler.push(channels, last);
+        if self.channels.is_empty() {
+            self.channels = vec![Vec::new(); channels.len()];
+        }
+        self.channels.iter_mut().zip(channels).for_each(|(all, new)| all.extend(new));
+    }
+
+    /// Hears the window that begins at this sample.
+    fn hear(&mut self, predictor: &mut Predictor, from: usize) -> Result<Vec<Passage>> {
+        let part = from - self.begin..(from + self.window).min(self.end()) - self.begin;
+        let samples: Vec<Vec<f32>> = self.channels.iter().map(|all| all[part.clone()].to_vec()).collect();
+        let seconds = |samples: usize| samples as f64 / f64::from(self.rate);
+        let (start, end) = (seconds(from), seconds(from + part.len()));
+        let outputs = predictor.model.header.outputs;
+        let window = if samples.iter().all(|channel| is_silent(channel)) {
+            WindowPrediction { start, end, probabilities: vec![0.0; outputs], familiarity: 1.0 }
+        } else {
+            let clip = Clip {
+                id: self.name.clone(),
+                path: self.name.clone().into(),
+                samples: samples.into(),
+                label: 0,
+                person: None,
+                columns: BTreeMap::new(),
+            };
+            let heard = predictor.windows(&clip, true)?.pop();
+            let heard = heard.ok_or_else(|| Error::Data(format!("{}: nothing was heard", self.name)))?;
+            WindowPrediction { start, end, ..heard }
+        };
+        if window.probabilities.iter().any(|p| !p.is_finite()) {
+            let detail = "the model's scores for it are not finite; the model is damaged or not fit for it";
+            return Err(Error::file(&self.name, detail));
+        }
+        let most = |window: &WindowPrediction| window.probabilities.iter().copied().fold(0.0, f64::max);
+        if self.surest.as_ref().is_none_or(|surest| surest.is_silent() || most(surest) < most(&window)) {
+            self.surest = Some(window.clone());
+        }
+        let found = self.finder.push(window);
+        let found = self.sung(found);
+        // What neither a window nor a passage needs any more.
+        let needed = ((self.finder.undecided_from() * f64::from(self.rate)) as usize).min(from);
+        let done = needed.saturating_sub(self.begin);
+        self.channels.iter_mut().for_each(|all| drop(all.drain(..done.min(all.len()))));
+        self.begin += done;
+        Ok(found)
+    }
+
+    /// Those of the passages that are sung and not spoken.
+    fn sung(&self, found: Vec<Passage>) -> Vec<Passage> {
+        let sample = |seconds: f64| ((seconds * f64::from(self.rate)) as usize).saturating_sub(self.begin);
+        let is_sung = |passage: &Passage| {
+            let mut mix: Vec<f32> = Vec::new();
+            for channel in &self.channels {
+                let part = &channel[sample(passage.start).min(channel.len())..sample(passage.end).min(channel.len())];
+                mix.resize(part.len(), 0.0);
+                mix.iter_mut().zip(part).for_each(|(sum, x)| *sum += x / self.channels.len() as f32);
+            }
+            steadiness(&self.tracker.track(&mix)) >= LEAST_STEADY
+        };
+        found.into_iter().filter(is_sung).collect()
+    }
+}

@@ -1,0 +1,293 @@
+//! `humdinger predict` on long recordings, and on sound that comes through standard input.
+
+#[path = "common/program.rs"]
+mod program;
+
+use program::{fail, humdinger, run, scratch, small_data, succeed, text};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
+
+/// A model of almost no training, whose windows are 4 s long, and which calls nothing unfamiliar.
+fn model() -> &'static Path {
+    static MODEL: OnceLock<PathBuf> = OnceLock::new();
+    MODEL.get_or_init(|| {
+        let out = scratch().join("run");
+        let train = ["train", "--recipe", "notebook", "--device", "cpu", "--epochs", "1", "--val-fraction", "0"];
+        succeed(&[&train[..], &["--data", text(small_data()), "--out", text(&out)]].concat());
+        out.join("model.safetensors")
+    })
+}
+
+/// Where somebody hums in [`recording`], in seconds.
+const HUMS: [(f64, f64); 2] = [(20.0, 28.0), (44.0, 52.0)];
+const RATE: u32 = 16_000;
+
+/// A minute of 16 bits in which somebody hums twice, and which is silent otherwise.
+fn recording() -> Vec<i16> {
+    let clip = std::fs::read_dir(small_data()).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    let mut file = hound::WavReader::open(clip).unwrap();
+    let rate = f64::from(file.spec().sample_rate);
+    let hum: Vec<i16> = file.samples::<i16>().map(Result::unwrap).collect();
+    let at = |seconds: f64| {
+        let inside = HUMS.iter().find(|(start, end)| (*start..*end).contains(&seconds));
+        inside.map_or(0, |(start, _)| hum[((seconds - start) * rate) as usize % hum.len()])
+    };
+    (0..60 * RATE).map(|t| at(f64::from(t) / f64::from(RATE))).collect()
+}
+
+fn write_wav(path: &Path, samples: &[i16]) {
+    let spec =
+        hound::WavSpec { channels: 1, sample_rate: RATE, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut file = hound::WavWriter::create(path, spec).unwrap();
+    samples.iter().for_each(|&sample| file.write_sample(sample).unwrap());
+    file.finalize().unwrap();
+}
+
+/// The recording as a file.
+fn file() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let path = scratch().join("a long one.wav");
+        write_wav(&path, &recording());
+        path
+    })
+}
+
+/// The options of every call: a threshold that the model reaches.
+fn arguments<'a>(path: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let fixed =
+        ["predict", "--device", "cpu", "--all-windows", "--min-confidence", "0.3", "--model", text(model()), path];
+    [&fixed[..], more].concat()
+}
+
+fn predict(more: &[&str]) -> String {
+    succeed(&arguments(text(file()), more))
+}
+
+fn json(told: &str) -> serde_json::Value {
+    serde_json::from_str(told).unwrap()
+}
+
+#[test]
+fn passages_are_where_somebody_hums_in_every_form() {
+    let answer = json(&predict(&["--format", "json"]))[0].clone();
+    let passages = answer["passages"].as_array().unwrap();
+    assert!(passages.len() >= 2 && answer["seconds"] == 60.0, "{answer}");
+    let time = |passage: &serde_json::Value, key: &str| passage[key].as_f64().unwrap();
+    for passage in passages {
+        let (start, end) = (time(passage, "start"), time(passage, "end"));
+        assert!(end - start >= 3.0, "{passage}");
+        // Windows of 4 s show what is up to 4 s away.
+        let near = HUMS.iter().any(|hum| start >= hum.0 - 4.0 && end <= hum.1 + 4.0);
+        assert!(near, "{passage} is where nobody hums");
+        assert!(passage["confidence"].as_f64().unwrap() >= 0.3 * 0.66 && passage["song"] != "unknown");
+    }
+    for hum in HUMS {
+        let on = |passage: &&serde_json::Value| time(passage, "start") < hum.1 && time(passage, "end") > hum.0;
+        assert!(passages.iter().any(|passage| on(&passage)), "{hum:?}: {answer}");
+    }
+    assert!(passages.is_sorted_by_key(|passage| (time(passage, "start") * 1000.0) as i64));
+    assert_eq!(answer["decision"], "song");
+
+    let csv = predict(&["--format", "csv"]);
+    let rows: Vec<BTreeMap<String, String>> =
+        csv::Reader::from_reader(csv.as_bytes()).deserialize().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), passages.len(), "{csv}");
+    for (row, passage) in rows.iter().zip(passages) {
+        assert_eq!(row["prediction"], passage["song"].as_str().unwrap());
+        for (column, key) in [("start", "start"), ("end", "end"), ("confidence", "confidence")] {
+            assert!((row[column].parse::<f64>().unwrap() - time(passage, key)).abs() < 1e-3, "{row:?}: {passage}");
+        }
+    }
+    let labels = predict(&["--format", "audacity"]);
+    assert_eq!(labels.lines().count(), passages.len(), "{labels}");
+    assert!(!labels.contains("unknown") && labels.lines().all(|line| line.matches('\t').count() == 2), "{labels}");
+    let table = predict(&[]);
+    assert_eq!(table.lines().count(), passages.len(), "{table}");
+    let song = passages[0]["song"].as_str().unwrap();
+    assert!(table.starts_with(song) && table.contains(" to 0:") && table.contains("a long one.wav"), "{table}");
+    // Each recording is an object in a line of its own.
+    let lines = predict(&["--format", "jsonl"]);
+    assert_eq!(json(lines.trim()), answer);
+}
+
+#[test]
+fn options_of_passages() {
+    let passages = |more: &[&str]| -> Vec<(f64, f64)> {
+        let answer = json(&predict(&[&["--format", "json"], more].concat()))[0].clone();
+        let of = |passage: &serde_json::Value, key: &str| passage[key].as_f64().unwrap();
+        let all = answer["passages"].as_array().unwrap().iter();
+        all.map(|passage| (of(passage, "start"), of(passage, "end"))).collect()
+    };
+    let usual = passages(&[]);
+    // Passages begin and end where windows do: every second, and every two.
+    let on_grid = |times: &[(f64, f64)], step: f64| {
+        times.iter().flat_map(|(start, end)| [start, end]).all(|t| (t / step - (t / step).round()).abs() < 1e-6)
+    };
+    let half = passages(&["--overlap", "0.5"]);
+    assert!(on_grid(&usual, 1.0) && !on_grid(&usual, 2.0) || on_grid(&half, 2.0), "{usual:?}, {half:?}");
+    assert!(on_grid(&half, 2.0) && !half.is_empty(), "{half:?}");
+    let longest = usual.iter().map(|(start, end)| end - start).fold(0.0, f64::max);
+    let least = format!("{}", longest + 0.5);
+    assert!(passages(&["--min-duration", &least]).is_empty());
+    let none = predict(&["--min-duration", &least]);
+    assert!(none.starts_with("unknown") && none.contains("no song in 1:00.0"), "{none}");
+    let none = predict(&["--min-duration", &least, "--format", "csv"]);
+    assert!(none.lines().count() == 2 && none.contains(",unknown,") && none.contains(",0.000,60.000"), "{none}");
+    assert!(predict(&["--min-duration", &least, "--format", "audacity"]).is_empty());
+    // One answer for all, and the other way round.
+    let one = json(&predict(&["--passages", "never", "--format", "json"]));
+    assert!(one[0]["passages"].is_null() && one[0]["prediction"].is_string());
+    let clip = std::fs::read_dir(small_data()).unwrap().next().unwrap().unwrap().path();
+    let short = json(&succeed(&arguments(text(&clip), &["--format", "json"])));
+    assert!(short[0]["passages"].is_null() && short[0]["seconds"] == 2.0, "{short}");
+    let forced = ["--passages", "always", "--min-duration", "1", "--format", "json"];
+    let short = json(&succeed(&arguments(text(&clip), &forced)));
+    assert_eq!(short[0]["passages"][0]["end"], 2.0, "{short}");
+    // The notebook's recipe hears the beginning unless asked, and says so.
+    let output = run(&["predict", "--device", "cpu", "--model", text(model()), text(file())]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("only its first 4.0 s are heard") && told.contains("--all-windows"), "{told}");
+
+    for (wrong, option) in [
+        (&["--overlap", "1"][..], "--overlap"),
+        (&["--overlap", "-0.1"], "--overlap"),
+        (&["--min-duration", "-1"], "--min-duration"),
+        (&["--cut", "x", "--passages", "never"], "--cut"),
+        (&["--raw", "s16le"], "--raw"),
+        (&["--rate", "8000"], "--raw"),
+    ] {
+        let told = fail(2, &arguments(text(file()), wrong));
+        assert!(told.contains(option), "{wrong:?}: {told}");
+    }
+    assert!(fail(2, &arguments("-", &["--raw", "s17le"])).contains("s16le"), "it says what there is");
+    assert!(fail(2, &arguments("-", &["-"])).contains("only once"));
+}
+
+#[test]
+fn passages_are_cut_out_as_they_were_recorded() {
+    let folder = scratch().join("cut");
+    let folder_text = text(&folder);
+    let passages = json(&predict(&["--format", "json", "--cut", folder_text]))[0]["passages"].clone();
+    let whole = recording();
+    for passage in passages.as_array().unwrap() {
+        let (start, end) = (passage["start"].as_f64().unwrap(), passage["end"].as_f64().unwrap());
+        let name = format!("a long one-{start:07.1}s.wav");
+        let path = folder.join(passage["song"].as_str().unwrap()).join(name);
+        let mut file = hound::WavReader::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(file.spec().sample_rate, RATE);
+        let samples: Vec<i16> = file.samples().map(Result::unwrap).collect();
+        let part = &whole[(start * f64::from(RATE)) as usize..(end * f64::from(RATE)) as usize];
+        assert!(samples == part, "{}", path.display());
+    }
+    // A folder for each song, as `train` takes it.
+    let checked = json(&succeed(&["check", folder_text, "--json"]));
+    assert!(checked.to_string().contains(passages[0]["song"].as_str().unwrap()), "{checked}");
+    let told = fail(2, &arguments(text(file()), &["--cut", folder_text]));
+    assert!(told.contains("--cut") && told.contains("not empty"), "{told}");
+}
+
+/// What the program says to this standard input.
+fn through_a_pipe(bytes: &[u8], more: &[&str]) -> String {
+    let mut command = humdinger();
+    command.args(arguments("-", more)).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let bytes = bytes.to_vec();
+    let writer = std::thread::spawn(move || input.write_all(&bytes));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn standard_input_says_what_the_file_says() {
+    let of_file = json(&predict(&["--format", "json"]))[0]["passages"].clone();
+    let passages = |told: &str| json(told)[0]["passages"].clone();
+    let wav = std::fs::read(file()).unwrap();
+    // The sums of the resampler are rounded otherwise at most in their last bits.
+    let alike = |a: &serde_json::Value, b: &serde_json::Value| {
+        let (a, b) = (a.as_array().unwrap(), b.as_array().unwrap());
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a["song"] == b["song"] && a["start"] == b["start"])
+    };
+    let piped = passages(&through_a_pipe(&wav, &["--format", "json"]));
+    assert!(alike(&piped, &of_file), "{piped}, {of_file}");
+    let samples = recording();
+    let little: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let float: Vec<u8> = samples.iter().flat_map(|&sample| (f32::from(sample) / 32_768.0).to_be_bytes()).collect();
+    let stereo: Vec<u8> =
+        samples.iter().flat_map(|sample| [sample.to_le_bytes(), sample.to_le_bytes()].concat()).collect();
+    for (bytes, format, channels) in [(little, "s16le", "1"), (float, "f32be", "1"), (stereo, "s16le", "2")] {
+        let raw = ["--raw", format, "--rate", "16000", "--channels", channels, "--format", "json"];
+        let told = passages(&through_a_pipe(&bytes, &raw));
+        assert!(alike(&told, &of_file), "{format}: {told}, {of_file}");
+    }
+    // In the form of lines, a line for each passage.
+    let lines = through_a_pipe(&wav, &["--format", "jsonl"]);
+    assert_eq!(lines.lines().count(), of_file.as_array().unwrap().len(), "{lines}");
+    let folder = scratch().join("cut from a pipe");
+    through_a_pipe(&wav, &["--cut", text(&folder)]);
+    assert!(std::fs::read_dir(&folder).unwrap().count() > 0);
+}
+
+#[test]
+fn a_stream_is_answered_while_it_comes() {
+    let samples = recording();
+    let mut command = humdinger();
+    let raw = ["--raw", "s16le", "--rate", "16000", "--format", "jsonl"];
+    command.args(arguments("-", &raw)).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        BufReader::new(output).lines().for_each(|line| sender.send(line.unwrap()).unwrap());
+    });
+    let bytes = |from: u32, to: u32| -> Vec<u8> {
+        samples[(from * RATE) as usize..(to * RATE) as usize].iter().flat_map(|sample| sample.to_le_bytes()).collect()
+    };
+    // Up to some seconds after the first hum; then nothing comes, and the pipe stays open.
+    for second in 0..40 {
+        input.write_all(&bytes(second, second + 1)).unwrap();
+        input.flush().unwrap();
+    }
+    let first = lines.recv_timeout(Duration::from_secs(120)).expect("an answer before the end");
+    let first = json(&first);
+    assert!(first["end"].as_f64().unwrap() <= 32.0 && first["file"] == "-", "{first}");
+    input.write_all(&bytes(40, 60)).unwrap();
+    drop(input);
+    let second = lines.recv_timeout(Duration::from_secs(120)).expect("an answer at the end");
+    assert!(json(&second)["start"].as_f64().unwrap() > first["start"].as_f64().unwrap());
+    assert!(child.wait().unwrap().success());
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_large_file_is_heard_piece_by_piece() {
+    // 34 MB of 8 bits at the model's rate: silence, and a hum near the end.
+    let path = scratch().join("large.wav");
+    let count = 34 << 20;
+    let mut bytes =
+        b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\xf8\x2a\0\0\xf8\x2a\0\0\x01\0\x08\0data".to_vec();
+    bytes.extend((count as u32).to_le_bytes());
+    bytes.resize(bytes.len() + count, 128);
+    let hum = recording();
+    let at = 3_000.0;
+    for t in 0..8 * 11_000 {
+        let sample = hum[(20.0 * f64::from(RATE) + t as f64 * f64::from(RATE) / 11_000.0) as usize];
+        bytes[44 + (at * 11_000.0) as usize + t] = (i32::from(sample) / 256 + 128) as u8;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let answer = json(&succeed(&arguments(text(&path), &["--format", "json"])))[0].clone();
+    let passages = answer["passages"].as_array().unwrap();
+    assert!(!passages.is_empty(), "{answer}");
+    for passage in passages {
+        let (start, end) = (passage["start"].as_f64().unwrap(), passage["end"].as_f64().unwrap());
+        assert!(start >= at - 4.0 && end <= at + 12.0, "{passage}");
+    }
+    assert!((answer["seconds"].as_f64().unwrap() - count as f64 / 11_000.0).abs() < 1e-3, "{answer}");
+}
