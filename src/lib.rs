@@ -117,6 +117,7 @@ pub mod graph;
 pub mod melody;
 pub mod nn;
 pub mod ops;
+#[cfg(feature = "app")]
 pub mod picture;
 pub mod tensor;
 #[cfg(feature = "app")]
