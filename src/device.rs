@@ -33,8 +33,8 @@ impl FromStr for DeviceChoice {
             other => other.strip_prefix("gpu:").and_then(number),
         };
         let detail =
-            || format!("`{text}` is no device; use auto, cpu, gpu, or gpu:<number> as `humdinger doctor` lists them");
-        choice.ok_or_else(|| Error::usage("--device", detail()))
+            || format!("`{text}` is no device; use auto, cpu, gpu, or gpu:<number> of the adapters that there are, from 0");
+        choice.ok_or_else(|| Error::value("device", detail()))
     }
 }
 
@@ -93,7 +93,7 @@ impl Device {
             DeviceChoice::Gpu(number) => {
                 let gpu = Gpu::open(number)?;
                 let software =
-                    if gpu.adapter().is_software() { "; a software one, slower than `--device cpu`" } else { "" };
+                    if gpu.adapter().is_software() { "; a software one, slower than the CPU" } else { "" };
                 Ok(Self { reason: format!("asked for{software}"), kind: Kind::Gpu(gpu) })
             }
             DeviceChoice::Auto => {

@@ -34,7 +34,7 @@ pub fn choose(bits: usize) -> Result<()> {
     let Some(arch) = all().into_iter().find(|&arch| width_of(arch) == bits) else {
         let widths: Vec<String> = widths().iter().map(usize::to_string).collect();
         let detail = format!("{bits} is none of them: this machine has vectors of {} bits", widths.join(", "));
-        return Err(Error::usage("--vectors", detail));
+        return Err(Error::value("vectors", detail));
     };
     match width_of(*CHOSEN.get_or_init(|| arch)) {
         chosen if chosen == bits => Ok(()),

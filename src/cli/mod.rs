@@ -81,7 +81,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            warn(&format!("error: {error}"));
+            let hint = if matches!(error, Error::Device(_)) { "; `--device cpu` computes on the CPU" } else { "" };
+            warn(&format!("error: {error}{hint}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -194,7 +195,11 @@ struct VectorArgs {
 impl VectorArgs {
     /// Before anything is computed.
     fn choose(self) -> Result<()> {
-        self.vectors.map_or(Ok(()), vectors::choose)
+        let Some(bits) = self.vectors else { return Ok(()) };
+        vectors::choose(bits).map_err(|error| match error {
+            Error::Value { detail, .. } => Error::usage("--vectors", detail),
+            error => error,
+        })
     }
 }
 

@@ -22,7 +22,7 @@ impl Adapter {
         if all.is_empty() {
             return Err(Error::Device(
                 "no GPU and no software Vulkan found; install the GPU's driver, or Mesa's software Vulkan (Debian: \
-                 mesa-vulkan-drivers), or use the CPU (`--device cpu`)"
+                 mesa-vulkan-drivers), or use the CPU"
                     .into(),
             ));
         }

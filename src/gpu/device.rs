@@ -72,7 +72,7 @@ impl Gpu {
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.inner.request_device(&descriptor)).map_err(|error| {
-            Error::Device(format!("{adapter} could not be opened: {error}; update its driver or use `--device cpu`"))
+            Error::Device(format!("{adapter} could not be opened: {error}; update its driver or use the CPU"))
         })?;
         let faults = Arc::new(Faults::default());
         let (on_lost, on_error) = (faults.clone(), faults.clone());
@@ -168,7 +168,7 @@ impl Gpu {
         }
         if let Some(message) = &*faults.lost.lock().unwrap_or_else(PoisonError::into_inner) {
             return Err(Error::Device(format!(
-                "{} was lost ({message}); run again (training continues from its last checkpoint), or use `--device cpu`",
+                "{} was lost ({message}); run again (training continues from its last checkpoint), or use the CPU",
                 self.inner.adapter.name()
             )));
         }
@@ -190,7 +190,7 @@ impl Gpu {
         self.check()?;
         waited.map(drop).map_err(|error| {
             Error::Device(format!(
-                "{} did not finish a submission within {:.1} s ({error}); choose a smaller batch size or use `--device cpu`",
+                "{} did not finish a submission within {:.1} s ({error}); choose a smaller batch size or use the CPU",
                 self.inner.adapter.name(),
                 timeout.as_secs_f64()
             ))
@@ -202,14 +202,14 @@ fn explain(error: &wgpu::Error) -> String {
     match error {
         wgpu::Error::OutOfMemory { .. } => {
             "the device has too little memory; choose a smaller batch size, close other programs that use it, or use \
-             `--device cpu`"
+             the CPU"
                 .into()
         }
         wgpu::Error::Validation { description, .. } => {
-            format!("wgpu refused it: {description} (`--device cpu` goes around this)")
+            format!("wgpu refused it: {description} (the CPU goes around this)")
         }
         wgpu::Error::Internal { description, .. } => {
-            format!("the driver failed: {description}; update it, or use `--device cpu`")
+            format!("the driver failed: {description}; update it, or use the CPU")
         }
     }
 }

@@ -31,7 +31,7 @@ impl Memory {
         if size > largest {
             return Err(Error::Device(format!(
                 "{} allows {largest} bytes in one buffer, the plan needs one of {size}; choose a smaller batch size or \
-                 use `--device cpu`",
+                 use the CPU",
                 gpu.adapter().name()
             )));
         }

@@ -97,7 +97,7 @@ impl Adam {
     /// Counts the next step, and gives its numbers in f64.
     fn next_step(&mut self, rate: f64, beta1: f64) -> Result<AdamStep> {
         if !(rate.is_finite() && rate >= 0.0 && (0.0..1.0).contains(&beta1)) {
-            return Err(Error::usage("learning-rate", format!("rate {rate} or beta1 {beta1} makes no sense")));
+            return Err(Error::value("learning rate", format!("rate {rate} or beta1 {beta1} makes no sense")));
         }
         self.steps += 1;
         Ok(self.numbers(self.steps, rate, beta1))
@@ -173,7 +173,7 @@ impl Sgd {
         let (momentum, decay) = (self.momentum, self.weight_decay);
         if !(rate.is_finite() && rate >= 0.0 && (0.0..1.0).contains(&momentum) && decay.is_finite()) {
             let detail = format!("rate {rate}, momentum {momentum} or weight decay {decay} makes no sense");
-            return Err(Error::usage("learning-rate", detail));
+            return Err(Error::value("learning rate", detail));
         }
         session.write_exact(plan, SGD_STEP, &SgdStep { rate, momentum, decay }.exact())
     }

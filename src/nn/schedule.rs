@@ -85,7 +85,7 @@ impl Schedule {
         };
         if steps == 0 || rates.iter().any(|rate| !(rate.is_finite() && *rate >= 0.0)) {
             let detail = format!("a schedule needs at least one step and finite, non-negative rates: {self:?}");
-            return Err(Error::usage("learning-rate", detail));
+            return Err(Error::value("learning rate", detail));
         }
         Ok(())
     }
