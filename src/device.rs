@@ -32,8 +32,9 @@ impl FromStr for DeviceChoice {
             "gpu" => Some(Self::Gpu(None)),
             other => other.strip_prefix("gpu:").and_then(number),
         };
-        let detail =
-            || format!("`{text}` is no device; use auto, cpu, gpu, or gpu:<number> of the adapters that there are, from 0");
+        let detail = || {
+            format!("`{text}` is no device; use auto, cpu, gpu, or gpu:<number> of the adapters that there are, from 0")
+        };
         choice.ok_or_else(|| Error::value("device", detail()))
     }
 }
@@ -92,8 +93,7 @@ impl Device {
             DeviceChoice::Cpu => Ok(Self::cpu("asked for")),
             DeviceChoice::Gpu(number) => {
                 let gpu = Gpu::open(number)?;
-                let software =
-                    if gpu.adapter().is_software() { "; a software one, slower than the CPU" } else { "" };
+                let software = if gpu.adapter().is_software() { "; a software one, slower than the CPU" } else { "" };
                 Ok(Self { reason: format!("asked for{software}"), kind: Kind::Gpu(gpu) })
             }
             DeviceChoice::Auto => {

@@ -1,6 +1,7 @@
 //! Runs plans on the threads of this machine, in f32 or f64.
 
 mod core;
+mod evaluate;
 mod memory;
 mod pace;
 mod pool;

@@ -114,6 +114,13 @@ pub struct Graph {
     state_views: HashMap<String, Value>,
 }
 
+impl Default for Graph {
+    /// An empty graph without states.
+    fn default() -> Self {
+        Self::new(Arc::new(States::new()))
+    }
+}
+
 impl Graph {
     /// An empty graph over these states.
     pub fn new(states: Arc<States>) -> Self {
@@ -269,6 +276,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where the number of elements differs.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+    /// let y = graph.reshape(x, [3, 2])?;
+    /// assert_eq!(graph.evaluate(y, &[])?.shape().dims(), [3, 2]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn reshape(&mut self, x: Value, shape: impl Into<Shape>) -> Result<Value> {
         let (spec, shape) = (self.spec(x), shape.into());
         if spec.shape.elements() != shape.elements() {

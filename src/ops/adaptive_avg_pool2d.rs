@@ -36,6 +36,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where x is not of rank 4 or an output size is zero.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([1, 1, 1, 3], vec![1.0, 2.0, 6.0])?;
+    /// let y = graph.adaptive_avg_pool2d(x, [1, 2])?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [1.5, 4.0], "parts overlap where they do not divide");
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn adaptive_avg_pool2d(&mut self, x: Value, output: [usize; 2]) -> Result<Value> {
         self.apply_one(AdaptiveAvgPool2d { output }, &[x])
     }

@@ -41,6 +41,16 @@ impl Graph {
     ///
     /// # Errors
     /// As [`Graph::max_pool2d`].
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// # use humdinger::ops::Windows;
+    /// let x = graph.constant([1, 1, 2, 4], vec![1.0, 2.0, 3.0, 4.0, 8.0, 7.0, 6.0, 5.0])?;
+    /// let y = graph.avg_pool2d(x, Windows::square(2), true)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [4.5, 4.5]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn avg_pool2d(&mut self, x: Value, windows: Windows, count_padding: bool) -> Result<Value> {
         self.apply_one(AvgPool2d { windows, count_padding }, &[x])
     }

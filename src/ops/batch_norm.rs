@@ -94,6 +94,17 @@ impl Graph {
     ///
     /// # Errors
     /// Where shapes do not fit.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([2, 1], vec![1.0, 5.0])?;
+    /// let mut of = |value| graph.constant([1], vec![value]);
+    /// let (gamma, beta, mean, variance) = (of(10.0)?, of(0.5)?, of(3.0)?, of(4.0)?);
+    /// let y = graph.batch_norm_evaluate(x, [gamma, beta, mean, variance], 0.0)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [-9.5, 10.5]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn batch_norm_evaluate(&mut self, x: Value, channel: [Value; 4], epsilon: f64) -> Result<Value> {
         let [gamma, beta, mean, var] = channel;
         self.apply_one(BatchNormEvaluate { epsilon }, &[x, gamma, beta, mean, var])

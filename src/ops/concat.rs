@@ -21,6 +21,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where there is none, they have no such axis, or their shapes differ along another.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let a = graph.constant([1, 2], vec![1.0, 2.0])?;
+    /// let b = graph.constant([1, 1], vec![3.0])?;
+    /// let y = graph.concat(&[a, b], 1)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [1.0, 2.0, 3.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn concat(&mut self, parts: &[Value], axis: usize) -> Result<Value> {
         self.apply_one(Concat { axis }, parts)
     }

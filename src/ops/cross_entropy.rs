@@ -59,6 +59,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where the shapes do not fit, the classes are no indices, or the smoothing is not in `[0, 1]`.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let scores = graph.constant([1, 2], vec![3.0, 3.0])?;
+    /// let classes = graph.index_constant([1], vec![0])?;
+    /// let loss = graph.cross_entropy(scores, classes, 0.0)?.loss;
+    /// assert!((graph.evaluate(loss, &[])?.data()[0] - 2f64.ln()).abs() < 1e-12);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn cross_entropy(&mut self, scores: Value, classes: Value, smoothing: f64) -> Result<CrossEntropyOutputs> {
         let made = self.apply(CrossEntropy { smoothing }, &[scores, classes])?;
         Ok(CrossEntropyOutputs { loss: made[0], log_probabilities: made[1], items: made[2] })

@@ -43,6 +43,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where the shapes do not broadcast.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let a = graph.constant([2, 2], vec![1.0, 2.0, 3.0, 4.0])?;
+    /// let b = graph.constant([2], vec![10.0, 20.0])?;
+    /// let y = graph.add(a, b)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [11.0, 22.0, 13.0, 24.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn add(&mut self, a: Value, b: Value) -> Result<Value> {
         self.apply_one(Binary::Add, &[a, b])
     }
@@ -51,6 +61,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where the shapes do not broadcast.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let a = graph.constant([2], vec![3.0, 1.0])?;
+    /// let b = graph.constant([2], vec![1.0, 2.0])?;
+    /// let y = graph.subtract(a, b)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [2.0, -1.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn subtract(&mut self, a: Value, b: Value) -> Result<Value> {
         self.apply_one(Binary::Subtract, &[a, b])
     }
@@ -59,6 +79,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where the shapes do not broadcast.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let a = graph.constant([2], vec![3.0, 1.0])?;
+    /// let b = graph.constant([2], vec![1.0, 2.0])?;
+    /// let y = graph.multiply(a, b)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [3.0, 2.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn multiply(&mut self, a: Value, b: Value) -> Result<Value> {
         self.apply_one(Binary::Multiply, &[a, b])
     }
@@ -67,6 +97,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where the shapes do not broadcast.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let a = graph.constant([2], vec![3.0, 1.0])?;
+    /// let b = graph.constant([2], vec![1.0, 2.0])?;
+    /// let y = graph.divide(a, b)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [3.0, 0.5]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn divide(&mut self, a: Value, b: Value) -> Result<Value> {
         self.apply_one(Binary::Divide, &[a, b])
     }
@@ -75,6 +115,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where the shapes do not broadcast.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let a = graph.constant([2], vec![3.0, 1.0])?;
+    /// let b = graph.constant([2], vec![1.0, 2.0])?;
+    /// let y = graph.equal(a, b)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [0.0, 0.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn equal(&mut self, a: Value, b: Value) -> Result<Value> {
         self.apply_one(Binary::Equal, &[a, b])
     }
@@ -83,6 +133,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where the shapes do not broadcast.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let a = graph.constant([2], vec![3.0, 1.0])?;
+    /// let b = graph.constant([2], vec![1.0, 2.0])?;
+    /// let y = graph.maximum(a, b)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [3.0, 2.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn maximum(&mut self, a: Value, b: Value) -> Result<Value> {
         self.apply_one(Binary::Maximum, &[a, b])
     }
@@ -91,6 +151,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where the shapes do not broadcast.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let a = graph.constant([2], vec![3.0, 1.0])?;
+    /// let b = graph.constant([2], vec![1.0, 2.0])?;
+    /// let y = graph.minimum(a, b)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [1.0, 1.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn minimum(&mut self, a: Value, b: Value) -> Result<Value> {
         self.apply_one(Binary::Minimum, &[a, b])
     }

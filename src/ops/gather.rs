@@ -56,6 +56,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where x has no such axis, `indices` are no indices, or the result has too many axes.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let table = graph.constant([3, 2], vec![0.0, 0.5, 1.0, 1.5, 2.0, 2.5])?;
+    /// let rows = graph.index_constant([2], vec![2, 0])?;
+    /// let y = graph.gather(table, rows, 0)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [2.0, 2.5, 0.0, 0.5]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn gather(&mut self, x: Value, indices: Value, axis: usize) -> Result<Value> {
         self.apply_one(Gather { axis, each: false, skip: None }, &[x, indices])
     }
@@ -72,6 +82,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where `indices` are no indices, or there is no room for another axis.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let classes = graph.index_constant([2], vec![1, 0])?;
+    /// let y = graph.one_hot(classes, 3)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn one_hot(&mut self, indices: Value, classes: usize) -> Result<Value> {
         self.apply_one(OneHot { classes }, &[indices])
     }

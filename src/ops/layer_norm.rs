@@ -10,6 +10,17 @@ impl Graph {
     ///
     /// # Errors
     /// Where gamma's or beta's shape is not that of x's last axes, or epsilon is negative or not finite.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([1, 2], vec![1.0, 3.0])?;
+    /// let gamma = graph.constant([2], vec![1.0, 1.0])?;
+    /// let beta = graph.constant([2], vec![0.0, 10.0])?;
+    /// let y = graph.layer_norm(x, [gamma, beta], 0.0)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [-1.0, 11.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn layer_norm(&mut self, x: Value, [gamma, beta]: [Value; 2], epsilon: f64) -> Result<Value> {
         let (shape, scale, shift) = (self.shape(x), self.shape(gamma), self.shape(beta));
         if scale.rank() == 0 || scale != shift || !shape.dims().ends_with(scale.dims()) {

@@ -21,6 +21,17 @@ impl Graph {
     ///
     /// # Errors
     /// Where the shapes do not fit.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([1, 2], vec![1.0, 2.0])?;
+    /// let w = graph.constant([3, 2], vec![1.0, 0.0, 0.0, 1.0, 1.0, 1.0])?;
+    /// let b = graph.constant([3], vec![0.0, 0.0, 10.0])?;
+    /// let y = graph.linear(x, w, b)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [1.0, 2.0, 13.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn linear(&mut self, x: Value, w: Value, b: Value) -> Result<Value> {
         self.apply_one(Linear, &[x, w, b])
     }

@@ -41,6 +41,18 @@ impl Graph {
     ///
     /// # Errors
     /// Where shapes do not fit, the ignored class is none of 0 to C or meets distributions, or the smoothing is not in `[0, 1]`.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// # use humdinger::ops::LossOptions;
+    /// let scores = graph.constant([2, 2], vec![3.0, 3.0, 5.0, -5.0])?;
+    /// let classes = graph.index_constant([2], vec![0, 1])?;
+    /// let options = LossOptions { ignore: Some(1), ..LossOptions::default() };
+    /// let loss = graph.cross_entropy_with(scores, classes, options)?;
+    /// assert!((graph.evaluate(loss, &[])?.data()[0] - 2f64.ln()).abs() < 1e-12, "the second item does not count");
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn cross_entropy_with(&mut self, scores: Value, targets: Value, options: LossOptions) -> Result<Value> {
         let name = "cross_entropy";
         if self.spec(targets).dtype == DType::Index {

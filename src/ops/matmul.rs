@@ -42,6 +42,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where the inner axes or the batches do not fit.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let a = graph.constant([2, 2], vec![1.0, 2.0, 3.0, 4.0])?;
+    /// let b = graph.constant([2, 1], vec![10.0, 1.0])?;
+    /// let y = graph.matmul(a, b)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [12.0, 34.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn matmul(&mut self, a: Value, b: Value) -> Result<Value> {
         let (x, y) = (self.shape(a), self.shape(b));
         if x.rank() < 2 || y.rank() < 2 {

@@ -39,6 +39,16 @@ impl Graph {
     /// # Errors
     /// Where x is not of rank 4, a size is zero, the padding is more than half the kernel, the kernel spans more than
     /// the padded input, or a window lies in the padding alone.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// # use humdinger::ops::Windows;
+    /// let x = graph.constant([1, 1, 2, 4], vec![1.0, 2.0, 3.0, 4.0, 8.0, 7.0, 6.0, 5.0])?;
+    /// let y = graph.max_pool2d(x, Windows::square(2))?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [8.0, 6.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn max_pool2d(&mut self, x: Value, windows: Windows) -> Result<Value> {
         self.apply_one(MaxPool2d { windows }, &[x])
     }

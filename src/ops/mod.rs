@@ -98,6 +98,18 @@ impl Graph {
     /// # Errors
     /// Where the loss has more than one element, does not depend on one of `wrt`, or depends on it through an operation
     /// that has no gradient.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.input("x", [2])?;
+    /// let cubes = graph.multiply(x, x)?;
+    /// let cubes = graph.multiply(cubes, x)?;
+    /// let y = graph.sum_all(cubes)?;
+    /// let dx = graph.gradients(y, &[x])?[0];
+    /// assert_eq!(graph.evaluate(dx, &[("x", &[1.0, 2.0])])?.data(), [3.0, 12.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn gradients(&mut self, loss: Value, wrt: &[Value]) -> Result<Vec<Value>> {
         self.backpropagate(loss, wrt, Graph::add)
     }

@@ -85,6 +85,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where there is not one number for each axis, or the result is larger than any memory.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([2], vec![1.0, 2.0])?;
+    /// let y = graph.pad(x, &[1], &[2], 9.0)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [9.0, 1.0, 2.0, 9.0, 9.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn pad(&mut self, x: Value, before: &[usize], after: &[usize], value: f64) -> Result<Value> {
         let shape = self.shape(x);
         if before.len() != shape.rank() || after.len() != shape.rank() {
@@ -105,6 +114,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where x has no such axis, the range is empty or leaves the axis, or the step is zero.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([5], vec![0.0, 1.0, 2.0, 3.0, 4.0])?;
+    /// let y = graph.slice(x, 0, 1..5, 2)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [1.0, 3.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn slice(&mut self, x: Value, axis: usize, range: Range<usize>, step: usize) -> Result<Value> {
         let shape = self.shape(x);
         let inside = axis < shape.rank() && range.start < range.end && range.end <= shape[axis];
@@ -122,6 +140,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where x has no such axis.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([3], vec![1.0, 2.0, 3.0])?;
+    /// let y = graph.flip(x, 0)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [3.0, 2.0, 1.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn flip(&mut self, x: Value, axis: usize) -> Result<Value> {
         let shape = self.shape(x);
         if axis >= shape.rank() {

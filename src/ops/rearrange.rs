@@ -30,6 +30,16 @@ impl Graph {
     ///
     /// # Errors
     /// Where `order` is not a permutation of the axes.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([1, 2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+    /// let y = graph.permute(x, &[2, 0, 1])?;
+    /// assert_eq!(graph.evaluate(y, &[])?.shape().dims(), [3, 1, 2]);
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn permute(&mut self, x: Value, order: &[usize]) -> Result<Value> {
         self.apply_one(Permute { order: order.to_vec() }, &[x])
     }
@@ -38,6 +48,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where there is no such axis.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+    /// let y = graph.transpose(x, 0, 1)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn transpose(&mut self, x: Value, a: usize, b: usize) -> Result<Value> {
         let shape = self.shape(x);
         if a.max(b) >= shape.rank() {
@@ -52,6 +71,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where it does not broadcast to that shape.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([2, 1], vec![1.0, 2.0])?;
+    /// let y = graph.expand(x, [2, 3])?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn expand(&mut self, x: Value, shape: impl Into<Shape>) -> Result<Value> {
         self.apply_one(Expand { shape: shape.into() }, &[x])
     }

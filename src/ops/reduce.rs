@@ -43,6 +43,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where `axes` is empty, names an axis twice, or one that is not there.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([2, 2], vec![1.0, 2.0, 3.0, 4.0])?;
+    /// let y = graph.sum(x, &[1], false)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [3.0, 7.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn sum(&mut self, x: Value, axes: &[usize], keep: bool) -> Result<Value> {
         self.apply_one(Reduce { reduction: Reduction::Sum, axes: axes.to_vec(), keep }, &[x])
     }
@@ -51,6 +60,15 @@ impl Graph {
     ///
     /// # Errors
     /// As [`Graph::sum`].
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([2, 2], vec![1.0, 2.0, 3.0, 4.0])?;
+    /// let y = graph.mean(x, &[1], false)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [1.5, 3.5]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn mean(&mut self, x: Value, axes: &[usize], keep: bool) -> Result<Value> {
         self.apply_one(Reduce { reduction: Reduction::Mean, axes: axes.to_vec(), keep }, &[x])
     }
@@ -59,6 +77,15 @@ impl Graph {
     ///
     /// # Errors
     /// As [`Graph::sum`].
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([2, 2], vec![1.0, 2.0, 3.0, 4.0])?;
+    /// let y = graph.amax(x, &[1], false)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [2.0, 4.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn amax(&mut self, x: Value, axes: &[usize], keep: bool) -> Result<Value> {
         self.apply_one(Reduce { reduction: Reduction::Max, axes: axes.to_vec(), keep }, &[x])
     }

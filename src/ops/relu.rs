@@ -30,6 +30,15 @@ impl Graph {
     ///
     /// # Errors
     /// Never for real numbers.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([3], vec![1.5, -2.0, 0.0])?;
+    /// let y = graph.relu(x)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [1.5, 0.0, 0.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn relu(&mut self, x: Value) -> Result<Value> {
         self.apply_one(Relu, &[x])
     }

@@ -30,6 +30,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where the factor is not finite.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([2], vec![1.5, -2.0])?;
+    /// let y = graph.scale(x, -2.0)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [-3.0, 4.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn scale(&mut self, x: Value, factor: f64) -> Result<Value> {
         self.apply_one(Scale { factor }, &[x])
     }

@@ -28,6 +28,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where x has no axis.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([1, 2], vec![7.0, 7.0])?;
+    /// let y = graph.log_softmax(x)?;
+    /// assert!(graph.evaluate(y, &[])?.data().iter().all(|y| (y - 0.5f64.ln()).abs() < 1e-12));
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn log_softmax(&mut self, x: Value) -> Result<Value> {
         self.apply_one(LogSoftmax, &[x])
     }

@@ -86,6 +86,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where x holds indices or a bound is NaN.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([3], vec![-5.0, 0.5, 5.0])?;
+    /// let y = graph.clamp(x, -1.0, 1.0)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [-1.0, 0.5, 1.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn clamp(&mut self, x: Value, low: f64, high: f64) -> Result<Value> {
         self.apply_one(Unary::Clamp { low, high }, &[x])
     }
@@ -94,6 +103,15 @@ impl Graph {
     ///
     /// # Errors
     /// Where x has no such axis.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// let x = graph.constant([1, 2], vec![7.0, 7.0])?;
+    /// let y = graph.softmax(x, 1)?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [0.5, 0.5]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn softmax(&mut self, x: Value, axis: usize) -> Result<Value> {
         let logarithms = self.log_softmax_over(x, axis)?;
         self.exp(logarithms)

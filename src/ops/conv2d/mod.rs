@@ -171,6 +171,17 @@ impl Graph {
     ///
     /// # Errors
     /// Where shapes or groups do not fit, or the kernel spans more than the padded input.
+    ///
+    /// ```
+    /// # use humdinger::graph::Graph;
+    /// let mut graph = Graph::default();
+    /// # use humdinger::ops::ConvOptions;
+    /// let x = graph.constant([1, 1, 1, 4], vec![1.0, 2.0, 4.0, 8.0])?;
+    /// let w = graph.constant([1, 1, 1, 2], vec![-1.0, 1.0])?;
+    /// let y = graph.conv2d(x, w, None, ConvOptions::default())?;
+    /// assert_eq!(graph.evaluate(y, &[])?.data(), [1.0, 2.0, 4.0]);
+    /// # Ok::<(), humdinger::Error>(())
+    /// ```
     pub fn conv2d(&mut self, x: Value, w: Value, b: Option<Value>, options: ConvOptions) -> Result<Value> {
         let op = Conv2d { options, bias: b.is_some(), relu: false };
         let inputs: Vec<Value> = [x, w].into_iter().chain(b).collect();
