@@ -128,3 +128,135 @@ fn a_file_alone_that_cannot_be_read_has_its_row() {
     }
     assert!(fail(1, &[&arguments[..], &["table"]].concat()).contains("cut short"));
 }
+
+#[test]
+fn a_run_that_was_broken_goes_on() {
+    let data = text(small_data());
+    let predict = |out: &Path, more: &[&str]| {
+        let fixed = ["predict", "--device", "cpu", "--model", text(model()), data, "--out", text(out)];
+        run(&[&fixed[..], more].concat())
+    };
+    let succeeds = |out: &Path, more: &[&str]| {
+        let output = predict(out, more);
+        assert!(output.status.success() && output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for ending in ["csv", "jsonl"] {
+        let out = scratch().join(format!("whole.{ending}"));
+        succeeds(&out, &[]);
+        let whole = std::fs::read_to_string(&out).unwrap();
+        assert_eq!(whole.lines().count(), if ending == "csv" { 13 } else { 12 });
+        // Cut off in a line, at the end of one, before its head, and not at all.
+        let fifth: usize = whole.split_inclusive('\n').take(5).map(str::len).sum();
+        for kept in [fifth + 20, fifth, 7, whole.len()] {
+            let part = scratch().join(format!("part {kept}.{ending}"));
+            std::fs::write(&part, &whole[..kept]).unwrap();
+            let told = succeeds(&part, &["--skip-done"]);
+            assert!(told.contains("of 12 recordings are in the file already"), "{told}");
+            assert_eq!(std::fs::read_to_string(&part).unwrap(), whole, "{ending}, cut at {kept}");
+        }
+        let refused = String::from_utf8(predict(&out, &[]).stderr).unwrap();
+        assert!(refused.contains("--out") && refused.contains("--skip-done"), "{refused}");
+        let refused = String::from_utf8(predict(&out, &["--skip-done", "--min-confidence", "0.123"]).stderr).unwrap();
+        assert!(refused.contains("threshold") && refused.contains("0.123"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&out).unwrap(), whole, "it is as it was");
+
+        // Three parts are the whole.
+        let mut lines: Vec<String> = Vec::new();
+        for part in ["1/3", "2/3", "3/3"] {
+            let out = scratch().join(format!("shard {}.{ending}", &part[..1]));
+            succeeds(&out, &["--shard", part]);
+            let told = std::fs::read_to_string(&out).unwrap();
+            lines.extend(told.lines().skip(usize::from(ending == "csv")).map(String::from));
+        }
+        lines.sort();
+        let mut all: Vec<String> = whole.lines().skip(usize::from(ending == "csv")).map(String::from).collect();
+        all.sort();
+        assert_eq!(lines, all);
+    }
+    // Other forms are written at the end, in one piece.
+    let json = scratch().join("all.json");
+    succeeds(&json, &[]);
+    let all: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 12);
+    for (wrong, words) in [
+        (&["--skip-done"][..], "--out"),
+        (&["--shard", "4/3"], "--shard"),
+        (&["--out", "x.json", "--skip-done"], "--skip-done"),
+        (&["--explain", "--format", "csv"], "--explain"),
+        (&["--nearest", "nowhere", "--format", "audacity"], "--nearest"),
+        (&["--nearest", "nowhere"], "--nearest"),
+    ] {
+        let told = fail(2, &[&["predict", "--device", "cpu", "--model", text(model()), data], wrong].concat());
+        assert!(told.contains(words), "{wrong:?}: {told}");
+    }
+}
+
+#[test]
+fn an_answer_is_explained() {
+    // Two seconds of a hum, of which the second half is silent: the answer cannot come from there.
+    let clip = std::fs::read_dir(small_data()).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    let mut file = hound::WavReader::open(&clip).unwrap();
+    let (spec, samples) = (file.spec(), file.samples::<i16>().map(Result::unwrap).collect::<Vec<i16>>());
+    let half = scratch().join("half.wav");
+    let mut written = hound::WavWriter::create(&half, spec).unwrap();
+    for (t, &sample) in samples.iter().enumerate() {
+        written.write_sample(if t < samples.len() / 2 { sample } else { 0 }).unwrap();
+    }
+    written.finalize().unwrap();
+    let fixed = ["predict", "--device", "cpu", "--model", text(model()), "--explain", "--nearest", text(small_data())];
+    let told = succeed(&[&fixed[..], &[text(&half), text(&clip), "--format", "json"]].concat());
+    let answers: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let parts = answers[0]["explanation"].as_array().unwrap();
+    assert_eq!(parts.len(), 4, "half a second each: {told}");
+    let confidence = answers[0]["confidence"].as_f64().unwrap();
+    let change = |part: usize| (confidence - parts[part]["confidence_without"].as_f64().unwrap()).abs();
+    assert_eq!((parts[3]["start"].as_f64(), parts[3]["end"].as_f64()), (Some(1.5), Some(2.0)));
+    assert!(change(3) < 1e-9, "silence makes no difference: {told}");
+    assert!(change(0).max(change(1)) > 1e-6, "the sound does: {told}");
+    // The clip itself is what is most like it.
+    let nearest = answers[1]["nearest"].as_array().unwrap();
+    assert_eq!((nearest.len(), nearest[0]["file"].as_str()), (3, clip.file_name().unwrap().to_str()), "{told}");
+    assert!(nearest[0]["distance"].as_f64().unwrap() < 1e-3 && nearest[1]["distance"].as_f64().unwrap() > 1e-3);
+    let table = succeed(&[&fixed[..], &[text(&half)]].concat());
+    assert_eq!(table.lines().count(), 1 + 4 + 3, "{table}");
+    assert!(table.contains("without 0:01.5 to 0:02.0") && table.contains("    like S"), "{table}");
+}
+
+#[test]
+fn vectors_of_recordings() {
+    let data = text(small_data());
+    let embed =
+        |more: &[&str]| succeed(&[&["embed", "--device", "cpu", "--model", text(model()), data], more].concat());
+    let csv = embed(&[]);
+    let head: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+    assert_eq!(&head[..4], ["file", "start", "end", "v0"]);
+    let length = head.len() - 3;
+    let of_csv: Vec<Vec<f32>> = csv
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').skip(3).map(|number| number.parse().unwrap()).collect())
+        .collect();
+    assert!(of_csv.len() == 12 && of_csv.iter().all(|vector| vector.len() == length));
+    assert!(of_csv[0] != of_csv[1] && of_csv.iter().flatten().all(|x| x.is_finite()));
+    let lines = embed(&["--format", "jsonl"]);
+    for (line, vector) in lines.lines().zip(&of_csv) {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let numbers: Vec<f32> = row["vector"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
+        assert_eq!((&numbers, row["end"].as_f64()), (vector, Some(2.0)));
+    }
+    let out = scratch().join("vectors.npy");
+    let names = embed(&["--out", text(&out)]);
+    assert_eq!(names.lines().count(), 13, "{names}");
+    let bytes = std::fs::read(&out).unwrap();
+    assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = std::str::from_utf8(&bytes[10..start]).unwrap();
+    let said = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': (12, {length}), }}");
+    assert!(start % 64 == 0 && header.trim_end() == said && header.ends_with('\n'), "{header}");
+    let numbers: Vec<f32> = bytes[start..].chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+    assert_eq!(numbers, of_csv.concat());
+    let told = fail(2, &["embed", "--model", text(model()), data, "--format", "npy"]);
+    assert!(told.contains("--format") && told.contains("--out"), "{told}");
+    assert!(fail(2, &["embed", "--model", text(model()), data, "--out", text(&out)]).contains("there already"));
+}

@@ -1,5 +1,7 @@
 //! `humdinger predict` on long recordings, and on sound that comes through standard input.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 

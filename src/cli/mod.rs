@@ -5,6 +5,7 @@ mod catalogue;
 mod check;
 mod compare;
 mod doctor;
+mod embed;
 mod evaluate;
 mod identify;
 mod inspect;
@@ -45,7 +46,8 @@ enum Command {
     Train(Box<train::Args>),
     Evaluate(evaluate::Args),
     Compare(compare::Args),
-    Predict(predict::Args),
+    Predict(Box<predict::Args>),
+    Embed(embed::Args),
     Pretrain(pretrain::Args),
     Pitch(pitch::Args),
     Catalogue(catalogue::Args),
@@ -69,7 +71,8 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run_command(*arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => compare::run(arguments).map(|()| ExitCode::SUCCESS),
-        Command::Predict(arguments) => predict::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Predict(arguments) => predict::run(*arguments).map(|()| ExitCode::SUCCESS),
+        Command::Embed(arguments) => embed::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Pretrain(arguments) => pretrain::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Pitch(arguments) => pitch::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Catalogue(arguments) => catalogue::run(arguments).map(|()| ExitCode::SUCCESS),

@@ -86,18 +86,20 @@ impl Familiar {
 
     /// The squared Mahalanobis distance to the nearest song's middle, divided by the number of dimensions.
     pub fn distance(&self, embedding: &[f32]) -> f64 {
-        let width = self.shape.shape()[0];
-        let mut nearest = f64::INFINITY;
-        for mean in self.means.data().chunks_exact(width) {
-            // Forward substitution: `shape z = embedding - mean`.
-            let mut z = vec![0.0f64; width];
-            for (i, row) in self.shape.data().chunks_exact(width).enumerate() {
-                let known: f64 = row[..i].iter().zip(&z).map(|(&l, z)| f64::from(l) * z).sum();
-                z[i] = (f64::from(embedding[i]) - f64::from(mean[i]) - known) / f64::from(row[i]);
-            }
-            nearest = nearest.min(z.iter().map(|z| z * z).sum::<f64>() / width as f64);
+        let songs = self.means.data().chunks_exact(self.width());
+        songs.map(|mean| self.between(embedding, mean)).fold(f64::INFINITY, f64::min)
+    }
+
+    /// The squared Mahalanobis distance between two embeddings, in the shape of the songs' clouds, divided by the number of dimensions.
+    pub fn between(&self, a: &[f32], b: &[f32]) -> f64 {
+        let width = self.width();
+        // Forward substitution: `shape z = a - b`.
+        let mut z = vec![0.0f64; width];
+        for (i, row) in self.shape.data().chunks_exact(width).enumerate() {
+            let known: f64 = row[..i].iter().zip(&z).map(|(&l, z)| f64::from(l) * z).sum();
+            z[i] = (f64::from(a[i]) - f64::from(b[i]) - known) / f64::from(row[i]);
         }
-        nearest
+        z.iter().map(|z| z * z).sum::<f64>() / width as f64
     }
 
     /// 1 for what is no further away than usual, falling to 0.

@@ -39,6 +39,30 @@ impl WindowPrediction {
     }
 }
 
+/// The part of a recording that one window shows, as the network's last layer sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowVector {
+    /// Start in seconds.
+    pub start: f64,
+    /// End in seconds.
+    pub end: f64,
+    /// Whether there is nothing to hear in it.
+    pub silent: bool,
+    /// What the last layer sees, in the plain view.
+    pub vector: Vec<f32>,
+}
+
+/// The mean over the windows that are not silent, over all where all are; empty where there are none.
+pub fn mean_vector(windows: &[WindowVector]) -> Vec<f32> {
+    let heard: Vec<&WindowVector> = windows.iter().filter(|window| !window.silent).collect();
+    let heard = if heard.is_empty() { windows.iter().collect() } else { heard };
+    let mut sum = vec![0.0f64; heard.first().map_or(0, |window| window.vector.len())];
+    for window in &heard {
+        sum.iter_mut().zip(&window.vector).for_each(|(sum, &x)| *sum += f64::from(x));
+    }
+    sum.into_iter().map(|sum| (sum / heard.len() as f64) as f32).collect()
+}
+
 impl Predictor {
     /// Puts a model on a device; `path` is where it came from, for messages.
     ///
@@ -124,6 +148,22 @@ impl Predictor {
             WindowPrediction { start: seconds(from), end: seconds(to), probabilities, familiarity }
         };
         Ok(starts.into_iter().zip(heard.chunks(front_end.views.len())).map(window).collect())
+    }
+
+    /// What the last layer sees of each window of a clip, in the plain view.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn vectors(&mut self, clip: &Clip, first_only: bool) -> Result<Vec<WindowVector>> {
+        let (window, rate) = (self.model.header.front_end.window, f64::from(self.model.header.front_end.sample_rate));
+        let heard = self.engine.hear_plainly(&[clip], first_only)?.pop().unwrap_or_default();
+        let starts = super::batch::windows(clip.len(), window, first_only);
+        let vector = |(from, heard): (usize, Heard)| {
+            let to = clip.len().min(from + window);
+            let silent = clip.samples.each().all(|channel| is_silent(&channel[from..to]));
+            WindowVector { start: from as f64 / rate, end: to as f64 / rate, silent, vector: heard.embedding }
+        };
+        Ok(starts.into_iter().zip(heard).map(vector).collect())
     }
 
     /// Holds the model against labelled recordings. Their songs are the model's of the same name, or of the only name that

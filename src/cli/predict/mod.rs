@@ -1,34 +1,39 @@
 //! `humdinger predict`.
 
+mod explain;
 mod files;
 mod long;
+mod out;
 mod rows;
 
 use super::{plain, warn};
 use crate::audio::Audio;
 use crate::audio::stream::RAW_FORMATS;
 use crate::data::dataset::progress_bar;
-use crate::data::find::none_lost;
+use crate::data::find::{LeftOut, none_lost};
 use crate::data::reader::{decode_whole, load_file};
 use crate::data::{Clip, LoadOptions};
 use crate::device::Device;
+use crate::error::counted;
 use crate::train::base;
 use crate::train::listen::Listening;
 use crate::train::model::{Header, Model};
-use crate::train::predict::Predictor;
+use crate::train::predict::{Predictor, mean_vector};
 use crate::train::source::Reading;
-use crate::train::verdict::Threshold;
+use crate::train::verdict::{Decision, Threshold};
 use crate::{Error, Result};
 use clap::ValueEnum;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub(super) use files::sound_files;
 
+use explain::{Known, occlude};
 use files::{Found, NotRead};
 use long::{Cutter, Heard, LONG, Pieces, Raw, listen};
+use out::{Done, To};
 use rows::{Answer, LongAnswer, Printer, Style};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,9 +79,24 @@ pub struct Args {
     /// Below this confidence the answer is "unknown" [default: what the model was stored with]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     min_confidence: Option<f64>,
-    /// Form of the answer
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    /// Form of the answer [default: by --out's ending, else table]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// The file to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Go on with the file of a run that was broken: recordings that have their rows in it are passed over
+    #[arg(long, requires = "out")]
+    skip_done: bool,
+    /// Only the i-th of n parts of the recordings, for several machines
+    #[arg(long, value_name = "I/N", value_parser = out::shard)]
+    shard: Option<(usize, usize)>,
+    /// Also say how sure the model is without each second of a recording: where the answer comes from
+    #[arg(long)]
+    explain: bool,
+    /// Also list the recordings of this folder or CSV file, such as those of the training, that the model hears as most alike
+    #[arg(long, value_name = "DATA")]
+    nearest: Option<PathBuf>,
     /// auto, cpu, gpu or gpu:N; auto is the CPU here, which is done before a GPU is opened
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
@@ -146,6 +166,10 @@ pub fn run(args: Args) -> Result<()> {
         // Texts beside the recordings are none of the caller's concern here.
         left_out.iter().filter(|l| !l.harmless).for_each(|l| warn(&plain(&format!("left out: {l}"))));
     }
+    let (files, left_out) = match args.shard {
+        Some(part) => shard_of(files, left_out, part),
+        None => (files, left_out),
+    };
     let device = Device::choose_for_little(choice)?;
     let mut predictor = match &args.model {
         Some(path) => Predictor::new(Model::read(path)?, path, &device)?,
@@ -157,18 +181,64 @@ pub fn run(args: Args) -> Result<()> {
         value: args.min_confidence.unwrap_or(header.unknown_threshold),
         of_model: args.min_confidence.is_none(),
     };
-    let style = Style { format: args.format, several: files.len() > 1, names: &names, threshold, top: args.top };
+    let format = format(&args);
+    let style = Style { format, several: files.len() > 1, names: &names, threshold, top: args.top };
+    let first_only = first_only(&args, &header);
+    let known = match &args.nearest {
+        Some(data) => Some(Known::read(&mut predictor, data, first_only, Reading::from(args.reading))?),
+        None => None,
+    };
+    let (to, done) = match &args.out {
+        None => (To::Standard, Done::default()),
+        Some(path) if args.skip_done => To::go_on(path, format, &style.head(), threshold.value)?,
+        Some(path) => (To::new_file(path, format)?, Done::default()),
+    };
+    let (before, skipped) = (files.len(), done.files);
+    let files: Vec<Found> =
+        files.into_iter().filter(|file| !skipped.contains(&file.path.display().to_string())).collect();
+    if args.skip_done {
+        warn(&format!("{} of {} are in the file already", before - files.len(), counted(before, "recording")));
+    }
     let cutter = args.passages.cut.as_deref().map(Cutter::new).transpose()?;
     Answering {
         predictor: &mut predictor,
-        printer: Printer::new(&style),
+        printer: Printer::new(&style, to, done.headed),
         style: &style,
         cutter,
+        known,
+        skipped,
         args: &args,
-        bar: progress_bar(files.len(), "reading recordings", files.len() > FEW),
+        bar: progress_bar(files.len(), "reading recordings", files.len() > FEW || args.out.is_some()),
         answered: 0,
     }
     .run(&files, &left_out)
+}
+
+/// What is asked for, else what the file's name says.
+fn format(args: &Args) -> Format {
+    let ending = args.out.as_ref().and_then(|out| out.extension()).map(|end| end.to_ascii_lowercase());
+    let by_ending = match ending.as_ref().and_then(|end| end.to_str()) {
+        Some("csv") => Format::Csv,
+        Some("json") => Format::Json,
+        Some("jsonl" | "ndjson") => Format::Jsonl,
+        _ => Format::Table,
+    };
+    args.format.unwrap_or(by_ending)
+}
+
+/// One part of the recordings, those that are left out among them.
+fn shard_of(files: Vec<Found>, left_out: Vec<NotRead>, (part, parts): (usize, usize)) -> (Vec<Found>, Vec<NotRead>) {
+    let mut number = 0;
+    let mut mine = || {
+        number += 1;
+        (number - 1) % parts == part - 1
+    };
+    let files = files.into_iter().filter(|_| mine()).collect();
+    let left_out = left_out.into_iter().map(|(folder, reasons)| {
+        let part = |reason: LeftOut| LeftOut { files: reason.files.into_iter().filter(|_| mine()).collect(), ..reason };
+        (folder, reasons.into_iter().map(part).filter(|reason| !reason.files.is_empty()).collect())
+    });
+    (files, left_out.collect())
 }
 
 /// What can be said before anything is read.
@@ -193,6 +263,13 @@ fn check(args: &Args) -> Result<()> {
     if input > 1 {
         return Err(Error::usage("PATH", "standard input (-) can be read only once"));
     }
+    if args.shard.is_some() && input > 0 {
+        return Err(Error::usage("--shard", "standard input has no parts; give files or folders"));
+    }
+    if (args.explain || args.nearest.is_some()) && matches!(format(args), Format::Csv | Format::Audacity) {
+        let option = if args.explain { "--explain" } else { "--nearest" };
+        return Err(Error::usage(option, "has no place in this form; choose --format table, json or jsonl"));
+    }
     if args.raw.raw.is_some() && input == 0 {
         return Err(Error::usage("--raw", "says how samples lie on standard input; give - as the path"));
     }
@@ -205,6 +282,9 @@ struct Answering<'a> {
     printer: Printer<'a>,
     style: &'a Style<'a>,
     cutter: Option<Cutter>,
+    known: Option<Known>,
+    /// Recordings that have their rows already.
+    skipped: BTreeSet<String>,
     args: &'a Args,
     bar: ProgressBar,
     answered: usize,
@@ -241,6 +321,7 @@ impl Answering<'_> {
                 };
                 let Some(error) = answered else {
                     self.answered += 1;
+                    self.printer.recording_done()?;
                     continue;
                 };
                 let of_file = matches!(&error, Error::File { path, .. } if *path == file.path);
@@ -249,15 +330,17 @@ impl Answering<'_> {
                 }
                 let (name, why) = (file.path.display().to_string(), why(&error));
                 // A file alone is an error, which says the same.
-                if files.len() > 1 || args.format != Format::Table {
+                let quiet = self.style.format != Format::Table || args.out.is_some();
+                if files.len() > 1 || quiet {
                     self.bar.suspend(|| self.printer.unread(&name, &why))?;
+                    self.printer.recording_done()?;
                 }
                 if files.len() == 1 {
                     self.printer.finish()?;
                     return Err(error);
                 }
                 // Where the answers go to a program, its user is told here.
-                if args.format != Format::Table {
+                if quiet {
                     self.bar.suspend(|| warn(&plain(&format!("left out: {error}"))));
                 }
                 (unread, unread_by_name) = (unread + 1, unread_by_name + usize::from(file.named));
@@ -266,12 +349,15 @@ impl Answering<'_> {
         self.bar.finish_and_clear();
         for (folder, left_out) in left_out {
             for part in left_out.iter().filter(|part| !part.harmless) {
-                let mut row = |id: &String| self.printer.unread(&folder.join(id).display().to_string(), &part.reason);
-                part.files.iter().try_for_each(&mut row)?;
+                let names = part.files.iter().map(|id| folder.join(id).display().to_string());
+                for name in names.filter(|name| !self.skipped.contains(name)) {
+                    self.printer.unread(&name, &part.reason)?;
+                }
             }
         }
         self.printer.finish()?;
-        if self.answered == 0 {
+        // All may be done, or none be in this part.
+        if self.answered == 0 && !files.is_empty() {
             return Err(Error::Data(format!("none of the {} recordings could be read", files.len())));
         }
         // What lies in a folder beside recordings is no mistake; a file that somebody names is meant to be read.
@@ -312,7 +398,14 @@ impl Answering<'_> {
             return Err(Error::file(path, detail));
         }
         let seconds = if first_only && long { None } else { Some(seconds) };
-        let answer = Answer::new(clip.id, windows, seconds, self.style);
+        let mut answer = Answer::new(clip.id.clone(), windows, seconds, self.style);
+        if self.args.explain && answer.verdict.decision != Decision::Silence {
+            answer.without = occlude(self.predictor, &clip, answer.verdict.best, first_only)?;
+        }
+        if let Some(known) = &self.known {
+            let vector = mean_vector(&self.predictor.vectors(&clip, first_only)?);
+            answer.nearest = known.nearest(&vector, self.predictor.model.familiar.as_ref());
+        }
         self.bar.suspend(|| self.printer.answer(&answer))
     }
 

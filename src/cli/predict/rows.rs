@@ -1,7 +1,9 @@
 //! What is said of a recording, in each of the forms.
 
-use super::super::{plain, say};
+use super::super::plain;
 use super::Format;
+use super::explain::{Near, Without};
+use super::out::To;
 use crate::train::passages::Passage;
 use crate::train::predict::WindowPrediction;
 use crate::train::verdict::{Decision, Threshold, Verdict};
@@ -17,6 +19,10 @@ pub(super) struct Answer {
     pub windows: Vec<WindowPrediction>,
     /// How long the recording is, where all of it was read.
     pub seconds: Option<f64>,
+    /// Where the answer comes from, where that was asked for.
+    pub without: Vec<Without>,
+    /// What the model hears as most alike, where that was asked for.
+    pub nearest: Vec<Near>,
 }
 
 /// The answer for a long recording.
@@ -42,7 +48,7 @@ impl Answer {
         }
         let verdict = Verdict::of(&mean, familiarity, style.threshold);
         let top = likeliest(&mean, style.names, style.top);
-        Self { file, verdict, top, windows, seconds }
+        Self { file, verdict, top, windows, seconds, without: Vec::new(), nearest: Vec::new() }
     }
 }
 
@@ -66,14 +72,24 @@ pub(super) struct Style<'a> {
 /// Prints answers one after the other.
 pub(super) struct Printer<'a> {
     style: &'a Style<'a>,
+    to: To,
     headed: bool,
     /// The objects of the JSON form, which is printed as a whole.
     objects: Vec<serde_json::Value>,
 }
 
 impl<'a> Printer<'a> {
-    pub fn new(style: &'a Style<'a>) -> Self {
-        Self { style, headed: false, objects: Vec::new() }
+    /// Answers go there; `headed` where a table's head is there already.
+    pub fn new(style: &'a Style<'a>, to: To, headed: bool) -> Self {
+        Self { style, to, headed, objects: Vec::new() }
+    }
+
+    /// All of a recording is said.
+    ///
+    /// # Errors
+    /// As [`Printer::answer`].
+    pub fn recording_done(&mut self) -> Result<()> {
+        self.to.recording_done()
     }
 
     /// What was decided of a recording.
@@ -96,7 +112,8 @@ impl<'a> Printer<'a> {
                 }
                 let also = if also.is_empty() { String::new() } else { format!("   ({})", also.join("; ")) };
                 let (song, file) = (plain(song), plain(&answer.file));
-                say(format!("{song:<20} {:5.1} %  {file}{also}", 100.0 * answer.verdict.confidence))
+                self.to.line(format!("{song:<20} {:5.1} %  {file}{also}", 100.0 * answer.verdict.confidence))?;
+                self.explain(answer)
             }
             Format::Csv => {
                 let top = answer.top.iter().flat_map(|(song, p)| [song.clone(), format!("{p:.6}")]);
@@ -108,18 +125,48 @@ impl<'a> Printer<'a> {
                 let start = [answer.file.clone(), song.into(), format!("{:.6}", answer.verdict.confidence)];
                 self.csv(start.into_iter().chain(top).chain(end))
             }
-            Format::Json | Format::Jsonl => self.object(serde_json::json!({
-                "file": answer.file,
-                "prediction": song,
-                "confidence": answer.verdict.confidence,
-                "top": songs(&answer.top),
-                "decision": answer.verdict.decision.name(),
-                "threshold": style.threshold.value,
-                "reason": reason,
-                "seconds": answer.seconds,
-            })),
+            Format::Json | Format::Jsonl => {
+                let mut object = serde_json::json!({
+                    "file": answer.file,
+                    "prediction": song,
+                    "confidence": answer.verdict.confidence,
+                    "top": songs(&answer.top),
+                    "decision": answer.verdict.decision.name(),
+                    "threshold": style.threshold.value,
+                    "reason": reason,
+                    "seconds": answer.seconds,
+                });
+                if !answer.without.is_empty() {
+                    let part = |part: &Without| serde_json::json!({"start": part.start, "end": part.end, "confidence_without": part.confidence});
+                    object["explanation"] = answer.without.iter().map(part).collect();
+                }
+                if !answer.nearest.is_empty() {
+                    let near = |near: &Near| serde_json::json!({"file": near.file, "song": near.song, "distance": near.distance});
+                    object["nearest"] = answer.nearest.iter().map(near).collect();
+                }
+                self.object(object)
+            }
             Format::Audacity => answer.windows.iter().try_for_each(|window| self.label(&answer.file, window)),
         }
+    }
+
+    /// Where the answer comes from, below its line.
+    fn explain(&mut self, answer: &Answer) -> Result<()> {
+        let best = self.style.names.get(answer.verdict.best).map_or("", String::as_str);
+        let confidence = answer.verdict.confidence;
+        for part in &answer.without {
+            let less = confidence - part.confidence;
+            // As long as the share of the confidence that goes with this part.
+            let bar = "#".repeat((30.0 * (less / confidence.max(1e-9)).clamp(0.0, 1.0)).round() as usize);
+            let (from, to) = (clock(part.start), clock(part.end));
+            let (without, best) = (100.0 * part.confidence, plain(best));
+            self.to.line(format!("    without {from} to {to}: {without:5.1} % {best}  {bar}").trim_end())?;
+        }
+        for near in &answer.nearest {
+            let (song, file) = (plain(&near.song), plain(&near.file));
+            self.to.line(format!("    like {file} ({song}), distance {:.2}", near.distance))?;
+        }
+        Ok(())
     }
 
     /// That a recording could not be read, and why.
@@ -128,7 +175,7 @@ impl<'a> Printer<'a> {
     /// As [`Printer::answer`].
     pub fn unread(&mut self, file: &str, why: &str) -> Result<()> {
         match self.style.format {
-            Format::Table => say(format!("{:<20} {:>7}  {}   ({})", "not read", "-", plain(file), plain(why))),
+            Format::Table => self.to.line(format!("{:<20} {:>7}  {}   ({})", "not read", "-", plain(file), plain(why))),
             Format::Csv => {
                 let nothing = 2 + 2 * self.style.places();
                 let start = [file.to_string()].into_iter().chain(std::iter::repeat_n(String::new(), nothing));
@@ -162,7 +209,12 @@ impl<'a> Printer<'a> {
         match style.format {
             Format::Table => {
                 let (from, to) = (clock(passage.start), clock(passage.end));
-                say(format!("{:<20} {:5.1} %  {}   {from} to {to}", plain(song), 100.0 * confidence, plain(file)))
+                self.to.line(format!(
+                    "{:<20} {:5.1} %  {}   {from} to {to}",
+                    plain(song),
+                    100.0 * confidence,
+                    plain(file)
+                ))
             }
             Format::Csv => {
                 let start = [file.to_string(), song.into(), format!("{confidence:.6}")].into_iter();
@@ -176,7 +228,7 @@ impl<'a> Printer<'a> {
             Format::Audacity => {
                 let file = if style.several { format!("{}: ", plain(file)) } else { String::new() };
                 let (song, percent) = (plain(song), 100.0 * confidence);
-                say(format!("{:.6}\t{:.6}\t{file}{song} {percent:.0} %", passage.start, passage.end))
+                self.to.line(format!("{:.6}\t{:.6}\t{file}{song} {percent:.0} %", passage.start, passage.end))
             }
             Format::Jsonl if live => {
                 let mut object = passage_json(passage, style.names);
@@ -228,7 +280,7 @@ impl<'a> Printer<'a> {
             Format::Table if best.is_none() => {
                 let (file, length) = (plain(&answer.file), clock(answer.seconds));
                 let confidence = format!("{:5.1} %", 100.0 * confidence);
-                say(format!("{:<20} {confidence}  {file}   (no song in {length}: {})", "unknown", plain(&why)))
+                self.to.line(format!("{:<20} {confidence}  {file}   (no song in {length}: {})", "unknown", plain(&why)))
             }
             Format::Csv if best.is_none() => {
                 let start = [answer.file.clone(), "unknown".into(), format!("{confidence:.6}")].into_iter();
@@ -257,7 +309,7 @@ impl<'a> Printer<'a> {
     /// An object of the forms that consist of them.
     fn object(&mut self, object: serde_json::Value) -> Result<()> {
         if self.style.format == Format::Jsonl {
-            return say(object);
+            return self.to.line(object);
         }
         self.objects.push(object);
         Ok(())
@@ -267,25 +319,25 @@ impl<'a> Printer<'a> {
     ///
     /// # Errors
     /// As [`Printer::answer`].
-    pub fn finish(self) -> Result<()> {
-        if self.style.format == Format::Json { say(serde_json::Value::Array(self.objects)) } else { Ok(()) }
+    pub fn finish(mut self) -> Result<()> {
+        if self.style.format == Format::Json {
+            self.to.line(serde_json::Value::Array(self.objects))?;
+        }
+        self.to.finish()
     }
 
     fn csv(&mut self, row: impl Iterator<Item = String>) -> Result<()> {
         let mut lines = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::new());
         let failed = |e: csv::Error| Error::Data(format!("the answer cannot be written as CSV: {e}"));
         if !std::mem::replace(&mut self.headed, true) {
-            let places = (1..=self.style.places()).flat_map(|k| [format!("song_{k}"), format!("probability_{k}")]);
-            let start = ["file", "prediction", "confidence"].map(String::from).into_iter();
-            let end = ["decision", "threshold", "reason", "error", "start", "end"].map(String::from);
-            lines.write_record(start.chain(places).chain(end)).map_err(failed)?;
+            lines.write_record(self.style.head()).map_err(failed)?;
         }
         lines.write_record(row).map_err(failed)?;
         let bytes = lines.into_inner().map_err(|e| Error::Data(e.to_string()))?;
-        say(String::from_utf8_lossy(&bytes).trim_end())
+        self.to.line(String::from_utf8_lossy(&bytes).trim_end())
     }
 
-    fn label(&self, file: &str, window: &WindowPrediction) -> Result<()> {
+    fn label(&mut self, file: &str, window: &WindowPrediction) -> Result<()> {
         let style = self.style;
         let verdict = Verdict::of(&window.probabilities, window.familiarity, style.threshold);
         let file = if style.several { format!("{}: ", plain(file)) } else { String::new() };
@@ -293,11 +345,19 @@ impl<'a> Printer<'a> {
         let also: Vec<String> = also.iter().map(|(song, p)| format!("{} {:.0} %", plain(song), 100.0 * p)).collect();
         let also = if style.top > 1 { format!(" ({})", also.join(", ")) } else { String::new() };
         let (song, percent) = (plain(verdict.name(style.names)), 100.0 * verdict.confidence);
-        say(format!("{:.6}\t{:.6}\t{file}{song} {percent:.0} %{also}", window.start, window.end))
+        self.to.line(format!("{:.6}\t{:.6}\t{file}{song} {percent:.0} %{also}", window.start, window.end))
     }
 }
 
 impl Style<'_> {
+    /// The columns of the CSV form.
+    pub fn head(&self) -> Vec<String> {
+        let places = (1..=self.places()).flat_map(|k| [format!("song_{k}"), format!("probability_{k}")]);
+        let start = ["file", "prediction", "confidence"].map(String::from).into_iter();
+        let end = ["decision", "threshold", "reason", "error", "start", "end"].map(String::from);
+        start.chain(places).chain(end).collect()
+    }
+
     /// How many songs a row lists.
     fn places(&self) -> usize {
         self.top.min(self.names.len())
