@@ -96,8 +96,9 @@ fn earlier_runs_go_on_as_they_began() {
     let whole = std::fs::read(run.join("model.safetensors")).unwrap();
     let config = run.join("config.toml");
     let text_of = std::fs::read_to_string(&config).unwrap();
-    let older: Vec<&str> = text_of.lines().filter(|l| !l.starts_with("init") && !l.starts_with("patience")).collect();
-    assert_eq!(older.len() + 2, text_of.lines().count());
+    let older: Vec<&str> =
+        text_of.lines().filter(|l| !["init", "patience", "frozen"].iter().any(|k| l.starts_with(k))).collect();
+    assert_eq!(older.len() + 3, text_of.lines().count());
     std::fs::write(&config, older.join("\n")).unwrap();
     // Killed before its first checkpoint: all is done again, from freshly drawn weights.
     for file in ["checkpoint.safetensors", "model.safetensors", "steps.csv", "report.html", "epochs.csv"] {
@@ -119,4 +120,22 @@ fn training_ends_where_nothing_more_is_gained() {
     let (patient, _) = train("patient", &harmful);
     assert_eq!(lines(&patient, "epochs.csv") - 1, 12);
     assert!(fail(2, &["train", "--patience", "-1"]).contains("--patience"));
+}
+
+#[test]
+fn frozen_blocks_stay_as_they_begin() {
+    let (run, told) = train("frozen", &["--epochs", "1", "--batch-size", "4", "--frozen", "4"]);
+    assert!(told.contains("the first 4 of 6 blocks"), "{told}");
+    let (before, after) = (base::model().unwrap().weights.tensors, model(&run).weights.tensors);
+    for (name, tensor) in before.iter().filter(|(name, _)| !name.starts_with("lin.")) {
+        let block: usize = name.split('.').next().unwrap().trim_start_matches(char::is_alphabetic).parse().unwrap();
+        assert_eq!(after[name] == *tensor, block <= 4, "{name}");
+    }
+    let all = train("all frozen", &["--epochs", "1", "--batch-size", "4", "--frozen", "6"]).0;
+    let tensors = model(&all).weights.tensors;
+    assert!(before.iter().all(|(name, tensor)| (tensors[name] == *tensor) != name.starts_with("lin.")));
+    assert!(fail(2, &["train", "--frozen", "7"]).contains("--frozen"));
+    // What is resumed is frozen as before.
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("frozen = 4"), "{config}");
 }

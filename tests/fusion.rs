@@ -81,7 +81,7 @@ impl Training {
         for name in ["logits", "loss"] {
             results.push((name, session.output(id, name)?.to_vec()));
         }
-        for (name, len) in self.groups() {
+        for (name, len) in self.groups().into_iter().filter(|(_, len)| *len > 0) {
             results.push((name, session.state_mut(name, len)?.to_vec()));
         }
         Ok(results)
@@ -173,6 +173,31 @@ fn blocks_of_all_shapes_compute_the_same() -> Result<()> {
             let found: Vec<f64> = single[i].1.iter().map(|&x| f64::from(x)).collect();
             let error = nmse(&found, expected);
             assert!(error < 1e-11, "{what}: {name} in f32 has NMSE {error:.1e}");
+        }
+    }
+    Ok(())
+}
+
+/// Blocks that do not learn in front of some that do, in front of none, and none.
+#[test]
+fn frozen_blocks_compute_the_same() -> Result<()> {
+    vectors::choose_vectors();
+    for (network, items, size) in
+        [(Classifier::notebook(CLASSES), 3, [40, 54]), (Classifier::melody(CLASSES), 2, [41, 50])]
+    {
+        for frozen in 0..=network.blocks.len() {
+            let what = format!("{frozen} of {} blocks frozen", network.blocks.len());
+            let training = Training::of(Classifier { frozen, ..network.clone() }, items, size)?;
+            let gradients =
+                |plan: Plan| plan.steps.iter().filter(|step| step.name().starts_with("conv_block_gradient")).count();
+            assert_eq!(gradients(training.plan(BLOCKS, Target::Cpu)?), network.blocks.len() - frozen, "{what}");
+            let (expected, fused) = (training.on_cpu::<f64>(Fusions::NONE)?, training.on_cpu::<f64>(BLOCKS)?);
+            for ((name, found), (_, expected)) in
+                fused.iter().zip(&expected).filter(|((_, found), _)| !found.is_empty())
+            {
+                let error = nmse(found, expected);
+                assert!(error < 1e-22, "{what}: {name} has NMSE {error:.1e}");
+            }
         }
     }
     Ok(())

@@ -48,7 +48,9 @@ fn any_number_of_threads_makes_the_same_base_model() {
     // The file is half as large, and nothing is lost in it.
     let path = scratch().join("base.safetensors");
     one.model.write_halved(&path).unwrap();
-    assert_eq!(Model::read(&path).unwrap(), one.model);
+    let read = Model::read(&path).unwrap();
+    assert!(read.weights.tensors == one.model.weights.tensors && read.familiar == one.model.familiar);
+    assert_eq!(read.header, one.model.header);
     assert!(path.metadata().unwrap().len() < 700_000);
 }
 

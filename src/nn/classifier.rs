@@ -13,6 +13,9 @@ pub const PARAMETERS: &str = "parameters";
 /// The group of states that batch norm keeps: running means and variances.
 pub const STATISTICS: &str = "statistics";
 
+/// The group of states that are what they were: parameters and statistics of blocks that do not learn.
+pub const FROZEN: &str = "frozen";
+
 /// Share of the batch in the running statistics of batch norm, PyTorch's default.
 const MOMENTUM: f64 = 0.1;
 /// Added to the variance in batch norm, PyTorch's default.
@@ -80,6 +83,8 @@ pub struct Classifier {
     pub outputs: usize,
     /// Slope of the leaky ReLU whose gain scales the initial weights.
     pub init_slope: f64,
+    /// How many of the blocks, from the first on, stay as they are in training: batch norm evaluates there, and no gradient is taken.
+    pub frozen: usize,
 }
 
 impl Classifier {
@@ -87,7 +92,7 @@ impl Classifier {
     pub fn notebook(outputs: usize) -> Self {
         let block = |channels, kernel| Block::square(channels, kernel, 2);
         let blocks = vec![block(8, 5), block(16, 3), block(32, 3), block(64, 3)];
-        Self { channels: 2, blocks, pooling: Pooling::Mean, outputs, init_slope: 0.1 }
+        Self { channels: 2, blocks, pooling: Pooling::Mean, outputs, init_slope: 0.1, frozen: 0 }
     }
 
     /// The network of the recipe `melody`: six blocks, 1 to 128 channels; keeps the frequency axis apart until the end,
@@ -105,7 +110,7 @@ impl Classifier {
     pub fn first_melody(outputs: usize) -> Self {
         let block = Block::square;
         let blocks = vec![block(16, 5, 2), block(32, 3, 2), block(64, 3, 2), block(96, 3, 2), block(128, 3, 1)];
-        Self { channels: 1, blocks, pooling: Pooling::MaxFrequencyMeanTime, outputs, init_slope: 0.0 }
+        Self { channels: 1, blocks, pooling: Pooling::MaxFrequencyMeanTime, outputs, init_slope: 0.0, frozen: 0 }
     }
 
     /// Adds parameters (freshly drawn) and running statistics to `states`; returns the group of the parameters.
@@ -119,12 +124,13 @@ impl Classifier {
             let (conv, bn) = (format!("conv{}", i + 1), format!("bn{}", i + 1));
             let w = kaiming_normal(&mut rng, [block.channels, from, block.kernel, block.kernel], self.init_slope);
             let vector = |value| Tensor::full([block.channels], value);
-            states.add(PARAMETERS, &format!("{conv}.weight"), w)?;
-            states.add(PARAMETERS, &format!("{conv}.bias"), vector(0.0))?;
-            states.add(PARAMETERS, &format!("{bn}.weight"), vector(1.0))?;
-            states.add(PARAMETERS, &format!("{bn}.bias"), vector(0.0))?;
-            states.add(STATISTICS, &format!("{bn}.running_mean"), vector(0.0))?;
-            states.add(STATISTICS, &format!("{bn}.running_var"), vector(1.0))?;
+            let [parameters, statistics] = if i < self.frozen { [FROZEN; 2] } else { [PARAMETERS, STATISTICS] };
+            states.add(parameters, &format!("{conv}.weight"), w)?;
+            states.add(parameters, &format!("{conv}.bias"), vector(0.0))?;
+            states.add(parameters, &format!("{bn}.weight"), vector(1.0))?;
+            states.add(parameters, &format!("{bn}.bias"), vector(0.0))?;
+            states.add(statistics, &format!("{bn}.running_mean"), vector(0.0))?;
+            states.add(statistics, &format!("{bn}.running_var"), vector(1.0))?;
             from = block.channels;
         }
         let bound = linear_bound(from);
@@ -154,13 +160,13 @@ impl Classifier {
             x = graph.conv2d(x, w, Some(b), block.options())?;
             x = graph.relu(x)?;
             x = match mode {
-                Mode::Train => {
+                Mode::Train if i >= self.frozen => {
                     let made = graph.batch_norm(x, [gamma, beta, mean, var], MOMENTUM, EPSILON)?;
                     graph.assign(mean, made.running_mean)?;
                     graph.assign(var, made.running_var)?;
                     made.y
                 }
-                Mode::Evaluate => graph.batch_norm_evaluate(x, [gamma, beta, mean, var], EPSILON)?,
+                _ => graph.batch_norm_evaluate(x, [gamma, beta, mean, var], EPSILON)?,
             };
         }
         x = match self.pooling {

@@ -18,7 +18,7 @@ mod schedule;
 #[cfg(feature = "weights")]
 pub mod weights;
 
-pub use classifier::{Block, Classifier, Mode, PARAMETERS, Pooling, STATISTICS};
+pub use classifier::{Block, Classifier, FROZEN, Mode, PARAMETERS, Pooling, STATISTICS};
 pub use data::{Batch, Batches, Data, InMemory, Values};
 pub use fit::{Epoch, Fit, Flow, Loss, Scores, accuracy};
 pub use init::{kaiming_normal, linear_bound, normal, uniform};

@@ -49,11 +49,13 @@ pub struct Settings {
     pub init: Option<PathBuf>,
     /// Epochs without a better model after which training ends; 0 for never.
     pub patience: Option<usize>,
+    /// Blocks of the network, from the first on, that stay as they begin.
+    pub frozen: Option<usize>,
     /// Whether the report holds the clips that it plays, instead of playing them from where they lie.
     pub embed_audio: Option<bool>,
 }
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "data",
     "recipe",
     "device",
@@ -72,6 +74,7 @@ const KEYS: [&str; 19] = [
     "outputs",
     "init",
     "patience",
+    "frozen",
     "embed_audio",
 ];
 /// Settings that make no difference to what is trained.
@@ -182,6 +185,7 @@ impl Settings {
             outputs: self.outputs.or(other.outputs),
             init: self.init.or(other.init),
             patience: self.patience.or(other.patience),
+            frozen: self.frozen.or(other.frozen),
             embed_audio: self.embed_audio.or(other.embed_audio),
         }
     }
@@ -225,6 +229,7 @@ impl Settings {
             outputs: self.outputs,
             init,
             patience,
+            frozen: self.frozen.unwrap_or(0),
             embed_audio: self.embed_audio.unwrap_or(false),
         };
         config.check()?;
@@ -239,6 +244,8 @@ pub struct Chosen {
     pub epochs: bool,
     /// `learning_rate`.
     pub learning_rate: bool,
+    /// `frozen`.
+    pub frozen: bool,
 }
 
 /// A complete configuration. The fields are those of [`Settings`].
@@ -263,6 +270,7 @@ pub struct Config {
     pub outputs: Option<usize>,
     pub init: Init,
     pub patience: usize,
+    pub frozen: usize,
     pub embed_audio: bool,
 }
 
@@ -291,6 +299,7 @@ impl Config {
             // What is counted of every output as every other one must fit into memory.
             whole("--outputs", outputs, 2, 2_000)?;
         }
+        whole("--frozen", self.frozen, 0, self.recipe.classifier(2).blocks.len())?;
         if self.recipe != Recipe::Melody && self.init == Init::Base {
             let detail =
                 format!("the base model is melody's, not {}'s; name a file of weights, or {FRESH}", self.recipe);
@@ -311,15 +320,18 @@ impl Config {
 
     /// Sets what nobody chose to what is best with so many training clips.
     pub fn suit(&mut self, clips: usize, chosen: Chosen) {
-        let (epochs, rate) = match self.init {
+        let (epochs, rate, frozen) = match self.init {
             Init::Base => self.recipe.from_base(clips),
-            _ => (self.recipe.epochs(clips), self.learning_rate),
+            _ => (self.recipe.epochs(clips), self.learning_rate, self.frozen),
         };
         if !chosen.epochs {
             self.epochs = epochs;
         }
         if !chosen.learning_rate {
             self.learning_rate = rate;
+        }
+        if !chosen.frozen {
+            self.frozen = frozen;
         }
     }
 
@@ -350,6 +362,7 @@ impl Config {
             outputs: own.outputs,
             init: Some(own.init.path()),
             patience: Some(own.patience),
+            frozen: Some(own.frozen),
             // Programs of before know no such key.
             embed_audio: own.embed_audio.then_some(true),
         }
@@ -402,6 +415,12 @@ impl Config {
             rows.push(("outputs", outputs.to_string()));
         }
         rows.push(("begins with", self.init.describe()));
+        if self.frozen > 0 {
+            rows.push((
+                "frozen",
+                format!("the first {} of {} blocks", self.frozen, self.recipe.classifier(2).blocks.len()),
+            ));
+        }
         if self.patience > 0 {
             rows.push(("patience", format!("{} epochs without a better model", self.patience)));
         }
@@ -489,6 +508,7 @@ mod tests {
             Settings { split: Some("persons".into()), ..Settings::default() },
             Settings { recipe: Some(Recipe::Notebook), without: Some(vec![Variation::Masks]), ..Settings::default() },
             Settings { seed: Some(u64::MAX), ..Settings::default() },
+            Settings { frozen: Some(7), ..Settings::default() },
             Settings { recipe: Some(Recipe::Notebook), init: Some("base".into()), ..Settings::default() },
         ];
         for settings in absurd {

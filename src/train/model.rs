@@ -5,7 +5,7 @@ use super::recipe::{FrontEnd, Recipe, View};
 use super::weights::Weights;
 use crate::audio::resample::RATES;
 use crate::graph::{Session, State, States};
-use crate::nn::Classifier;
+use crate::nn::{self, Classifier};
 use crate::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -203,7 +203,7 @@ fn plausible(front_end: &FrontEnd) -> bool {
 /// The states of which a model consists: parameters and running statistics, not an optimiser's moments.
 pub fn model_states(states: &States) -> Vec<State> {
     let group_name = |state: &State| states.groups().get(state.group.0).map(|group| group.name.as_str());
-    let wanted = |state: &&State| matches!(group_name(state), Some("parameters" | "statistics"));
+    let wanted = |state: &&State| matches!(group_name(state), Some(nn::PARAMETERS | nn::STATISTICS | nn::FROZEN));
     states.iter().filter(wanted).cloned().collect()
 }
 

@@ -106,9 +106,12 @@ impl Network {
 
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
-        let parameters = self.states.groups().iter().position(|group| group.name == nn::PARAMETERS);
-        let own = self.states.iter().filter(|state| Some(state.group.0) == parameters);
-        own.map(|state| state.shape.elements()).sum()
+        let own = |state: &&crate::graph::State| {
+            let group = self.states.groups().get(state.group.0).map(|group| group.name.as_str());
+            let statistics = state.name.contains(".running_");
+            matches!(group, Some(nn::PARAMETERS | nn::FROZEN)) && !statistics
+        };
+        self.states.iter().filter(own).map(|state| state.shape.elements()).sum()
     }
 
     /// The graph of a mode for `count` windows of clips. Inputs: `samples` [N, channels, window], or `places` [N, 5] of

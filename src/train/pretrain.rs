@@ -349,6 +349,7 @@ fn finish(work: &Pretraining, network: Weights, device: &Device) -> Result<Pretr
     let tried: Vec<&[f32]> = tried.iter().map(|(vector, _)| &vector[..]).collect();
     let failed = || Error::Data("what the network makes of the built-in tunes cannot be told apart".into());
     let familiar = Familiar::fit(&training, &tried).ok_or_else(failed)?;
+    header.usual_distance = Some(familiar.usual);
     let (weight, bias) = discriminant(&familiar)?;
     weights.tensors.insert("lin.weight".into(), weight);
     weights.tensors.insert("lin.bias".into(), bias);

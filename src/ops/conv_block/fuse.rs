@@ -73,6 +73,8 @@ pub(in crate::ops) fn blocks(graph: &mut Graph) -> Result<()> {
         if !fits || (dx.is_none() && before.is_some_and(|block| block.dy.is_some())) {
             continue;
         }
+        // A block that learns behind one that does not reads the other's result as it is written, and hands no gradient on.
+        let before = before.filter(|_| dx.is_some() || found.gradients.is_none());
         let (block, more) = forward(graph, &found, before)?;
         gradients.extend(found.gradients.map(|found| (found, more, made.len())));
         made.push(block);
