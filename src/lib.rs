@@ -113,6 +113,7 @@ pub mod error;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod graph;
+mod kernels;
 #[cfg(feature = "app")]
 pub mod melody;
 pub mod nn;

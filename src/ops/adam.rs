@@ -15,20 +15,20 @@
 //! Whatever depends on the step comes in as a small input, so that learning rate and momentum change without a new plan;
 //! it is worked out in f64, where `1 - 0.999` keeps its digits.
 
-use super::ahead;
-use super::lanes::dispatch;
 use super::relu::PER_TASK;
-use super::simd::SimdReal;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Stretches, Target, Value, no_gradient};
+use crate::kernels::lanes::dispatch;
+use crate::kernels::prefetch;
+use crate::kernels::simd::SimdReal;
 use crate::tensor::Spec;
 
 /// Elements of a task at most: fewer than of simpler operations; and of what their number is a multiple: so that a small network's
 /// parameters are divided evenly.
 const PER_ADAM_TASK: usize = 2048;
 const ADAM_TASKS: usize = 4;
-/// Elements after which memory is asked for, and how far ahead: some gradients were made, and some parameters last read, on other cores,
+/// Elements after which memory is prefetched, and how far ahead: some gradients were made, and some parameters last read, on other cores,
 /// and moments were last used a step ago.
 const BLOCK: usize = 64;
 const BLOCKS_AHEAD: usize = 4;
@@ -153,10 +153,10 @@ impl Adam {
                     let (p_start, m_start, v_start, g_start) =
                         (p.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr(), g.as_ptr());
                     let ask = |first: usize, elements: usize| {
-                        ahead::ask_for(g_start.wrapping_add(first), elements);
-                        ahead::ask_to_write(p_start.wrapping_add(first), elements);
-                        ahead::ask_to_write(m_start.wrapping_add(first), elements);
-                        ahead::ask_to_write(v_start.wrapping_add(first), elements);
+                        prefetch::read(g_start.wrapping_add(first), elements);
+                        prefetch::write(p_start.wrapping_add(first), elements);
+                        prefetch::write(m_start.wrapping_add(first), elements);
+                        prefetch::write(v_start.wrapping_add(first), elements);
                     };
                     ask(0, BLOCK * BLOCKS_AHEAD);
                     let blocks =

@@ -1,13 +1,13 @@
 //! Adaptive average pooling: the mean over windows that divide the image into a given number of rows and columns, by
 //! PyTorch's rule: row i of OH covers rows `floor(i H / OH)` to `ceil((i + 1) H / OH)`, so windows may overlap.
 
-use super::lanes;
 use super::relu::PER_WORKGROUP;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
     Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
+use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 

@@ -1,7 +1,6 @@
 //! Average pooling of images, as PyTorch's `AvgPool2d`: the mean of each window's elements, with or without those in the padding, which
 //! are 0. What a window has beyond the padding (see [`Windows::ceil`]) never counts.
 
-use super::lanes;
 use super::relu::PER_WORKGROUP;
 use super::windows::Windows;
 use crate::cpu_kernels;
@@ -9,6 +8,7 @@ use crate::error::Result;
 use crate::graph::{
     Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
+use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{Real, Shape, Spec};
 

@@ -9,13 +9,13 @@
 //! `dgamma = sum(dy h)`, and in training `dx = gamma / sqrt(variance + eps) * (dy - dbeta / M - h dgamma / M)`; in evaluation
 //! the two sums are left out of dx.
 
-use super::lanes::{self, dispatch};
 use super::real;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
     Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Target, Value, grid, no_gradient,
 };
+use crate::kernels::lanes::{self, dispatch};
 use crate::shader;
 use crate::tensor::{Real, Spec};
 

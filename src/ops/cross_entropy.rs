@@ -4,14 +4,15 @@
 //! With `lp` the log-softmax of an item's scores, c its class, C classes and smoothing s, its loss is
 //! `-(1 - s) lp[c] - s / C sum(lp)`; the loss is the mean over items.
 
+use super::relu::PER_WORKGROUP;
 use super::softmax::log_softmax_row;
-use super::{lanes, relu::PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
     Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Target, Value, for_each_piece, grid,
     no_gradient,
 };
+use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{DType, Real, Spec};
 

@@ -4,12 +4,12 @@
 //! items of a batch do not see each other.
 
 use super::items::{self, Partial, greatest, items};
-use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
     Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, no_gradient,
 };
+use crate::kernels::simd::dispatch;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 use pulp::{Simd, WithSimd};

@@ -1,12 +1,12 @@
 //! Element-by-element arithmetic on two values, with NumPy's broadcasting: shapes are aligned at their ends, and an axis
 //! of length 1 (or one that is missing) is repeated along the other's.
 
-use super::lanes;
 use super::relu::{PER_TASK, PER_WORKGROUP};
-use super::strided::{A_STRIDES, B_STRIDES, DIMS, Walk, broadcast, broadcast_strides};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, grid, no_gradient};
+use crate::kernels::lanes;
+use crate::kernels::strided::{A_STRIDES, B_STRIDES, DIMS, Walk, broadcast, broadcast_strides};
 use crate::shader;
 use crate::tensor::{Real, Shape, Spec};
 

@@ -2,12 +2,12 @@
 
 use super::items::expect_rank;
 use super::relu::PER_WORKGROUP;
-use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
     Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
+use crate::kernels::simd::dispatch;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 use pulp::{Simd, WithSimd};

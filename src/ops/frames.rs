@@ -1,8 +1,8 @@
 //! How signals are cut into frames, and where the samples of sixteen frames at a time are.
 
-use super::ahead::Ahead;
 use super::excerpts::Excerpts;
-use super::fourier::SIDE;
+use crate::kernels::fourier::SIDE;
+use crate::kernels::prefetch::Prefetch;
 use crate::tensor::Real;
 use std::ops::Range;
 
@@ -136,11 +136,11 @@ impl Frames {
         lines
     }
 
-    /// The samples of a group, to be asked for in so many steps; nothing where that does not pay.
-    pub fn ahead<T: Real>(self, group: Range<usize>, of: Signals<'_, T>, steps: usize) -> Ahead {
+    /// The samples of a group, to be prefetched in so many steps; nothing where that does not pay.
+    pub fn prefetch<T: Real>(self, group: Range<usize>, of: Signals<'_, T>, steps: usize) -> Prefetch {
         let (Signals::Whole(x) | Signals::Excerpts { recordings: x, .. }) = of;
-        if !Ahead::pays(x.len()) {
-            return Ahead::nothing();
+        if !Prefetch::pays(x.len()) {
+            return Prefetch::none();
         }
         let slices = self.runs(group).flat_map(|Run { row, frames }| {
             let reach = self.framing.reach(&frames, self.samples);
@@ -152,7 +152,7 @@ impl Frames {
             };
             whole.into_iter().chain(cut.into_iter().flatten())
         });
-        Ahead::slices(slices, steps)
+        Prefetch::slices(slices, steps)
     }
 
     /// The samples of a run from sample `start` of its signal on, reflected where they lie outside.

@@ -141,7 +141,7 @@ pub(super) fn expect_rank(op: &'static str, what: &str, spec: &Spec, axes: &str,
     Ok(())
 }
 
-/// A reduction of a slice, for [`dispatch`](super::simd::dispatch). Structs, since a closure that only borrows reaches `dispatch` through a
+/// A reduction of a slice, for [`dispatch`](crate::kernels::simd::dispatch). Structs, since a closure that only borrows reaches `dispatch` through a
 /// shim that is compiled without the vectors.
 pub(super) struct Sum<'a, T>(pub &'a [T]);
 /// The mean and the sum of squared distances from it.

@@ -1,11 +1,11 @@
 //! The fully connected layer: `y = x w^T + b`, with x `[N, I]`, w `[O, I]`, b `[O]` and y `[N, O]`: PyTorch's `Linear`.
 
 use super::Matmul;
-use super::gemm::{self, Matrix, Product};
-use super::simd::SimdReal;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Target, Value, no_gradient};
+use crate::kernels::gemm::{self, Matrix, Product};
+use crate::kernels::simd::SimdReal;
 use crate::tensor::Spec;
 
 /// `y = x w^T + b`. Inputs x, w, b; output y.

@@ -1,12 +1,12 @@
 //! Masks of a spectrogram (SpecAugment): whole bands and whole frames take one value.
 
 use super::items::{self, Partial, Sum, items};
-use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
     Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, no_gradient,
 };
+use crate::kernels::simd::dispatch;
 use crate::shader;
 use crate::tensor::{DType, Real, Shape, Spec};
 

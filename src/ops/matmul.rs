@@ -4,12 +4,12 @@
 //! `[.., M, N]`. Leading axes are a batch: the same for a and b, or absent on b, which then serves every entry. [`Graph::matmul`] repeats
 //! the matrices of batches that differ, as NumPy's broadcasting has it.
 
-use super::gemm::{self, Matrix, Product};
-use super::simd::SimdReal;
-use super::strided::broadcast;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Value};
+use crate::kernels::gemm::{self, Matrix, Product};
+use crate::kernels::simd::SimdReal;
+use crate::kernels::strided::broadcast;
 use crate::tensor::{DType, Shape, Spec};
 
 /// Matrix product of a batch, each factor optionally transposed.

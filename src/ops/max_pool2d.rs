@@ -1,12 +1,12 @@
 //! Max pooling of images, as PyTorch's `MaxPool2d`: padding counts as minus infinity, and of equal elements the first in
 //! the window gets the gradient.
 
-use super::lanes;
 use super::relu::PER_WORKGROUP;
 use super::windows::Windows;
 use crate::cpu_kernels;
 use crate::error::Result;
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Value, grid, no_gradient};
+use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 

@@ -3,7 +3,6 @@
 
 mod adam;
 mod adaptive_avg_pool2d;
-mod ahead;
 mod avg_pool2d;
 mod batch_norm;
 mod concat;
@@ -14,10 +13,8 @@ mod dense_gpu;
 mod elementwise;
 mod fuse;
 mod gather;
-mod gemm;
 mod gpu_tile;
 mod head;
-mod lanes;
 mod layer_norm;
 mod linear;
 mod loss;
@@ -29,11 +26,7 @@ mod reduce;
 mod relu;
 mod scale;
 mod sgd;
-mod simd;
 mod softmax;
-mod strided;
-mod tile;
-mod turn;
 mod unary;
 mod windows;
 
@@ -64,12 +57,10 @@ pub use unary::{Unary, UnaryGradient};
 pub use windows::Windows;
 
 // The spectrogram front end.
-mod butterfly;
 mod circular_crop;
 mod decibels;
 mod excerpts;
 mod filter_bank;
-mod fourier;
 mod frames;
 mod items;
 mod mask;

@@ -4,12 +4,12 @@
 //! Along an axis, `y[i] = x[(start + i step) / spread]` where that is a whole number inside x, else the fill. The gradient is an
 //! operation of the same kind: with `i = (j spread - start) / step`, step and spread change places.
 
-use super::lanes;
 use super::relu::{PER_TASK, PER_WORKGROUP};
-use super::strided::DIMS;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid};
+use crate::kernels::lanes;
+use crate::kernels::strided::DIMS;
 use crate::shader;
 use crate::tensor::{MAX_RANK, Real, Shape, Spec};
 use std::ops::Range;

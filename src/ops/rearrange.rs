@@ -1,11 +1,11 @@
 //! Copies of a tensor with its axes in another order (`permute`) or repeated (`expand`).
 
-use super::lanes;
 use super::relu::{PER_TASK, PER_WORKGROUP};
-use super::strided::{A_STRIDES, DIMS, Walk, broadcast, broadcast_strides};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, grid};
+use crate::kernels::lanes;
+use crate::kernels::strided::{A_STRIDES, DIMS, Walk, broadcast, broadcast_strides};
 use crate::shader;
 use crate::tensor::{MAX_RANK, Real, Shape, Spec};
 

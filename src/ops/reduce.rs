@@ -1,12 +1,12 @@
 //! Sums, means and maxima over axes.
 
-use super::lanes;
-use super::strided::{Walk, broadcast_strides};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
     Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid,
 };
+use crate::kernels::lanes;
+use crate::kernels::strided::{Walk, broadcast_strides};
 use crate::shader;
 use crate::tensor::{MAX_RANK, Real, Shape, Spec};
 

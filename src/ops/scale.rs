@@ -1,10 +1,10 @@
 //! `y = factor * x`, and dropout from a given mask: `y = x * mask / (1 - p)`.
 
-use super::lanes;
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid};
+use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 

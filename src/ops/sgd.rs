@@ -8,11 +8,11 @@
 //!
 //! Whatever depends on the step comes in as a small input, so that learning rate and momentum change without a new plan.
 
-use super::lanes::dispatch;
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Value, grid, no_gradient};
+use crate::kernels::lanes::dispatch;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 

@@ -1,11 +1,11 @@
 //! Log-softmax over the last axis: `y = x - log(sum(exp(x)))`, computed from `x - max(x)` so that nothing overflows.
 
-use super::lanes;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
     Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
+use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 

@@ -4,19 +4,19 @@
 //! repeating the end sample) or `f hop ...` (not centred). `P[f, k] = |sum_t window[t] x[f, t] exp(-2 pi i k t / n_fft)|^2` for k from 0
 //! to n_fft / 2: `torch.stft(..., center, pad_mode="reflect", onesided=True).abs() ** 2`.
 
-use super::ahead::Ahead;
 use super::excerpts::Excerpts;
 use super::filter_bank::BankRows;
-use super::fourier::{Fourier, SIDE, Transform, Transforms};
 use super::frames::{Frames, Framing, Signals};
 use super::items::{expect_rank, greatest};
-use super::lanes;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
     Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Stretches, Target, Tasks, Value, grid,
     no_gpu_kernel, no_gradient,
 };
+use crate::kernels::fourier::{Fourier, SIDE, Transform, Transforms};
+use crate::kernels::lanes;
+use crate::kernels::prefetch::Prefetch;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
@@ -214,7 +214,7 @@ impl PowerSpectrum {
                 tables,
                 room,
                 powers,
-                &Ahead::nothing(),
+                &Prefetch::none(),
             );
             for (i, line) in y.chunks_exact_mut(bins).enumerate() {
                 line.iter_mut().zip(powers.chunks_exact(SIDE)).for_each(|(to, powers)| *to = powers[i]);
@@ -311,8 +311,8 @@ impl BandSpectrum {
             let (summed, rest) = rest.split_at_mut(bands * SIDE);
             let (room, rest) = rest.split_at_mut(Fourier::<T>::room_len(self.framing.n_fft));
             let next = parallel.after(task).saturating_mul(SIDE).min(total);
-            let ahead = frames.ahead(next..(next + SIDE).min(total), signals_of, fourier.steps());
-            fourier.powers(frames.lines(group.clone(), signals_of, rest), tables, room, powers, &ahead);
+            let prefetch = frames.prefetch(next..(next + SIDE).min(total), signals_of, fourier.steps());
+            fourier.powers(frames.lines(group.clone(), signals_of, rest), tables, room, powers, &prefetch);
             lanes::dispatch(
                 #[inline(always)]
                 || sum_bands(first_bin, offset, weights, powers, summed),

@@ -2,12 +2,12 @@
 
 use super::items::{self, Moments, Partial, items};
 use super::relu::PER_TASK;
-use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
     Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, no_gradient,
 };
+use crate::kernels::simd::dispatch;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 use pulp::{Simd, WithSimd};

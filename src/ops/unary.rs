@@ -5,13 +5,13 @@
 //! The error function is libm's on the CPU; on a GPU it is the approximation of Press et al., Numerical Recipes in C, second edition,
 //! section 6.2, whose relative error is below 1.2e-7. What PyTorch does at kinks and with NaN is done here.
 
-use super::lanes;
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
     Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
+use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};

@@ -2,11 +2,11 @@
 //! along the frames (a change of tempo).
 
 use super::items::{self, Least, Partial, items};
-use super::lanes;
-use super::simd::dispatch;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Target, Value, no_gradient};
+use crate::kernels::lanes;
+use crate::kernels::simd::dispatch;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 

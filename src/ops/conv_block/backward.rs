@@ -9,16 +9,16 @@ use super::forward::{fill_input, take_out};
 use super::statistics::{SIDE, fill_pattern, fold, norm_patterns, pattern_len, total};
 use super::{ConvBlockGradient, Entry, SUMS};
 use crate::graph::{Kernel, SharedMut, Stretches};
-use crate::ops::ahead::Ahead;
+use crate::kernels::conv2d::collect::Places;
+use crate::kernels::conv2d::map::{Cut, Map};
+use crate::kernels::conv2d::outer::{Outer, Sums};
+use crate::kernels::conv2d::product::Product;
+use crate::kernels::conv2d::taps::{Class, Classes, dx_rows, dy_map, packed_classes, x_map};
+use crate::kernels::conv2d::{buffer_len, rows_at_once, units_at_once};
+use crate::kernels::lanes::{self, Rows};
+use crate::kernels::prefetch::Prefetch;
+use crate::kernels::simd::{MAX_LANES, SimdReal};
 use crate::ops::conv2d::ConvSizes;
-use crate::ops::conv2d::cpu::collect::Places;
-use crate::ops::conv2d::cpu::map::{Cut, Map};
-use crate::ops::conv2d::cpu::outer::{Outer, Sums};
-use crate::ops::conv2d::cpu::product::Product;
-use crate::ops::conv2d::cpu::taps::{Class, Classes, dx_rows, dy_map, packed_classes, x_map};
-use crate::ops::conv2d::cpu::{buffer_len, rows_at_once, units_at_once};
-use crate::ops::lanes::{self, Rows};
-use crate::ops::simd::{MAX_LANES, SimdReal};
 use crate::tensor::Real;
 use std::ops::Range;
 
@@ -167,7 +167,7 @@ impl ConvBlockGradient {
         let at_once = self.units_at_once();
         let item_len = input[0] * input[1] * in_channels;
         let (all_sums, all_db) = (SharedMut::new(&mut *sums), SharedMut::new(&mut *chunk_db));
-        let looks_ahead = cut.whole() && Ahead::pays(x.len() + dx.len() + r.len() + dy.len());
+        let looks_ahead = cut.whole() && Prefetch::pays(x.len() + dx.len() + r.len() + dy.len());
         let dx = self.dx().then(|| SharedMut::new(dx));
         let all_unit_sums = SharedMut::new(&mut *unit_sums);
         let places = Places::default();
@@ -187,13 +187,13 @@ impl ConvBlockGradient {
             for (units, rows) in cut.together(chunk, at_once) {
                 let count = units.len();
                 let next = cut.following(&units, chunk, parallel.after(chunk));
-                let ahead = if looks_ahead && !next.is_empty() {
+                let prefetch = if looks_ahead && !next.is_empty() {
                     let dx = dx.as_ref().map_or((x.as_ptr(), 0), |dx| (dx.pointer().cast_const(), item_len));
                     let r_len = output[0] * row;
                     let of = [(x.as_ptr(), item_len), (r.as_ptr(), r_len), (dy.as_ptr(), r_len), dx];
-                    Ahead::new(&next, of, rows.len() * count * shape.tiles(&sum_lanes))
+                    Prefetch::new(&next, of, rows.len() * count * shape.tiles(&sum_lanes))
                 } else {
-                    Ahead::nothing()
+                    Prefetch::none()
                 };
                 let (x_map, g_map) = (x_map(&self.sizes, &rows), dy_map(&self.sizes, &rows, self.dx()));
                 let (x_source, rest) = private.split_at_mut(count * x_map.len());
@@ -242,7 +242,7 @@ impl ConvBlockGradient {
                     x_unit: x_map.len(),
                     dy_unit: g_map.len(),
                     begins,
-                    ahead: &ahead,
+                    prefetch: &prefetch,
                 }
                 .run();
                 begins = false;
@@ -379,7 +379,7 @@ impl ConvBlockGradient {
                     out_row,
                     out_column,
                     out_last,
-                    ahead: &Ahead::nothing(),
+                    prefetch: &Prefetch::none(),
                 }
                 .run();
             };

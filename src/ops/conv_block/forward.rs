@@ -3,15 +3,15 @@
 use super::statistics::{MOMENT_PATTERNS, MOMENTS, Moments, SIDE, merge, norm_patterns, normalise, pattern_len};
 use super::{BlockOutput, ConvBlock, Entry};
 use crate::graph::{Blocks, Kernel, SharedMut, for_each_piece};
-use crate::ops::ahead::Ahead;
+use crate::kernels::conv2d::map::{Cut, Map, separate};
+use crate::kernels::conv2d::packing::{Packing, Part, packed_len};
+use crate::kernels::conv2d::product::Product;
+use crate::kernels::conv2d::taps::x_map;
+use crate::kernels::conv2d::{buffer_len, forward_lanes, forward_taps, forward_weights, rows_at_once};
+use crate::kernels::lanes::{self, Rows};
+use crate::kernels::prefetch::Prefetch;
+use crate::kernels::simd::{MAX_LANES, SimdReal};
 use crate::ops::conv2d::ConvSizes;
-use crate::ops::conv2d::cpu::map::{Cut, Map, separate};
-use crate::ops::conv2d::cpu::packing::{Packing, Part, packed_len};
-use crate::ops::conv2d::cpu::product::Product;
-use crate::ops::conv2d::cpu::taps::x_map;
-use crate::ops::conv2d::cpu::{buffer_len, forward_lanes, forward_taps, forward_weights, rows_at_once};
-use crate::ops::lanes::{self, Rows};
-use crate::ops::simd::{MAX_LANES, SimdReal};
 use crate::tensor::Real;
 
 /// Fills the map of a unit's input: as it is, or with the norm of the block before.
@@ -85,24 +85,24 @@ impl ConvBlock {
         let tiling = lanes.tiling(sizes.output[1]);
         let row = sizes.output[1] * channels;
         let item_len = sizes.input[0] * sizes.input[1] * sizes.in_channels;
-        let looks_ahead = cut.whole() && Ahead::pays(x.len() + r.len());
+        let looks_ahead = cut.whole() && Prefetch::pays(x.len() + r.len());
         let (r_start, all_moments) = (r.as_ptr().addr(), SharedMut::new(moments));
         let units = Blocks::new(r, sizes.output[0] * row, [1, cut.block_rows() * row]);
         parallel.for_pieces_with(units, private, |unit, mut r, private| {
             let (item, rows) = cut.unit(unit);
             let map = x_map(&sizes, &rows);
             let r = r.row(item);
-            let ahead = match parallel.after(unit) {
+            let prefetch = match parallel.after(unit) {
                 next if looks_ahead && next < cut.units => {
                     let steps = rows.len() * lanes.tiles(&tiling);
                     let r_len = sizes.output[0] * row;
-                    Ahead::new(
+                    Prefetch::new(
                         &(next..next + 1),
                         [(x.as_ptr(), item_len), (std::ptr::without_provenance(r_start), r_len)],
                         steps,
                     )
                 }
-                _ => Ahead::nothing(),
+                _ => Prefetch::none(),
             };
             let (source, rest) = private.split_at_mut(map.len());
             let x = &x[item * item_len..][..item_len];
@@ -126,7 +126,7 @@ impl ConvBlock {
                     out_row,
                     out_column,
                     out_last: pitch,
-                    ahead: &ahead,
+                    prefetch: &prefetch,
                 }
                 .run();
             };

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::graph::{
     Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Stretches, Target, Value, no_gpu_kernel, no_gradient,
 };
-use crate::ops::lanes::{self, Rows};
+use crate::kernels::lanes::{self, Rows};
 use crate::tensor::{Real, Spec};
 
 /// Elements of r that a task reads at least: some half a microsecond's work.

@@ -1,7 +1,7 @@
 //! Sums over the pixels of `[pixels, channels]`, and numbers of each channel repeated along a row, so that plain loops over
 //! elements become vectors whatever the number of channels.
 
-use crate::ops::lanes::{Rows, dispatch, sweep};
+use crate::kernels::lanes::{Rows, dispatch, sweep};
 use crate::tensor::Real;
 
 /// The least length of a pattern: the running sums of so many elements hardly wait for each other, and stay in registers.

@@ -1,7 +1,7 @@
 //! From the sums of all chunks to the gradient with respect to the weights.
 //!
 //! In the sums a term's output channels lie side by side, in the gradient an output channel's taps: blocks of eight by eight are
-//! turned.
+//! transposed.
 //!
 //! Chunks are added up in pairs, and pairs in order. A thread that comes to both chunks of a pair adds the second's sums to the first's
 //! while they are in its cache, which gives the same bits.
@@ -10,8 +10,8 @@ use super::layout::Lanes;
 use super::map::{Cut, MAX_CHUNKS};
 use super::outer::Sums;
 use crate::graph::{Parallel, SharedMut};
-use crate::ops::simd::SimdReal;
-use crate::ops::turn::{self, TURN, Turn, Turning};
+use crate::kernels::simd::SimdReal;
+use crate::kernels::transpose::{self, LINES, Transpose, Transposing};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,13 +19,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const PER_TASK: usize = 4096;
 /// Output channels of a task, two cache lines of f32.
 const OUTPUTS: usize = 32;
-/// Taps that are turned together, and how many totals are kept for it: they stay in the first-level cache.
+/// Taps that are transposed together, and how many totals are kept for it: they stay in the first-level cache.
 const TAPS: usize = 16;
 const TOTALS: usize = 4096;
 
 /// Where the sums of which chunk are.
 #[derive(Default)]
-pub(in crate::ops) struct Places {
+pub(crate) struct Places {
     /// Who made a chunk's sums, in a place of their own: 1 and the worker's number.
     makers: [AtomicUsize; MAX_CHUNKS],
     /// The chunks whose sums were added to their neighbour's, a bit each.
@@ -77,7 +77,7 @@ impl Sums {
         // Neighbouring tasks have the same output channels: a thread then makes one stretch of dw.
         parallel.run(groups * blocks * stretches, &|task, _| {
             let (group, block, part) = (task / stretches / blocks, task / stretches % blocks, task % stretches);
-            turn::dispatch::<T, _>(&mut Task {
+            transpose::dispatch::<T, _>(&mut Task {
                 shape: *self,
                 lanes: *lanes,
                 sums: &sums[group * elements..],
@@ -153,11 +153,11 @@ impl<T: SimdReal> Task<'_, T> {
     }
 }
 
-impl<T: SimdReal> Turning for Task<'_, T> {
+impl<T: SimdReal> Transposing for Task<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(&mut self, turn: impl Turn) {
+    fn run(&mut self, how: impl Transpose) {
         let (inputs, taps) = (self.shape.sizes.in_channels, self.shape.sizes.taps());
         let count = self.outputs.len();
         let mut totals = [T::ZERO; TOTALS];
@@ -175,28 +175,28 @@ impl<T: SimdReal> Turning for Task<'_, T> {
                 }
                 let line = |tap: usize, i: usize| (tap * inputs_now.len() + i) * OUTPUTS;
                 for (i, input) in inputs_now.clone().enumerate() {
-                    for output in (0..count).step_by(TURN) {
+                    for output in (0..count).step_by(LINES) {
                         let to = |o: usize, tap: usize| {
                             let output = self.outputs.start + output + o;
                             self.to.pointer().wrapping_add(self.at + (output * inputs + input) * taps + first_tap + tap)
                         };
-                        let turned = if output + TURN <= count { taps_now.len() / TURN * TURN } else { 0 };
-                        for tap in (0..turned).step_by(TURN) {
+                        let transposed = if output + LINES <= count { taps_now.len() / LINES * LINES } else { 0 };
+                        for tap in (0..transposed).step_by(LINES) {
                             let rows = std::array::from_fn(
                                 #[inline(always)]
                                 |k| {
-                                    let mut row = [T::ZERO; TURN];
-                                    row.copy_from_slice(&totals[line(tap + k, i) + output..][..TURN]);
+                                    let mut row = [T::ZERO; LINES];
+                                    row.copy_from_slice(&totals[line(tap + k, i) + output..][..LINES]);
                                     row
                                 },
                             );
-                            for (o, taps) in turn.turned(rows).into_iter().enumerate() {
+                            for (o, taps) in how.transposed(rows).into_iter().enumerate() {
                                 // SAFETY: inside dw, whose size was checked, and every element of it belongs to one task.
-                                unsafe { to(o, tap).cast::<[T; TURN]>().write_unaligned(taps) };
+                                unsafe { to(o, tap).cast::<[T; LINES]>().write_unaligned(taps) };
                             }
                         }
-                        for tap in turned..taps_now.len() {
-                            for o in 0..TURN.min(count - output) {
+                        for tap in transposed..taps_now.len() {
+                            for o in 0..LINES.min(count - output) {
                                 // SAFETY: as above.
                                 unsafe { to(o, tap).write(totals[line(tap, i) + output + o]) };
                             }

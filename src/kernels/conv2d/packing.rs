@@ -1,29 +1,29 @@
 //! Weights in the order in which [`Product`](super::product::Product) reads them.
 //!
 //! A weight's neighbours in memory are the taps of its kernel; a product wants those of neighbouring channels side by side. Blocks of
-//! eight channels by eight taps are therefore turned at a time.
+//! eight channels by eight taps are therefore transposed at a time.
 
 use super::layout::{Lanes, VECTORS};
 use super::taps::Taps;
 use crate::graph::{Parallel, SharedMut};
-use crate::ops::ahead;
-use crate::ops::simd::{MAX_LANES, SimdReal};
-use crate::ops::turn::{self, TURN, Turn, Turning};
+use crate::kernels::prefetch;
+use crate::kernels::simd::{MAX_LANES, SimdReal};
+use crate::kernels::transpose::{self, LINES, Transpose, Transposing};
 use std::ops::Range;
 
 /// About how many weights a task packs: some half a microsecond's work.
 const PER_TASK: usize = 2048;
-/// How many channels of the source ahead memory is asked for.
+/// How many channels of the source ahead memory is prefetched.
 const CHANNELS_AHEAD: usize = 3;
 
 /// The most elements that the packed weights of `channels` by `terms` take up, on any machine.
-pub(in crate::ops) fn packed_len(channels: usize, terms: usize) -> usize {
+pub(crate) fn packed_len(channels: usize, terms: usize) -> usize {
     channels.next_multiple_of(MAX_LANES) * (terms + 1)
 }
 
 /// Where the weight of (channel of the result, channel of the source, tap) is: the first two at these distances, taps side by side.
 #[derive(Clone, Copy)]
-pub(in crate::ops) struct Weights<'a, T> {
+pub(crate) struct Weights<'a, T> {
     pub data: &'a [T],
     pub channel: usize,
     pub source_channel: usize,
@@ -31,7 +31,7 @@ pub(in crate::ops) struct Weights<'a, T> {
 
 /// A product whose weights are packed: its taps, and where its weights start.
 #[derive(Clone, Copy)]
-pub(in crate::ops) struct Part {
+pub(crate) struct Part {
     pub taps: [Taps; 2],
     pub at: usize,
     /// Lanes before its channels: other parts have the rest.
@@ -50,7 +50,7 @@ impl Part {
 
 /// Packs the weights of one product, or of several among which a kernel's taps are divided: tile by tile, and before each tile's
 /// weights its biases (or zeros).
-pub(in crate::ops) struct Packing<'a, T, P> {
+pub(crate) struct Packing<'a, T, P> {
     pub lanes: Lanes,
     /// Channels of the result and of the source.
     pub channels: [usize; 2],
@@ -70,7 +70,12 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Packing<'_, T, P> {
         parallel.run(self.lanes.vectors.div_ceil(VECTORS) * stretches, &|task, _| {
             let (tile, stretch) = (task / stretches, task % stretches);
             let cut = |i: usize| i * self.channels[1] / stretches;
-            turn::dispatch::<T, _>(&mut Task { packing: self, tile, source: cut(stretch)..cut(stretch + 1), to: &to });
+            transpose::dispatch::<T, _>(&mut Task {
+                packing: self,
+                tile,
+                source: cut(stretch)..cut(stretch + 1),
+                to: &to,
+            });
         });
     }
 
@@ -180,51 +185,55 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Task<'_, T, P> {
     }
 }
 
-impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Turning for Task<'_, T, P> {
+impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Transposing for Task<'_, T, P> {
     type Output = ();
 
     #[inline(always)]
-    fn run(&mut self, turn: impl Turn) {
+    fn run(&mut self, how: impl Transpose) {
         self.begin();
         let (first, count, width) = self.extent();
         let Packing { kernel, weights: Weights { data, channel, source_channel }, .. } = *self.packing;
         let taps = kernel[0] * kernel[1];
-        // Those that make whole blocks are turned.
-        let turned = if self.packing.per() == 1 && count == width && width.is_multiple_of(TURN) {
-            taps / TURN * TURN
+        // Those that make whole blocks are transposed.
+        let transposed = if self.packing.per() == 1 && count == width && width.is_multiple_of(LINES) {
+            taps / LINES * LINES
         } else {
             0
         };
-        for block in (0..turned).step_by(TURN) {
-            let mut places = [0; TURN];
+        for block in (0..transposed).step_by(LINES) {
+            let mut places = [0; LINES];
             self.taps(
                 #[inline(always)]
                 |tap, start, term, _| {
-                    if (block..block + TURN).contains(&tap) {
+                    if (block..block + LINES).contains(&tap) {
                         places[tap - block] = start + term * width;
                     }
                 },
             );
             let last = (first + width - 1) * channel + self.source.end.saturating_sub(1) * source_channel + block;
-            assert!(last + TURN <= data.len(), "packing reads {last} of {}", data.len());
+            assert!(last + LINES <= data.len(), "packing reads {last} of {}", data.len());
             let end = places.into_iter().max().unwrap_or(0) + self.source.end * width;
             assert!(end <= self.to.len(), "packing writes {end} of {}", self.to.len());
             for c in self.source.clone() {
                 for place in places {
                     // What other cores have read since it was last written has to be fetched before it can be written.
                     let soon = place + (c + CHANNELS_AHEAD) * width;
-                    ahead::ask_to_write(self.to.pointer().wrapping_add(soon), width);
+                    prefetch::write(self.to.pointer().wrapping_add(soon), width);
                 }
-                for o in (0..width).step_by(TURN) {
+                for o in (0..width).step_by(LINES) {
                     // SAFETY: asserted for the last channels; every term's weights belong to one task.
                     unsafe {
                         let from = data.as_ptr().add((first + o) * channel + c * source_channel + block);
                         let rows = std::array::from_fn(
                             #[inline(always)]
-                            |i| from.add(i * channel).cast::<[T; TURN]>().read_unaligned(),
+                            |i| from.add(i * channel).cast::<[T; LINES]>().read_unaligned(),
                         );
-                        for (turned, place) in turn.turned(rows).into_iter().zip(places) {
-                            self.to.pointer().add(place + c * width + o).cast::<[T; TURN]>().write_unaligned(turned);
+                        for (transposed, place) in how.transposed(rows).into_iter().zip(places) {
+                            self.to
+                                .pointer()
+                                .add(place + c * width + o)
+                                .cast::<[T; LINES]>()
+                                .write_unaligned(transposed);
                         }
                     }
                 }
@@ -233,7 +242,7 @@ impl<T: SimdReal, P: Fn(usize) -> Part + Sync> Turning for Task<'_, T, P> {
         self.taps(
             #[inline(always)]
             |tap, start, term, lane| {
-                if tap >= turned {
+                if tap >= transposed {
                     self.one_by_one(tap, start, term, lane);
                 }
             },

@@ -1,72 +1,20 @@
-//! The CPU kernels of the convolution and its gradients, `[channels, height, width]` outside and channels innermost inside.
-//!
-//! Each unit of an item is turned once, border included, into a small buffer that stays in the first- or second-level
-//! cache; the inner loops ([`product`], [`outer`]) read it in place, without gathering anything, and results are turned
-//! back. Blocks of a network that keep channels innermost throughout ([`conv_block`](crate::ops::conv_block)) share
-//! everything but the turning.
-
-pub(in crate::ops) mod collect;
-mod layout;
-pub(in crate::ops) mod map;
-pub(in crate::ops) mod outer;
-pub(in crate::ops) mod packing;
-pub(in crate::ops) mod product;
-pub(in crate::ops) mod taps;
+//! The CPU kernels of the convolution and its gradients; see [`kernels::conv2d`](crate::kernels::conv2d).
 
 use super::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvSizes};
 use crate::graph::{Blocks, Kernel, SharedMut, Stretches, Target, Tasks, for_each_piece};
-use crate::ops::ahead::Ahead;
-use crate::ops::lanes;
-use crate::ops::simd::{MAX_LANES, SimdReal};
+use crate::kernels::conv2d::collect::Places;
+use crate::kernels::conv2d::map::{Cut, Map, separate};
+use crate::kernels::conv2d::outer::{Outer, Sums};
+use crate::kernels::conv2d::packing::{Packing, Part, packed_len};
+use crate::kernels::conv2d::product::Product;
+use crate::kernels::conv2d::taps::{Classes, dx_rows, dy_map, packed_classes, x_map};
+use crate::kernels::conv2d::{
+    buffer_len, cut, forward_lanes, forward_taps, forward_weights, rows_at_once, units_at_once,
+};
+use crate::kernels::lanes;
+use crate::kernels::prefetch::Prefetch;
+use crate::kernels::simd::{MAX_LANES, SimdReal};
 use crate::tensor::Spec;
-use collect::Places;
-use layout::Lanes;
-use map::{Cut, Map, separate};
-use outer::{Outer, Sums};
-use packing::{Packing, Part, Weights, packed_len};
-use product::Product;
-use taps::{Classes, Taps, dx_rows, dy_map, packed_classes, x_map};
-
-/// Elements of results that are made before they are written: they stay in the second-level cache, and a stretch of the weights serves all
-/// of them before the next one comes.
-const BUFFER: usize = 32_768;
-/// Elements of maps of x and dy that go into the sums together: they stay in the second-level cache.
-const TOGETHER: usize = 32_768;
-
-/// How many rows of results of this many elements are made at once.
-pub(in crate::ops) fn rows_at_once(row: usize) -> usize {
-    (BUFFER / row).max(1)
-}
-
-/// Elements of a buffer for rows of results of at most this many elements.
-pub(in crate::ops) fn buffer_len(row: usize) -> usize {
-    row.max(BUFFER)
-}
-
-/// How many units of maps of this many elements go into the sums together.
-pub(in crate::ops) fn units_at_once(maps: usize, most: usize) -> usize {
-    (TOGETHER / maps).clamp(1, most)
-}
-
-/// The taps of the convolution itself, and of its gradient's classes, with the distances of the weights.
-pub(in crate::ops) fn forward_taps(sizes: &ConvSizes) -> [Taps; 2] {
-    [Taps::forward(sizes, 0), Taps::forward(sizes, 1)]
-}
-
-/// How the results of the convolution lie in vectors.
-pub(in crate::ops) fn forward_lanes<T: SimdReal>(sizes: &ConvSizes) -> Lanes {
-    let columns = if sizes.options.dilation[1] == 1 { sizes.kernel[1] } else { 1 };
-    Lanes::new::<T>(sizes.out_channels, sizes.in_channels * columns)
-}
-
-/// The weights of one group, for the convolution.
-pub(in crate::ops) fn forward_weights<'a, T>(sizes: &ConvSizes, data: &'a [T]) -> Weights<'a, T> {
-    Weights { data, channel: sizes.in_channels * sizes.taps(), source_channel: sizes.taps() }
-}
-
-fn cut(sizes: &ConvSizes) -> Cut {
-    Cut::new(sizes, sizes.items * sizes.groups)
-}
 
 impl Conv2d {
     fn sizes(&self, inputs: &[Spec]) -> ConvSizes {
@@ -134,7 +82,7 @@ impl Conv2d {
                     out_row: row_len,
                     out_column: lanes.pitch(),
                     out_last: lanes.pitch(),
-                    ahead: &Ahead::nothing(),
+                    prefetch: &Prefetch::none(),
                 }
                 .run();
                 let buffer = &mut buffer[..count * row_len];
@@ -221,7 +169,7 @@ impl Conv2dInputGradient {
                         out_row: options.stride[0] * row_len,
                         out_column: options.stride[1] * lanes.pitch(),
                         out_last: lanes.pitch(),
-                        ahead: &Ahead::nothing(),
+                        prefetch: &Prefetch::none(),
                     }
                     .run();
                 }
@@ -328,7 +276,7 @@ impl Conv2dWeightGradient {
                     x_unit: x_map.len(),
                     dy_unit: dy_map.len(),
                     begins,
-                    ahead: &Ahead::nothing(),
+                    prefetch: &Prefetch::none(),
                 }
                 .run();
                 begins = false;

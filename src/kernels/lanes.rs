@@ -31,7 +31,7 @@ impl<R, F: FnMut() -> R> WithSimd for Loops<F> {
 /// The bound is `FnMut` for a reason: a closure called as `FnOnce` goes through an adapter that the compiler does not inline
 /// when it is large, and then its loops are compiled for the oldest machine there is.
 #[inline(always)]
-pub(super) fn dispatch<R>(loops: impl FnMut() -> R) -> R {
+pub(crate) fn dispatch<R>(loops: impl FnMut() -> R) -> R {
     arch().dispatch(Loops(loops))
 }
 

@@ -5,20 +5,20 @@ use pulp::Simd;
 
 /// Complex numbers, one in each lane.
 #[derive(Clone, Copy)]
-pub(super) struct Pair<V> {
+pub(crate) struct Pair<V> {
     pub re: V,
     pub im: V,
 }
 
 /// `a + b`
 #[inline(always)]
-pub(super) fn add<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
+pub(crate) fn add<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
     Pair { re: T::add_v(simd, a.re, b.re), im: T::add_v(simd, a.im, b.im) }
 }
 
 /// `a - b`
 #[inline(always)]
-pub(super) fn sub<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
+pub(crate) fn sub<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
     Pair { re: T::sub_v(simd, a.re, b.re), im: T::sub_v(simd, a.im, b.im) }
 }
 
@@ -36,7 +36,7 @@ fn sub_turned<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::V
 
 /// a times a complex number, the same in all lanes.
 #[inline(always)]
-pub(super) fn times<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, [re, im]: [T; 2]) -> Pair<T::Vector<S>> {
+pub(crate) fn times<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, [re, im]: [T; 2]) -> Pair<T::Vector<S>> {
     let [re, im, minus_im] = [re, im, -im].map(|w| T::splat(simd, w));
     Pair {
         re: T::mul_add_v(simd, a.im, minus_im, T::mul_v(simd, a.re, re)),
@@ -46,7 +46,7 @@ pub(super) fn times<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, [re, i
 
 /// `x[k] = sum_j x[j] exp(-2 pi i j k / R)` for R of 2, 4 or 8.
 #[inline(always)]
-pub(super) fn butterfly<T: SimdReal, S: Simd>(simd: S, x: &mut [Pair<T::Vector<S>>]) {
+pub(crate) fn butterfly<T: SimdReal, S: Simd>(simd: S, x: &mut [Pair<T::Vector<S>>]) {
     match x {
         [a, b] => (*a, *b) = (add::<T, S>(simd, *a, *b), sub::<T, S>(simd, *a, *b)),
         &mut [a, b, c, d] => x.copy_from_slice(&of_four::<T, S>(simd, [a, b, c, d])),

@@ -3,9 +3,9 @@
 //! A *unit* is a stretch of output rows of one item; a *chunk* is a stretch of units whose weight gradients are summed
 //! together. Both follow from sizes alone, never from the number of threads.
 
-use super::super::ConvSizes;
-use crate::ops::simd::MAX_LANES;
-use crate::ops::turn::{TURN, Turn, Turning, dispatch as dispatch_turning, turn};
+use super::ConvSizes;
+use crate::kernels::simd::MAX_LANES;
+use crate::kernels::transpose::{LINES, Transpose, Transposing, dispatch as dispatch_transposing, transpose};
 use crate::tensor::Real;
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ const WANTED_UNITS: usize = 8;
 /// About the most elements of x that a unit reads: its maps and results then stay in the second-level cache.
 const UNIT_INPUT: usize = 1 << 16;
 /// The most chunks, and what their sums may take up together, in elements.
-pub(in crate::ops) const MAX_CHUNKS: usize = 16;
+pub(crate) const MAX_CHUNKS: usize = 16;
 const MAX_SUMS: usize = 1 << 20;
 /// The fewest pixels of a chunk, where that leaves [`MIN_CHUNKS`]: for fewer, writing the sums and adding them up again takes longer
 /// than the products.
@@ -23,7 +23,7 @@ const MIN_CHUNKS: usize = 4;
 
 /// A stretch of one item's rows, `[rows, columns, channels]`, border included.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ops) struct Map {
+pub(crate) struct Map {
     pub rows: usize,
     pub columns: usize,
     pub channels: usize,
@@ -104,7 +104,7 @@ fn clear<T: Real>(to: &mut [T]) {
 
 /// `to[j * channels + c] = from[c * plane + j]` for `count` numbers of each channel.
 #[inline(always)]
-pub(in crate::ops) fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize, channels: usize, count: usize) {
+pub(crate) fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize, channels: usize, count: usize) {
     if channels == 1 {
         to.copy_from_slice(&from[..count]);
         return;
@@ -118,15 +118,15 @@ pub(in crate::ops) fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize
         return;
     }
     let mut first = 0;
-    while first + TURN <= channels {
-        let lines: [&[T]; TURN] = std::array::from_fn(|c| &from[(first + c) * plane..][..count]);
-        for j in turn(&mut to[first..], channels, lines, count)..count {
-            let pixel = &mut to[j * channels + first..][..TURN];
-            for c in 0..TURN {
+    while first + LINES <= channels {
+        let lines: [&[T]; LINES] = std::array::from_fn(|c| &from[(first + c) * plane..][..count]);
+        for j in transpose(&mut to[first..], channels, lines, count)..count {
+            let pixel = &mut to[j * channels + first..][..LINES];
+            for c in 0..LINES {
                 pixel[c] = lines[c][j];
             }
         }
-        first += TURN;
+        first += LINES;
     }
     for c in first..channels {
         let line = &from[c * plane..][..count];
@@ -136,14 +136,14 @@ pub(in crate::ops) fn interleave<T: Real>(to: &mut [T], from: &[T], plane: usize
 
 /// The other way: `to(c)[j] = from[j * pitch + c]`, for `count` numbers of each channel.
 #[inline(always)]
-pub(in crate::ops) fn separate<'a, T: Real>(
+pub(crate) fn separate<'a, T: Real>(
     to: impl Iterator<Item = &'a mut [T]>,
     from: &[T],
     pitch: usize,
     channels: usize,
     count: usize,
 ) {
-    dispatch_turning::<T, _>(&mut Separate { to, from, pitch, channels, count });
+    dispatch_transposing::<T, _>(&mut Separate { to, from, pitch, channels, count });
 }
 
 /// [`separate`], eight channels at a time.
@@ -155,34 +155,34 @@ struct Separate<'f, T, I> {
     count: usize,
 }
 
-impl<'a, T: Real, I: Iterator<Item = &'a mut [T]>> Turning for Separate<'_, T, I> {
+impl<'a, T: Real, I: Iterator<Item = &'a mut [T]>> Transposing for Separate<'_, T, I> {
     type Output = ();
 
     #[inline(always)]
-    fn run(&mut self, turn: impl Turn) {
+    fn run(&mut self, how: impl Transpose) {
         let Self { from, pitch, channels, count, .. } = *self;
         // The last whole block may overlap the one before it.
-        let blocks = if count < TURN { 0 } else { count.div_ceil(TURN) };
+        let blocks = if count < LINES { 0 } else { count.div_ceil(LINES) };
         let mut first = 0;
-        while first + TURN <= channels {
-            let mut lines: [&mut [T]; TURN] = std::array::from_fn(|_| self.to.next().unwrap_or_default());
+        while first + LINES <= channels {
+            let mut lines: [&mut [T]; LINES] = std::array::from_fn(|_| self.to.next().unwrap_or_default());
             for block in 0..blocks {
-                let j = (block * TURN).min(count - TURN);
-                let mut block = [[T::ZERO; TURN]; TURN];
+                let j = (block * LINES).min(count - LINES);
+                let mut block = [[T::ZERO; LINES]; LINES];
                 for (i, block) in block.iter_mut().enumerate() {
-                    block.copy_from_slice(&from[(j + i) * pitch + first..][..TURN]);
+                    block.copy_from_slice(&from[(j + i) * pitch + first..][..LINES]);
                 }
-                let block = turn.turned(block);
+                let block = how.transposed(block);
                 for (line, block) in lines.iter_mut().zip(block) {
-                    line[j..j + TURN].copy_from_slice(&block);
+                    line[j..j + LINES].copy_from_slice(&block);
                 }
             }
-            for j in blocks * TURN..count {
+            for j in blocks * LINES..count {
                 for (c, line) in lines.iter_mut().enumerate() {
                     line[j] = from[j * pitch + first + c];
                 }
             }
-            first += TURN;
+            first += LINES;
         }
         for (c, line) in (first..channels).zip(&mut self.to) {
             let values = from[c..].iter().step_by(pitch);
@@ -193,7 +193,7 @@ impl<'a, T: Real, I: Iterator<Item = &'a mut [T]>> Turning for Separate<'_, T, I
 
 /// How the items of a convolution are cut into units and chunks. An item here is one group of one item.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ops) struct Cut {
+pub(crate) struct Cut {
     /// Output rows of an item, and of a unit.
     rows: usize,
     block_rows: usize,

@@ -1,6 +1,6 @@
 //! How the channels of a pixel lie in vectors, and how pixels are cut into tiles.
 
-use crate::ops::simd::{SimdReal, dispatch, every_tile};
+use crate::kernels::simd::{SimdReal, dispatch, every_tile};
 use pulp::{Simd, WithSimd};
 
 /// Vectors of channels in a tile.
@@ -11,7 +11,7 @@ pub(super) const FEW_WIDTHS: [usize; 2] = [4, 1];
 
 /// How the channels of a product lie in vectors on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ops) struct Lanes {
+pub(crate) struct Lanes {
     /// Elements of a vector.
     pub lanes: usize,
     /// Vectors that hold all channels.
@@ -27,7 +27,7 @@ pub(in crate::ops) struct Lanes {
 /// How a row of pixels is cut into tiles, of one vector and of [`VECTORS`]: pixels of a tile, and tiles of a row, of which
 /// the last may overlap the one before it.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ops) struct Tiling(pub(super) [(usize, usize); VECTORS]);
+pub(crate) struct Tiling(pub(super) [(usize, usize); VECTORS]);
 
 impl Lanes {
     /// For this many channels, and sums whose terms come in stretches of `stretch` in one piece.

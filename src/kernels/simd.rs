@@ -5,7 +5,7 @@ use crate::vectors::arch;
 use pulp::{Simd, WithSimd};
 
 /// The most lanes that a vector of any machine has: buffers that are read in whole vectors end in this much slack.
-pub(super) const MAX_LANES: usize = 16;
+pub(crate) const MAX_LANES: usize = 16;
 
 /// A real type with vectors.
 pub trait SimdReal: Real {
@@ -194,19 +194,19 @@ impl SimdReal for f64 {
 /// # Safety
 /// They must be there.
 #[inline(always)]
-pub(super) unsafe fn splat_term<T: SimdReal, S: Simd, const PAIRS: bool>(simd: S, from: *const T) -> T::Vector<S> {
+pub(crate) unsafe fn splat_term<T: SimdReal, S: Simd, const PAIRS: bool>(simd: S, from: *const T) -> T::Vector<S> {
     // SAFETY: the caller's promise.
     unsafe { if PAIRS { T::splat_pair(simd, from) } else { T::splat(simd, *from) } }
 }
 
 /// Whether kernels have tiles of every size, or few: not for f64, nor without vectors.
 #[inline(always)]
-pub(super) fn every_tile<T: SimdReal, S: Simd>() -> bool {
+pub(crate) fn every_tile<T: SimdReal, S: Simd>() -> bool {
     T::EVERY_TILE && T::lanes::<S>() > 1
 }
 
 /// Runs a kernel with the machine's widest vectors. Everything it calls must be `#[inline(always)]` to be compiled for them.
 #[inline]
-pub(super) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
+pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
     arch().dispatch(kernel)
 }

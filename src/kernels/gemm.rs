@@ -15,7 +15,7 @@ const ROWS: usize = 64;
 
 /// A matrix in memory: element (i, j) is at `start + i * row + j * column`.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a, T> {
+pub(crate) struct Matrix<'a, T> {
     pub data: &'a [T],
     pub start: usize,
     pub row: usize,
@@ -23,12 +23,12 @@ pub(super) struct Matrix<'a, T> {
 }
 
 /// Elements of temporary memory that each thread needs.
-pub(super) const SCRATCH: usize = DEPTH * (ROWS + MAX_COLUMNS) + ROWS * MAX_COLUMNS + MAX_LANES;
+pub(crate) const SCRATCH: usize = DEPTH * (ROWS + MAX_COLUMNS) + ROWS * MAX_COLUMNS + MAX_LANES;
 
 /// `c = a b (+ bias for each column)`, with a `[m, k]`, b `[k, n]` and c `[m, n]` row-major from `c_start` on; for every
 /// matrix of a batch.
 #[derive(Clone, Copy)]
-pub(super) struct Product<'a, T> {
+pub(crate) struct Product<'a, T> {
     pub m: usize,
     pub n: usize,
     pub k: usize,
@@ -36,7 +36,7 @@ pub(super) struct Product<'a, T> {
 }
 
 /// Runs `product` for each batch entry; `operands(entry)` are its a, its b and where its c starts.
-pub(super) fn multiply<'a, T: SimdReal>(
+pub(crate) fn multiply<'a, T: SimdReal>(
     parallel: &dyn Parallel,
     private: &mut Private<'_, T>,
     product: Product<'a, T>,

@@ -5,24 +5,24 @@
 //! over a block of m numbers makes r blocks of m / r, block k of which has the transform's numbers k, k + r, k + 2 r ... That leaves
 //! them in another order, which [`Fourier::powers`] undoes where it finds the spectrum of the real signals.
 
-use super::ahead::Ahead;
 use super::butterfly::{Pair, add, butterfly, sub, times};
+use super::prefetch::Prefetch;
 use super::simd::SimdReal;
-use super::turn::{TURN, Turn, Turning, dispatch as dispatch_turning};
+use super::transpose::{LINES, Transpose, Transposing, dispatch as dispatch_transposing};
 use pulp::{Simd, WithSimd};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 /// Signals side by side.
-pub(super) const SIDE: usize = 16;
+pub(crate) const SIDE: usize = 16;
 
-/// Rows of samples of each block that are turned at a time.
+/// Rows of samples of each block that are transposed at a time.
 const ROWS: usize = 16;
 /// The same of all blocks: 8 kB.
 const BLOCK_ROWS: usize = 8 * ROWS;
 
 /// Transforms of one length.
-pub(super) struct Fourier<T> {
+pub(crate) struct Fourier<T> {
     passes: Vec<Pass<T>>,
     /// Where number k of the transform of a block of the first pass lies in that block in the end.
     places: Vec<u32>,
@@ -39,7 +39,7 @@ struct Pass<T> {
 
 /// [`Fourier`] in both types, made when first needed.
 #[derive(Clone, Default)]
-pub(super) struct Transforms {
+pub(crate) struct Transforms {
     single: OnceLock<Arc<Fourier<f32>>>,
     double: OnceLock<Arc<Fourier<f64>>>,
 }
@@ -52,7 +52,7 @@ impl fmt::Debug for Transforms {
 }
 
 /// A real type that there are Fourier transforms for.
-pub(super) trait Transform: SimdReal {
+pub(crate) trait Transform: SimdReal {
     /// Transforms of signals of `n` samples, a power of two.
     fn of(transforms: &Transforms, n: usize) -> &Fourier<Self>;
 }
@@ -112,7 +112,7 @@ impl<T: SimdReal> Fourier<T> {
         (n + 2 * BLOCK_ROWS) * SIDE + SIDE
     }
 
-    /// How often [`Fourier::powers`] asks for some more of what lies ahead.
+    /// How often [`Fourier::powers`] prefetches some more.
     pub fn steps(&self) -> usize {
         let first = &self.passes[0];
         first.stride.div_ceil(ROWS / 2) + first.radix
@@ -129,7 +129,7 @@ impl<T: SimdReal> Fourier<T> {
         [window, twiddles]: [&[T]; 2],
         room: &mut [T],
         powers: &mut [T],
-        ahead: &Ahead,
+        prefetch: &Prefetch,
     ) {
         let n = self.samples();
         let twiddles = twiddles.as_chunks::<2>().0;
@@ -138,10 +138,10 @@ impl<T: SimdReal> Fourier<T> {
             "room for {n} samples"
         );
         let skip = room.as_ptr().align_offset(SIDE * size_of::<T>()).min(SIDE);
-        let (z, turned) = room[skip..].split_at_mut(n * SIDE);
-        let turned = &mut turned[..2 * BLOCK_ROWS * SIDE];
+        let (z, transposed) = room[skip..].split_at_mut(n * SIDE);
+        let transposed = &mut transposed[..2 * BLOCK_ROWS * SIDE];
         let lines = lines.map(|line| &line[..n]);
-        super::simd::dispatch(Powers { fourier: self, lines, window, twiddles, z, turned, powers, ahead });
+        super::simd::dispatch(Powers { fourier: self, lines, window, twiddles, z, transposed, powers, prefetch });
     }
 }
 
@@ -153,11 +153,11 @@ struct Powers<'a, T> {
     twiddles: &'a [[T; 2]],
     /// The numbers in hand: real and imaginary part of each are two rows.
     z: &'a mut [T],
-    /// Samples of all blocks of the first pass, turned to rows: some, and those that come next.
-    turned: &'a mut [T],
+    /// Samples of all blocks of the first pass, transposed to rows: some, and those that come next.
+    transposed: &'a mut [T],
     powers: &'a mut [T],
-    /// What is asked for meanwhile.
-    ahead: &'a Ahead,
+    /// What is prefetched meanwhile.
+    prefetch: &'a Prefetch,
 }
 
 impl<T: SimdReal> WithSimd for Powers<'_, T> {
@@ -165,20 +165,20 @@ impl<T: SimdReal> WithSimd for Powers<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { fourier, lines, window, twiddles, z, turned, powers, ahead } = self;
+        let Self { fourier, lines, window, twiddles, z, transposed, powers, prefetch } = self;
         let (first, others) = fourier.passes.split_first().expect("four numbers or more");
-        // SAFETY: `z` has two rows for each number, `turned` twice ROWS for each of eight blocks, `lines` and `window` two
+        // SAFETY: `z` has two rows for each number, `transposed` twice ROWS for each of eight blocks, `lines` and `window` two
         // numbers for each number of `z`, `twiddles` one, and `powers` a row for each bin, as `Fourier::powers` has seen to.
         unsafe {
             match first.radix {
-                8 => first.begin::<S, 8>(simd, &lines, window, z, turned, ahead),
-                _ => first.begin::<S, 4>(simd, &lines, window, z, turned, ahead),
+                8 => first.begin::<S, 8>(simd, &lines, window, z, transposed, prefetch),
+                _ => first.begin::<S, 4>(simd, &lines, window, z, transposed, prefetch),
             }
             // A block and its mirror image, from the next pass to powers, while they are in the first-level cache.
             for block in 0..=first.radix / 2 {
                 let mirrored = (first.radix - block) % first.radix;
                 for block in [block].into_iter().chain((mirrored != block).then_some(mirrored)) {
-                    ahead.step();
+                    prefetch.step();
                     let len = 2 * first.stride * SIDE;
                     let block = &mut z[block * len..][..len];
                     for pass in others {
@@ -209,21 +209,21 @@ impl<T: SimdReal> Pass<T> {
         lines: &[&[T]; SIDE],
         window: &[T],
         z: &mut [T],
-        turned: &mut [T],
-        ahead: &Ahead,
+        transposed: &mut [T],
+        prefetch: &Prefetch,
     ) {
         let numbers = self.stride.min(ROWS / 2);
-        let mut halves = turned.split_at_mut(BLOCK_ROWS * SIDE);
+        let mut halves = transposed.split_at_mut(BLOCK_ROWS * SIDE);
         for from in (0..self.stride + numbers).step_by(numbers) {
             if from < self.stride {
                 let (block, pitch) = (&mut *halves.0, 2 * self.stride);
-                let mut turned = Turned { lines, block, first: 2 * from, rows: 2 * numbers, pitch, blocks: R };
-                dispatch_turning::<T, _>(&mut turned);
+                let mut transposed = Transposed { lines, block, first: 2 * from, rows: 2 * numbers, pitch, blocks: R };
+                dispatch_transposing::<T, _>(&mut transposed);
             }
-            // What was turned before: the machine would have to wait for what was written last.
+            // What was transposed before: the machine would have to wait for what was written last.
             halves = (halves.1, halves.0);
             let Some(from) = from.checked_sub(numbers) else { continue };
-            ahead.step();
+            prefetch.step();
             for j in 0..numbers {
                 for lane in (0..SIDE).step_by(T::lanes::<S>()) {
                     let mut x = [Pair { re: T::splat(simd, T::ZERO), im: T::splat(simd, T::ZERO) }; R];
@@ -278,11 +278,11 @@ impl<T: SimdReal> Pass<T> {
         lane: usize,
     ) {
         butterfly::<T, S>(simd, &mut x);
-        let turned = !self.twiddles.is_empty();
+        let rotated = !self.twiddles.is_empty();
         for (k, mut x) in x.into_iter().enumerate() {
             // SAFETY: the caller's promise.
             unsafe {
-                if turned && k > 0 {
+                if rotated && k > 0 {
                     x = times::<T, S>(simd, x, *self.twiddles.get_unchecked(j * (R - 1) + k - 1));
                 }
                 let at = z.as_mut_ptr().add(2 * (k * self.stride + j) * SIDE + lane);
@@ -367,7 +367,7 @@ unsafe fn read<T: SimdReal, S: Simd>(z: &[T], number: usize, lane: usize) -> Pai
 
 /// Samples of sixteen signals as rows: `rows` from sample `first` on of each of some blocks, which lie `pitch` samples from each
 /// other.
-struct Turned<'a, T> {
+struct Transposed<'a, T> {
     lines: &'a [&'a [T]; SIDE],
     block: &'a mut [T],
     first: usize,
@@ -376,32 +376,32 @@ struct Turned<'a, T> {
     blocks: usize,
 }
 
-impl<T: SimdReal> Turning for Turned<'_, T> {
+impl<T: SimdReal> Transposing for Transposed<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(&mut self, turn: impl Turn) {
-        let (rows, wide) = (self.block.as_chunks_mut::<SIDE>().0, self.rows.is_multiple_of(TURN));
+    fn run(&mut self, how: impl Transpose) {
+        let (rows, wide) = (self.block.as_chunks_mut::<SIDE>().0, self.rows.is_multiple_of(LINES));
         for k in 0..self.blocks {
             let from = k * self.pitch + self.first;
             let rows = &mut rows[k * self.rows..][..self.rows];
             assert!(self.lines.iter().all(|line| line.len() >= from + self.rows), "samples that are there");
-            for (half, lines) in self.lines.as_chunks::<TURN>().0.iter().enumerate() {
+            for (half, lines) in self.lines.as_chunks::<LINES>().0.iter().enumerate() {
                 if !wide {
                     for (t, row) in rows.iter_mut().enumerate() {
-                        (0..TURN).for_each(|i| row[half * TURN + i] = lines[i][from + t]);
+                        (0..LINES).for_each(|i| row[half * LINES + i] = lines[i][from + t]);
                     }
                     continue;
                 }
-                for (t, rows) in rows.as_chunks_mut::<TURN>().0.iter_mut().enumerate() {
-                    let mut block = [[T::ZERO; TURN]; TURN];
+                for (t, rows) in rows.as_chunks_mut::<LINES>().0.iter_mut().enumerate() {
+                    let mut block = [[T::ZERO; LINES]; LINES];
                     for (block, line) in block.iter_mut().zip(lines) {
-                        // SAFETY: as was asserted. Checked line by line, it takes as many instructions as the turning.
-                        *block = unsafe { line.as_ptr().add(from + t * TURN).cast::<[T; TURN]>().read() };
+                        // SAFETY: as was asserted. Checked line by line, it takes as many instructions as the transposing.
+                        *block = unsafe { line.as_ptr().add(from + t * LINES).cast::<[T; LINES]>().read() };
                     }
-                    let block = turn.turned(block);
-                    for (row, turned) in rows.iter_mut().zip(block) {
-                        row[half * TURN..][..TURN].copy_from_slice(&turned);
+                    let block = how.transposed(block);
+                    for (row, transposed) in rows.iter_mut().zip(block) {
+                        row[half * LINES..][..LINES].copy_from_slice(&transposed);
                     }
                 }
             }
@@ -425,7 +425,7 @@ mod tests {
             let transforms = Transforms::default();
             let lines = std::array::from_fn(|i| &lines[i][..]);
             let twiddles: Vec<T> = (0..n / 2).flat_map(|k| root(k, n)).collect();
-            T::of(&transforms, n).powers(lines, [&in_t, &twiddles], &mut room, &mut powers, &Ahead::nothing());
+            T::of(&transforms, n).powers(lines, [&in_t, &twiddles], &mut room, &mut powers, &Prefetch::none());
             let transform = FftPlanner::<f64>::new().plan_fft_forward(n);
             for i in 0..SIDE {
                 let mut z: Vec<_> = line(i).zip(&window).map(|(x, w)| Complex::new(x * w, 0.0)).collect();

@@ -8,28 +8,28 @@ use super::simd::SimdReal;
 use pulp::Simd;
 
 /// The most rows that a tile has on any machine.
-pub(super) const MAX_ROWS: usize = 8;
+pub(crate) const MAX_ROWS: usize = 8;
 /// Vectors of columns in a tile.
-pub(super) const VECS: usize = 2;
+pub(crate) const VECS: usize = 2;
 /// The most columns that a tile has on any machine.
-pub(super) const MAX_COLUMNS: usize = VECS * super::simd::MAX_LANES;
+pub(crate) const MAX_COLUMNS: usize = VECS * super::simd::MAX_LANES;
 
 /// Rows of a tile on this machine.
 #[inline(always)]
-pub(super) fn rows<S: Simd>() -> usize {
+pub(crate) fn rows<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { MAX_ROWS } else { 4 }
 }
 
 /// Columns of a tile on this machine.
 #[inline(always)]
-pub(super) fn columns<T: SimdReal, S: Simd>() -> usize {
+pub(crate) fn columns<T: SimdReal, S: Simd>() -> usize {
     VECS * T::lanes::<S>()
 }
 
 /// Where a tile's operands lie: `c[i][j] += sum over k of a[k * a_step + i] * b[k * b_step + j]`, with k below `len`, and c's
 /// rows `c_step` apart.
 #[derive(Clone, Copy)]
-pub(super) struct Tile<T> {
+pub(crate) struct Tile<T> {
     pub a: *const T,
     pub a_step: usize,
     pub b: *const T,
@@ -44,7 +44,7 @@ pub(super) struct Tile<T> {
 /// # Safety
 /// All elements named by [`Tile`] must be there: a whole tile of c, and whole rows of a and b for every term.
 #[inline(always)]
-pub(super) unsafe fn accumulate<T: SimdReal, S: Simd>(simd: S, tile: Tile<T>) {
+pub(crate) unsafe fn accumulate<T: SimdReal, S: Simd>(simd: S, tile: Tile<T>) {
     // SAFETY: the caller's promise.
     unsafe {
         if S::REGISTER_COUNT >= 32 {

@@ -1,7 +1,7 @@
-//! Memory that is asked for before it is used: by the next task, or a few elements on.
+//! Memory that is fetched into the cache before it is used: by the next task, or a few elements on.
 //!
 //! Where an operation's operands do not fit into the caches, a task that begins by copying its input waits for memory, and then
-//! leaves memory idle while it computes. Asked for a few cache lines at a time between tiles, the next task's input is in
+//! leaves memory idle while it computes. Prefetched a few cache lines at a time between tiles, the next task's input is in
 //! the second-level cache when that task begins.
 
 #[cfg(target_arch = "x86_64")]
@@ -17,15 +17,15 @@ mod hints {
 #[cfg(not(target_arch = "x86_64"))]
 use hints::{LATER, SOON, TO_WRITE};
 
-/// Stretches at most; of others nothing is asked for.
+/// Stretches at most; of others nothing is prefetched.
 const MOST: usize = 4;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 /// Elements of all operands from which on it pays: with fewer, asking takes more than it saves.
 const LARGE: usize = 1 << 22;
 
-/// Stretches of memory, to be asked for step by step.
-pub(super) struct Ahead {
+/// Stretches of memory, to be prefetched step by step.
+pub(crate) struct Prefetch {
     /// Addresses: from, to.
     stretches: [Cell<(usize, usize)>; MOST],
     /// The stretch in hand.
@@ -33,9 +33,9 @@ pub(super) struct Ahead {
     lines_per_step: usize,
 }
 
-impl Ahead {
+impl Prefetch {
     /// Nothing.
-    pub const fn nothing() -> Self {
+    pub const fn none() -> Self {
         Self { stretches: [const { Cell::new((0, 0)) }; MOST], current: Cell::new(MOST), lines_per_step: 0 }
     }
 
@@ -60,16 +60,16 @@ impl Ahead {
     }
 
     fn between(stretches: impl Iterator<Item = (usize, usize)>, steps: usize) -> Self {
-        let ahead = Self { current: Cell::new(0), ..Self::nothing() };
+        let prefetch = Self { current: Cell::new(0), ..Self::none() };
         let mut lines = 0;
-        for (stretch, (from, to)) in ahead.stretches.iter().zip(stretches) {
+        for (stretch, (from, to)) in prefetch.stretches.iter().zip(stretches) {
             stretch.set((from, to));
             lines += (to - from).div_ceil(LINE);
         }
-        Self { lines_per_step: lines.div_ceil(steps.max(1)), ..ahead }
+        Self { lines_per_step: lines.div_ceil(steps.max(1)), ..prefetch }
     }
 
-    /// Asks for some more.
+    /// Prefetches some more.
     #[inline(always)]
     pub fn step(&self) {
         let mut left = self.lines_per_step;
@@ -89,23 +89,23 @@ impl Ahead {
     }
 }
 
-/// Asks for some elements, to be read soon; they need not be there.
+/// Prefetches some elements that will be read soon; they need not be there.
 #[inline(always)]
-pub(super) fn ask_for<T>(from: *const T, elements: usize) {
+pub(crate) fn read<T>(from: *const T, elements: usize) {
     for line in 0..(elements * size_of::<T>()).div_ceil(LINE) {
         ask::<SOON>(from.addr().wrapping_add(line * LINE));
     }
 }
 
-/// Asks for some elements, to be written soon; they need not be there.
+/// Prefetches some elements that will be written soon; they need not be there.
 #[inline(always)]
-pub(super) fn ask_to_write<T>(from: *mut T, elements: usize) {
+pub(crate) fn write<T>(from: *mut T, elements: usize) {
     for line in 0..(elements * size_of::<T>()).div_ceil(LINE) {
         ask::<TO_WRITE>(from.addr().wrapping_add(line * LINE));
     }
 }
 
-/// Asks for the cache line of an address.
+/// Prefetches the cache line of an address.
 #[inline(always)]
 fn ask<const HINT: i32>(address: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -124,18 +124,18 @@ mod tests {
     #[test]
     fn everything_is_asked_for_in_so_many_steps() {
         let data = [0f32; 1000];
-        let ahead = Ahead::new(&(2..4), [(data.as_ptr(), 100), (data.as_ptr(), 30)], 5);
+        let prefetch = Prefetch::new(&(2..4), [(data.as_ptr(), 100), (data.as_ptr(), 30)], 5);
         // 800 and 240 bytes: 13 and 4 lines.
-        assert_eq!(ahead.lines_per_step, 4);
-        let left = |ahead: &Ahead| -> usize {
-            ahead.stretches.iter().map(Cell::get).map(|(from, to)| to.saturating_sub(from)).sum()
+        assert_eq!(prefetch.lines_per_step, 4);
+        let left = |prefetch: &Prefetch| -> usize {
+            prefetch.stretches.iter().map(Cell::get).map(|(from, to)| to.saturating_sub(from)).sum()
         };
-        assert_eq!(left(&ahead), 1040);
-        ahead.step();
-        assert_eq!(left(&ahead), 1040 - 4 * LINE);
-        (0..4).for_each(|_| ahead.step());
-        assert_eq!(left(&ahead), 0);
-        ahead.step();
-        Ahead::nothing().step();
+        assert_eq!(left(&prefetch), 1040);
+        prefetch.step();
+        assert_eq!(left(&prefetch), 1040 - 4 * LINE);
+        (0..4).for_each(|_| prefetch.step());
+        assert_eq!(left(&prefetch), 0);
+        prefetch.step();
+        Prefetch::none().step();
     }
 }

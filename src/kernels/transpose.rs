@@ -3,27 +3,27 @@
 
 use crate::tensor::Real;
 
-/// Numbers that are turned at a time.
-pub(super) const TURN: usize = 8;
+/// Numbers that are transposed at a time.
+pub(crate) const LINES: usize = 8;
 
 /// Exchanges rows and columns of a block.
-pub trait Turn: Copy {
-    /// `turned[i][j] = rows[j][i]`
-    fn turned<T: Real>(self, rows: [[T; TURN]; TURN]) -> [[T; TURN]; TURN];
+pub trait Transpose: Copy {
+    /// `transposed[i][j] = rows[j][i]`
+    fn transposed<T: Real>(self, rows: [[T; LINES]; LINES]) -> [[T; LINES]; LINES];
 }
 
-/// Work of which turning blocks is the greater part.
-pub trait Turning {
+/// Work of which transposing blocks is the greater part.
+pub trait Transposing {
     type Output;
 
     /// Does it; must be `#[inline(always)]`, as must be all that it calls.
-    fn run(&mut self, turn: impl Turn) -> Self::Output;
+    fn run(&mut self, how: impl Transpose) -> Self::Output;
 }
 
 /// Runs such work compiled for this machine: f32 with AVX2's instructions where there are any. By reference, since a copy of what has
 /// just been written, in pieces of other sizes, makes the machine wait until all that was written before is in the cache.
 #[inline(always)]
-pub(super) fn dispatch<T: Real, W: Turning>(work: &mut W) -> W::Output {
+pub(crate) fn dispatch<T: Real, W: Transposing>(work: &mut W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = avx2::available::<T>() {
         return simd.vectorize(avx2::Run { work, simd });
@@ -38,57 +38,57 @@ pub(super) fn dispatch<T: Real, W: Turning>(work: &mut W) -> W::Output {
 #[derive(Clone, Copy)]
 struct Moves;
 
-impl Turn for Moves {
+impl Transpose for Moves {
     #[inline(always)]
-    fn turned<T: Real>(self, rows: [[T; TURN]; TURN]) -> [[T; TURN]; TURN] {
-        let mut turned = [[T::ZERO; TURN]; TURN];
+    fn transposed<T: Real>(self, rows: [[T; LINES]; LINES]) -> [[T; LINES]; LINES] {
+        let mut transposed = [[T::ZERO; LINES]; LINES];
         for (j, row) in rows.iter().enumerate() {
-            (0..TURN).for_each(|i| turned[i][j] = row[i]);
+            (0..LINES).for_each(|i| transposed[i][j] = row[i]);
         }
-        turned
+        transposed
     }
 }
 
 /// `to[j * pitch + c] = lines[c][j]` for the first numbers of eight lines, by whole blocks that fit into `to`; how many it returns.
 #[inline]
-pub(super) fn turn<T: Real>(to: &mut [T], pitch: usize, lines: [&[T]; TURN], count: usize) -> usize {
+pub(crate) fn transpose<T: Real>(to: &mut [T], pitch: usize, lines: [&[T]; LINES], count: usize) -> usize {
     dispatch::<T, _>(&mut Lines { to, pitch, lines: lines.map(|line| &line[..count]) })
 }
 
 struct Lines<'a, T> {
     to: &'a mut [T],
     pitch: usize,
-    lines: [&'a [T]; TURN],
+    lines: [&'a [T]; LINES],
 }
 
-impl<T: Real> Turning for Lines<'_, T> {
+impl<T: Real> Transposing for Lines<'_, T> {
     type Output = usize;
 
     #[inline(always)]
-    fn run(&mut self, turn: impl Turn) -> usize {
+    fn run(&mut self, how: impl Transpose) -> usize {
         let pitch = self.pitch;
-        let [a, b, c, d, e, f, g, h] = self.lines.map(|line| line.as_chunks::<TURN>().0);
+        let [a, b, c, d, e, f, g, h] = self.lines.map(|line| line.as_chunks::<LINES>().0);
         let count = h.len();
         let (a, b, c, d, e, f, g) =
             (&a[..count], &b[..count], &c[..count], &d[..count], &e[..count], &f[..count], &g[..count]);
-        for (j, pixels) in self.to.chunks_mut(TURN * pitch).take(count).enumerate() {
-            let turned = turn.turned([a[j], b[j], c[j], d[j], e[j], f[j], g[j], h[j]]);
-            let (last, pixels) = match pixels.len().checked_sub((TURN - 1) * pitch) {
-                Some(_) => pixels.split_at_mut((TURN - 1) * pitch),
-                None => return j * TURN,
+        for (j, pixels) in self.to.chunks_mut(LINES * pitch).take(count).enumerate() {
+            let transposed = how.transposed([a[j], b[j], c[j], d[j], e[j], f[j], g[j], h[j]]);
+            let (last, pixels) = match pixels.len().checked_sub((LINES - 1) * pitch) {
+                Some(_) => pixels.split_at_mut((LINES - 1) * pitch),
+                None => return j * LINES,
             };
             for (i, pixel) in last.chunks_exact_mut(pitch).enumerate() {
-                pixel[..TURN].copy_from_slice(&turned[i]);
+                pixel[..LINES].copy_from_slice(&transposed[i]);
             }
-            pixels[..TURN].copy_from_slice(&turned[TURN - 1]);
+            pixels[..LINES].copy_from_slice(&transposed[LINES - 1]);
         }
-        count * TURN
+        count * LINES
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{Real, TURN, Turn, Turning};
+    use super::{LINES, Real, Transpose, Transposing};
     use pulp::NullaryFnOnce;
     use pulp::x86::{Arch, V3};
     use std::arch::x86_64::__m256;
@@ -100,12 +100,12 @@ mod avx2 {
         if is_f32 && !matches!(crate::vectors::arch(), Arch::Scalar) { V3::try_new() } else { None }
     }
 
-    pub(in crate::ops) struct Run<'a, W> {
-        pub(in crate::ops) work: &'a mut W,
+    pub(crate) struct Run<'a, W> {
+        pub(crate) work: &'a mut W,
         pub simd: V3,
     }
 
-    impl<W: Turning> NullaryFnOnce for Run<'_, W> {
+    impl<W: Transposing> NullaryFnOnce for Run<'_, W> {
         type Output = W::Output;
 
         #[inline(always)]
@@ -118,18 +118,18 @@ mod avx2 {
     #[derive(Clone, Copy)]
     struct Shuffles(V3);
 
-    impl Turn for Shuffles {
+    impl Transpose for Shuffles {
         #[inline(always)]
-        fn turned<T: Real>(self, rows: [[T; TURN]; TURN]) -> [[T; TURN]; TURN] {
+        fn transposed<T: Real>(self, rows: [[T; LINES]; LINES]) -> [[T; LINES]; LINES] {
             // `available` says that T is f32.
-            bytemuck::cast(block_turned(self.0, bytemuck::cast(rows)))
+            bytemuck::cast(block_transposed(self.0, bytemuck::cast(rows)))
         }
     }
 
     /// Rows and columns of a block exchanged: pairs of rows are interleaved, then pairs of pairs, then the halves.
     #[inline(always)]
-    fn block_turned(simd: V3, rows: [[f32; TURN]; TURN]) -> [[f32; TURN]; TURN] {
-        let [a, b, c, d, e, f, g, h]: [__m256; TURN] = bytemuck::cast(rows);
+    fn block_transposed(simd: V3, rows: [[f32; LINES]; LINES]) -> [[f32; LINES]; LINES] {
+        let [a, b, c, d, e, f, g, h]: [__m256; LINES] = bytemuck::cast(rows);
         let avx = simd.avx;
         let (ab, ab_high) = (avx._mm256_unpacklo_ps(a, b), avx._mm256_unpackhi_ps(a, b));
         let (cd, cd_high) = (avx._mm256_unpacklo_ps(c, d), avx._mm256_unpackhi_ps(c, d));
@@ -160,15 +160,15 @@ mod tests {
     fn holds<T: Real>() {
         let at = |i: usize| T::from_f64(i as f64 + 1.0);
         for (count, pitch) in [(0, 8), (7, 8), (8, 8), (21, 9), (40, 24)] {
-            let lines: Vec<Vec<T>> = (0..TURN).map(|c| (0..count).map(|j| at(c * 100 + j)).collect()).collect();
-            let lines: [&[T]; TURN] = std::array::from_fn(|c| &lines[c][..]);
+            let lines: Vec<Vec<T>> = (0..LINES).map(|c| (0..count).map(|j| at(c * 100 + j)).collect()).collect();
+            let lines: [&[T]; LINES] = std::array::from_fn(|c| &lines[c][..]);
             // As short as it may be.
-            let mut to = vec![T::ZERO; (count * pitch).saturating_sub(pitch - TURN)];
-            let done = turn(&mut to, pitch, lines, count);
-            assert!(done == count / TURN * TURN || done == 0);
+            let mut to = vec![T::ZERO; (count * pitch).saturating_sub(pitch - LINES)];
+            let done = transpose(&mut to, pitch, lines, count);
+            assert!(done == count / LINES * LINES || done == 0);
             for (i, &x) in to.iter().enumerate() {
                 let (j, c) = (i / pitch, i % pitch);
-                assert_eq!(x, if j < done && c < TURN { lines[c][j] } else { T::ZERO }, "{j} {c} of {count}");
+                assert_eq!(x, if j < done && c < LINES { lines[c][j] } else { T::ZERO }, "{j} {c} of {count}");
             }
         }
     }

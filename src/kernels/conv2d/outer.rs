@@ -3,11 +3,11 @@
 //!
 //! Each call adds to the sums in memory what some maps of x and dy bring: sums of sums, so that rounding errors stay small.
 
-use super::super::ConvSizes;
+use super::ConvSizes;
 use super::layout::Lanes;
 use super::map::Map;
-use crate::ops::ahead::Ahead;
-use crate::ops::simd::{MAX_LANES, SimdReal, dispatch, every_tile, splat_term};
+use crate::kernels::prefetch::Prefetch;
+use crate::kernels::simd::{MAX_LANES, SimdReal, dispatch, every_tile, splat_term};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ const FEW_HEIGHTS: [usize; 2] = [4, 1];
 
 /// The shape of the sums: for each stretch of neighbouring taps, for each of its numbers, all output channels.
 #[derive(Clone, Copy)]
-pub(in crate::ops) struct Sums {
+pub(crate) struct Sums {
     pub(super) sizes: ConvSizes,
     /// Stretches, and the numbers of one.
     stretches: usize,
@@ -86,7 +86,7 @@ impl Sums {
 }
 
 /// What some units, one after another in memory, add to the sums.
-pub(in crate::ops) struct Outer<'a, T> {
+pub(crate) struct Outer<'a, T> {
     pub sums: Sums,
     pub lanes: Lanes,
     pub to: &'a mut [T],
@@ -102,8 +102,8 @@ pub(in crate::ops) struct Outer<'a, T> {
     pub dy_unit: usize,
     /// Whether the sums begin with this: what was in their memory does not count.
     pub begins: bool,
-    /// What is asked for meanwhile, a step for each row of a tile.
-    pub ahead: &'a Ahead,
+    /// What is prefetched meanwhile, a step for each row of a tile.
+    pub prefetch: &'a Prefetch,
 }
 
 impl<T: SimdReal> Outer<'_, T> {
@@ -142,7 +142,7 @@ impl<T: SimdReal> Outer<'_, T> {
                     // SAFETY: asserted above for the last unit, row, pixel and vector.
                     unsafe {
                         let tile = Tile {
-                            ahead: self.ahead,
+                            prefetch: self.prefetch,
                             begins: self.begins,
                             x: self.x.as_ptr().add(start(stretch) + first * per),
                             x_stretch: start(stretch + 1) - start(stretch),
@@ -186,7 +186,7 @@ fn most(lanes: &Lanes) -> usize {
 /// A tile of the sums, and what is added to it. [`Outer::run`] makes them and no one else, and promises that all elements that one
 /// names are there.
 struct Tile<'a, T> {
-    ahead: &'a Ahead,
+    prefetch: &'a Prefetch,
     begins: bool,
     x: *const T,
     /// From one stretch to the next.
@@ -293,7 +293,7 @@ unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: u
         let mut sums = [[[T::splat(simd, T::ZERO); V]; R]; U];
         for unit in 0..tile.units {
             for row in 0..tile.rows {
-                tile.ahead.step();
+                tile.prefetch.step();
                 let mut x = tile.x.add(unit * tile.x_unit + row * tile.x_row);
                 let mut dy = tile.dy.add(unit * tile.dy_unit + row * tile.dy_row);
                 let mut columns = tile.columns;

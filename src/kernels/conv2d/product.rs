@@ -10,12 +10,12 @@
 use super::layout::{FEW_WIDTHS, Lanes, Tiling};
 use super::map::Map;
 use super::taps::Taps;
-use crate::ops::ahead::Ahead;
-use crate::ops::simd::{SimdReal, dispatch, every_tile, splat_term};
+use crate::kernels::prefetch::Prefetch;
+use crate::kernels::simd::{SimdReal, dispatch, every_tile, splat_term};
 use pulp::{Simd, WithSimd};
 
 /// Results for a grid of pixels: of each, `lanes.pitch()` numbers, bias included.
-pub(in crate::ops) struct Product<'a, T> {
+pub(crate) struct Product<'a, T> {
     pub source: &'a [T],
     pub map: Map,
     pub taps: [Taps; 2],
@@ -31,8 +31,8 @@ pub(in crate::ops) struct Product<'a, T> {
     pub out_column: usize,
     /// How many numbers of a row's last pixel are written: all of `lanes.pitch()`, or where they are one vector, fewer.
     pub out_last: usize,
-    /// What is asked for meanwhile, a step for each tile of a row.
-    pub ahead: &'a Ahead,
+    /// What is prefetched meanwhile, a step for each tile of a row.
+    pub prefetch: &'a Prefetch,
 }
 
 impl<T: SimdReal> Product<'_, T> {
@@ -67,7 +67,7 @@ impl<T: SimdReal> Product<'_, T> {
             // SAFETY: the assertions above hold for the furthest of all tiles; without terms nothing is read.
             unsafe {
                 let grid = Grid {
-                    ahead: self.ahead,
+                    prefetch: self.prefetch,
                     grid_rows: self.rows.len(),
                     columns,
                     count,
@@ -95,7 +95,7 @@ impl<T: SimdReal> Product<'_, T> {
 /// All tiles of some vectors of channels. [`Product::run`] makes them and no one else, and promises that all elements that one names
 /// are there.
 struct Grid<'a, T> {
-    ahead: &'a Ahead,
+    prefetch: &'a Prefetch,
     /// Rows of results, pixels of a row, and tiles of a row.
     grid_rows: usize,
     columns: usize,
@@ -220,9 +220,9 @@ impl<'g, 'a, T: SimdReal, const P: usize, const Q: usize, const V: usize, const 
         let (x, out) = (grid.x.wrapping_add(row * grid.x_row), grid.out.wrapping_add(row * grid.out_row));
         for t in 0..grid.count {
             let column = (t * P).min(grid.columns - P);
-            grid.ahead.step();
+            grid.prefetch.step();
             if Q > 0 {
-                grid.ahead.step();
+                grid.prefetch.step();
             }
             // SAFETY: a grid's elements are there, and these are some of them.
             unsafe {

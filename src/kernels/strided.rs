@@ -5,7 +5,7 @@ use crate::tensor::{MAX_RANK, Shape};
 
 /// Axes with the strides of `N` operands along each, in as few axes as describe the same walk. A stride of 0 repeats.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Walk<const N: usize> {
+pub(crate) struct Walk<const N: usize> {
     /// The number of axes, at least 1.
     pub rank: usize,
     /// The extents, outermost first.
@@ -90,15 +90,15 @@ impl<const N: usize> Walk<N> {
 }
 
 /// Names of the extents in WGSL.
-pub(super) const DIMS: [&str; MAX_RANK] = ["D0", "D1", "D2", "D3", "D4", "D5"];
+pub(crate) const DIMS: [&str; MAX_RANK] = ["D0", "D1", "D2", "D3", "D4", "D5"];
 /// Names of the first operand's strides in WGSL.
-pub(super) const A_STRIDES: [&str; MAX_RANK] = ["A0", "A1", "A2", "A3", "A4", "A5"];
+pub(crate) const A_STRIDES: [&str; MAX_RANK] = ["A0", "A1", "A2", "A3", "A4", "A5"];
 /// Names of the second operand's strides in WGSL.
-pub(super) const B_STRIDES: [&str; MAX_RANK] = ["B0", "B1", "B2", "B3", "B4", "B5"];
+pub(crate) const B_STRIDES: [&str; MAX_RANK] = ["B0", "B1", "B2", "B3", "B4", "B5"];
 
 /// Row-major strides of `shape` when it is read as `to` (NumPy's rule: axes align at the end; length 1 repeats), one per
 /// axis of `to`. The caller has checked that it can be.
-pub(super) fn broadcast_strides(shape: Shape, to: Shape) -> [usize; MAX_RANK] {
+pub(crate) fn broadcast_strides(shape: Shape, to: Shape) -> [usize; MAX_RANK] {
     let mut strides = [0; MAX_RANK];
     let shift = to.rank() - shape.rank();
     let mut stride = 1;
@@ -112,7 +112,7 @@ pub(super) fn broadcast_strides(shape: Shape, to: Shape) -> [usize; MAX_RANK] {
 }
 
 /// The shape that two broadcast to by NumPy's rule, if they do.
-pub(super) fn broadcast(a: Shape, b: Shape) -> Option<Shape> {
+pub(crate) fn broadcast(a: Shape, b: Shape) -> Option<Shape> {
     let rank = a.rank().max(b.rank());
     let mut dims = [1; MAX_RANK];
     for (axis, dim) in dims[..rank].iter_mut().enumerate() {

@@ -3,18 +3,18 @@
 //! The gradient is itself convolutions of dy: input pixels are sorted by their remainder modulo the stride, and each class
 //! is a convolution of stride one with the taps that reach it.
 
-use super::super::ConvSizes;
+use super::ConvSizes;
 use super::layout::{Lanes, Tiling};
 use super::map::Map;
 use super::packing::{Packing, Part, Weights, packed_len};
 use crate::graph::Parallel;
-use crate::ops::simd::{MAX_LANES, SimdReal};
+use crate::kernels::simd::{MAX_LANES, SimdReal};
 use std::ops::Range;
 
 /// The taps along one axis, in the order of the source: result i reads, for tap t, the source's element
 /// `i * stride + start + t * step`, and multiplies it with the weight at `kernel(t)`.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ops) struct Taps {
+pub(crate) struct Taps {
     pub count: usize,
     pub start: usize,
     pub step: usize,
@@ -79,7 +79,7 @@ fn gcd(a: usize, b: usize) -> usize {
 }
 
 /// The stretch of x that output rows read, border included.
-pub(in crate::ops) fn x_map(sizes: &ConvSizes, rows: &Range<usize>) -> Map {
+pub(crate) fn x_map(sizes: &ConvSizes, rows: &Range<usize>) -> Map {
     let o = &sizes.options;
     Map {
         rows: (rows.len() - 1) * o.stride[0] + (sizes.kernel[0] - 1) * o.dilation[0] + 1,
@@ -91,14 +91,14 @@ pub(in crate::ops) fn x_map(sizes: &ConvSizes, rows: &Range<usize>) -> Map {
 }
 
 /// The rows of dx that belong to these output rows: those from the first one's times the stride on.
-pub(in crate::ops) fn dx_rows(sizes: &ConvSizes, rows: &Range<usize>) -> Range<usize> {
+pub(crate) fn dx_rows(sizes: &ConvSizes, rows: &Range<usize>) -> Range<usize> {
     let (stride, height) = (sizes.options.stride[0], sizes.input[0]);
     let end = if rows.end == sizes.output[0] { height } else { (rows.end * stride).min(height) };
     (rows.start * stride).min(end)..end
 }
 
 /// The stretch of dy of these output rows and, with `dx`, of all that reaches their rows of dx.
-pub(in crate::ops) fn dy_map(sizes: &ConvSizes, rows: &Range<usize>, dx: bool) -> Map {
+pub(crate) fn dy_map(sizes: &ConvSizes, rows: &Range<usize>, dx: bool) -> Map {
     let mut reach = [rows.start as isize..rows.end as isize, 0..sizes.output[1] as isize];
     if dx {
         let from = dx_rows(sizes, rows);
@@ -127,7 +127,7 @@ pub(in crate::ops) fn dy_map(sizes: &ConvSizes, rows: &Range<usize>, dx: bool) -
 /// One class of input pixels: those whose row and column leave the same remainders modulo the stride. Where columns are
 /// [joined](Classes::joined), those whose row does; a pixel of it is then as many neighbours as the stride has columns.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ops) struct Class {
+pub(crate) struct Class {
     pub phase: [usize; 2],
     pub taps: [Taps; 2],
     /// Rows and columns of dx that belong to it.
@@ -141,7 +141,7 @@ pub(in crate::ops) struct Class {
 const KNOWN: usize = 9;
 
 /// All classes of input pixels.
-pub(in crate::ops) struct Classes {
+pub(crate) struct Classes {
     sizes: ConvSizes,
     /// How the input's channels lie in vectors; of joined columns, one column's after the other's.
     pub lanes: Lanes,
@@ -236,7 +236,7 @@ fn joinable(sizes: &ConvSizes) -> bool {
 }
 
 /// Elements that the packed weights of all classes take up at most: each with biases of its own, which are zero.
-pub(in crate::ops) fn packed_classes(sizes: &ConvSizes) -> usize {
+pub(crate) fn packed_classes(sizes: &ConvSizes) -> usize {
     let [rows, columns] = sizes.options.stride;
     let taps = |axis: usize, phase: usize| Taps::reaching(sizes, axis, phase).count;
     let all_columns = |rows: usize| -> usize {
