@@ -1,5 +1,7 @@
 //! The base model that comes with the program: `train` begins with it, `predict` answers from it.
 
+#![cfg(feature = "app")]
+
 #[path = "common/program.rs"]
 mod program;
 
