@@ -130,7 +130,7 @@ fn the_same_page_is_written_and_nothing_written_over() {
     {
         assert!(html.contains(&format!("<h2>{heading}")), "{heading}");
     }
-    assert!(html.contains("<title>small data \u{b7} run &lt;b&gt;one/model.safetensors"), "names are escaped");
+    assert!(html.contains("<title>small data \u{b7} run &lt;b&gt;one \u{b7} Humdinger"), "names are escaped");
     // Clips are played from where they lie, as seen from the page.
     let source = html.split("<audio controls preload=\"none\" src=\"").nth(1).unwrap().split('"').next().unwrap();
     assert!(scratch().join(source.replace("%20", " ")).is_file(), "{source}");

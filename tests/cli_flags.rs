@@ -430,4 +430,16 @@ fn pictures() {
     assert!(plain != draw("linear.png", &["--scale", "linear"]) && plain != draw("top.png", &["--top", "1500"]));
     assert!(fail(2, &["spectrogram", text(&clip), "--top", "99999"]).contains("--top"));
     assert!(fail(1, &["spectrogram", "nothing.wav"]).contains("nothing.wav"));
+    let drawn = String::from_utf8(draw("plain.svg", &[])).unwrap();
+    assert!(drawn.starts_with("<svg ") && drawn.contains("<image ") && drawn.contains(">seconds</text>"));
+    // What is there stays, unless it is asked for.
+    let there = scratch().join("there.png");
+    std::fs::write(&there, "a letter").unwrap();
+    let again = ["spectrogram", text(&clip), "--out", text(&there)];
+    let message = fail(1, &again);
+    assert!(message.contains("there.png") && message.contains("--force"), "{message}");
+    assert_eq!(std::fs::read_to_string(&there).unwrap(), "a letter");
+    succeed(&[&again[..], &["--force"]].concat());
+    assert!(std::fs::read(&there).unwrap() == plain);
+    assert!(fail(2, &["spectrogram", text(&clip), "--out", "x.jpg"]).contains(".svg"));
 }

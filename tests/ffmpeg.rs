@@ -34,7 +34,7 @@ fn stand_in(name: &str, script: &str) -> PathBuf {
 fn draw(file: &Path, ffmpeg: &str) -> (Option<i32>, String) {
     let picture = scratch().join("picture.png");
     let output = humdinger()
-        .args(["spectrogram", text(file), "--out", text(&picture)])
+        .args(["spectrogram", text(file), "--out", text(&picture), "--force"])
         .env("HUMDINGER_FFMPEG", ffmpeg)
         .output()
         .unwrap();

@@ -8,6 +8,7 @@ use crate::train::metrics::{Metrics, Prediction, wrong};
 use crate::train::model::Model;
 use crate::train::predict::{Evaluation, Predictor};
 use crate::train::report::{Report, last_part};
+use crate::train::trainer::files;
 use crate::train::{run, source};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -83,11 +84,13 @@ fn write_report(
     let own = [("model", args.model.display().to_string()), ("data", args.data.display().to_string())];
     let recipe = [("recipe", header.recipe.to_string()), ("epochs of training", header.epoch.to_string())];
     let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_path_buf));
-    // A model is called model.safetensors; its run is what people know it by.
-    let run = std::path::absolute(&args.model).ok().and_then(|path| path.parent().map(last_part)).unwrap_or_default();
+    // The models of all runs are called alike; the run is what people know one by.
+    let usual = args.model.file_name().is_some_and(|name| name == files::MODEL);
+    let named = std::path::absolute(&args.model).ok().and_then(|path| path.parent().map(Path::to_path_buf));
+    let named = named.filter(|_| usual).unwrap_or_else(|| args.model.clone());
     let report = Report {
         data_name: last_part(&args.data),
-        run_name: format!("{run}/{}", last_part(&args.model)),
+        run_name: last_part(&named),
         status: "evaluated",
         written: &run::now(),
         device: &device.to_string(),

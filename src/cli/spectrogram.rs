@@ -1,20 +1,20 @@
-//! `humdinger spectrogram`: draws the waveform and the spectrogram of a sound file as a PNG image.
+//! `humdinger spectrogram`: draws the waveform and the spectrogram of a sound file as a PNG or SVG image.
 
-use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::path::PathBuf;
 
 use clap::ValueEnum;
-use plotters::coord::Shift;
-use plotters::prelude::*;
-use rustfft::{FftPlannerScalar, num_complex::Complex};
 
-use super::{say, warn};
-use crate::audio::{channels, decode::decode_file, window::hann_periodic};
+use super::{check_free, plain, say, warn};
+use crate::audio::{channels, decode::decode_file};
+use crate::melody::{midi_to_hz, note_name};
+use crate::picture::canvas::{Align, Canvas, Rgb};
+use crate::picture::{Axis, Levels, Scale, colour, moments};
+use crate::train::weights::write_whole;
 use crate::{Error, Result};
 
 /// How frequencies are spread over the height of the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Scale {
+enum Spread {
     /// Every octave is as high as any other, as in music.
     Log,
     /// Every hertz is as high as any other.
@@ -27,18 +27,21 @@ pub struct Args {
     /// The sound file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The image to write [default: the sound file's name with .png, in the current folder]
-    #[arg(long, value_name = "PNG")]
+    /// The image to write, PNG or, where the name ends in .svg, SVG [default: the sound file's name with .png, in the current folder]
+    #[arg(long, value_name = "IMAGE")]
     out: Option<PathBuf>,
+    /// Write over an image that is there already
+    #[arg(long)]
+    force: bool,
     /// Width of the image in pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = Picture::default().width)]
+    #[arg(long, value_name = "PIXELS", default_value_t = 1200)]
     width: u32,
     /// Height of the image in pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = Picture::default().height)]
+    #[arg(long, value_name = "PIXELS", default_value_t = 700)]
     height: u32,
     /// Frequency axis
-    #[arg(long, value_enum, default_value_t = Scale::Log)]
-    scale: Scale,
+    #[arg(long, value_enum, default_value_t = Spread::Log)]
+    scale: Spread,
     /// Highest frequency in Hz [default: half the sample rate, 5000 at most]
     #[arg(long, value_name = "HZ")]
     top: Option<f64>,
@@ -46,22 +49,30 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => PathBuf::from(args.file.file_stem().unwrap_or_default()).with_extension("png"),
+    };
+    let ends_in = |ending: &str| out.extension().is_some_and(|end| end.eq_ignore_ascii_case(ending));
+    if !ends_in("png") && !ends_in("svg") {
+        return Err(Error::usage("--out", format!("{} ends neither in .png nor in .svg", out.display())));
+    }
+    check_free(&out, args.force)?;
     let sound = decode_file(&args.file)?;
     for warning in &sound.warnings {
-        warn(&format!("warning: {}: {warning}", args.file.display()));
+        warn(&plain(&format!("warning: {}: {warning}", args.file.display())));
     }
     let (seconds, stereo) = (sound.seconds(), sound.channels.len() > 1);
     let samples = &channels::to_count(sound.channels, 1)[0];
-    let out = match args.out {
-        Some(out) => out,
-        None => PathBuf::from(args.file.file_stem().unwrap_or_default()).with_extension("png"),
-    };
     let title = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let picture = Picture { width: args.width, height: args.height, scale: args.scale, top: args.top };
-    draw(samples, sound.sample_rate, &title, &out, &picture)?;
+    let scale = if args.scale == Spread::Log { Scale::Log } else { Scale::Linear };
+    let picture = Picture { width: args.width, height: args.height, scale, top: args.top };
+    let canvas = draw(samples, sound.sample_rate, &title, &picture)?;
+    let bytes = if ends_in("svg") { canvas.svg()?.into_bytes() } else { canvas.png()? };
+    write_whole(&out, &bytes)?;
     say(format!(
         "{}: {:.1} s at {} Hz, {}",
-        out.display(),
+        plain(&out.display().to_string()),
         seconds,
         sound.sample_rate,
         if stereo { "stereo" } else { "mono" }
@@ -69,39 +80,37 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// What the picture is to look like.
-#[derive(Clone, Debug)]
-pub struct Picture {
+struct Picture {
     /// Pixels, 300 to 10 000.
-    pub width: u32,
+    width: u32,
     /// Pixels, 200 to 10 000.
-    pub height: u32,
+    height: u32,
     /// The frequency axis.
-    pub scale: Scale,
+    scale: Scale,
     /// Its upper end in Hz, above 100 and at most half the sample rate; `None` for half the sample rate but 5 000 at most, since a
     /// melody lies below.
-    pub top: Option<f64>,
-}
-
-impl Default for Picture {
-    fn default() -> Self {
-        Self { width: 1200, height: 700, scale: Scale::Log, top: None }
-    }
+    top: Option<f64>,
 }
 
 /// The lowest frequency of a logarithmic axis: below the deepest singers.
 const BOTTOM: f64 = 55.0;
-
-/// What is this far below the loudest cell, in decibels, is black.
-const RANGE: f64 = 80.0;
-
 /// Samples beyond this are no sound.
 const LOUDEST: f32 = 1e6;
+/// Of axes.
+const SMALL: f64 = 13.0;
+const LINE: Rgb = [140, 140, 148];
+const WAVE: Rgb = [49, 84, 145];
+/// Room around the two charts: names of frequencies on the left, of notes and the bar of colours on the right.
+const LEFT: f64 = 72.0;
+const RIGHT: f64 = 112.0;
+const TOP: f64 = 36.0;
+const BELOW: f64 = 46.0;
 
-/// Draws the waveform of `samples` above their spectrogram, over one axis of seconds; writes the PNG to `out` through a temporary file.
+/// Draws the waveform of `samples` above their spectrogram, over one axis of time.
 ///
 /// # Errors
-/// [`Error::Usage`] for a picture out of range; [`Error::File`] when there is no sound, or the file cannot be written.
-pub fn draw(samples: &[f32], rate: u32, title: &str, out: &Path, picture: &Picture) -> Result<()> {
+/// [`Error::Usage`] for a picture out of range; [`Error::File`] when there is no sound.
+fn draw(samples: &[f32], rate: u32, title: &str, picture: &Picture) -> Result<Canvas> {
     let half = f64::from(rate) / 2.0;
     let top = picture.top.unwrap_or(half.min(5000.0));
     let within = |option: &str, value: f64, low: f64, high: f64| {
@@ -119,149 +128,154 @@ pub fn draw(samples: &[f32], rate: u32, title: &str, out: &Path, picture: &Pictu
     // A damaged file's NaN must not blacken the picture around it, nor an infinite sample make an axis without end.
     let samples: Vec<f32> =
         samples.iter().map(|&s| if s.is_finite() { s.clamp(-LOUDEST, LOUDEST) } else { 0.0 }).collect();
-    register_font();
-    let folder = match out.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let file = tempfile::Builder::new()
-        .suffix(".png")
-        .tempfile_in(folder)
-        .map_err(|e| Error::file(folder, format!("cannot be written to: {e}")))?;
-    let canvas = BitMapBackend::new(file.path(), (picture.width, picture.height)).into_drawing_area();
-    let failed = |e: &dyn std::fmt::Display| Error::file(out, format!("cannot be drawn: {e}"));
-    paint(&canvas, &samples, rate, title, picture.scale, top).map_err(|e| failed(&e))?;
-    canvas.present().map_err(|e| failed(&e))?;
-    drop(canvas);
-    file.persist(out).map_err(|e| failed(&e.error))?;
-    Ok(())
+    let (width, height) = (f64::from(picture.width), f64::from(picture.height));
+    let mut canvas = Canvas::new(picture.width, picture.height);
+    canvas.text((LEFT, 24.0), shortened(title, 18.0, width - LEFT - 20.0), 18.0, Align::Start);
+    let wide = width - LEFT - RIGHT;
+    let wave_high = ((height - TOP - BELOW) * 0.26).round();
+    waveform(&mut canvas, &samples, [LEFT, TOP, wide, wave_high]);
+    let under = TOP + wave_high + 14.0;
+    let low = if picture.scale == Scale::Log { BOTTOM } else { 0.0 };
+    let area = [LEFT, under, wide, height - under - BELOW];
+    spectrogram(&mut canvas, &samples, rate, area, Axis { low, high: top, scale: picture.scale });
+    let seconds = samples.len() as f64 / f64::from(rate);
+    time_axis(&mut canvas, seconds, [LEFT, height - BELOW, wide]);
+    Ok(canvas)
 }
 
-type Canvas<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-type Drawn = std::result::Result<(), DrawingAreaErrorKind<<BitMapBackend<'static> as DrawingBackend>::ErrorType>>;
+/// A title that fits, with an ellipsis in its middle where it has to be cut.
+fn shortened(title: &str, size: f64, most: f64) -> String {
+    let letters: Vec<char> = title.chars().collect();
+    let cut = |kept: usize| -> String {
+        match kept >= letters.len() {
+            true => title.to_string(),
+            false => letters[..kept.div_ceil(2)]
+                .iter()
+                .chain(&['\u{2026}'])
+                .chain(&letters[letters.len() - kept / 2..])
+                .collect(),
+        }
+    };
+    (0..=letters.len()).rev().map(cut).find(|text| Canvas::width_of(text, size) <= most).unwrap_or_default()
+}
 
-fn paint(canvas: &Canvas, samples: &[f32], rate: u32, title: &str, scale: Scale, top: f64) -> Drawn {
-    canvas.fill(&WHITE)?;
-    let seconds = samples.len() as f64 / f64::from(rate);
-    let (wave, spectrum) = canvas.split_vertically(canvas.dim_in_pixel().1 * 3 / 10);
+fn waveform(canvas: &mut Canvas, samples: &[f32], [x, y, w, h]: [f64; 4]) {
     let peak = samples.iter().fold(1e-4f32, |m, x| m.max(x.abs()));
-    let mut chart = ChartBuilder::on(&wave)
-        .caption(title, ("sans-serif", 20))
-        .margin_left(14)
-        .margin_right(20)
-        .margin_top(8)
-        .y_label_area_size(70)
-        .x_label_area_size(4)
-        .build_cartesian_2d(0.0..seconds, -peak..peak)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .x_labels(0)
-        .y_labels(3)
-        .y_desc("Amplitude")
-        .label_style(("sans-serif", 14))
-        .draw()?;
     // One vertical stroke from the lowest to the highest sample of each pixel's time: nothing is skipped, however long the sound.
-    let columns = chart.plotting_area().dim_in_pixel().0.max(1) as usize;
-    let strokes = (0..columns).filter_map(|c| {
+    let columns = w.max(1.0) as usize;
+    for c in 0..columns {
         let (from, to) = (c * samples.len() / columns, ((c + 1) * samples.len()).div_ceil(columns));
-        let part = samples.get(from..to.min(samples.len())).filter(|p| !p.is_empty())?;
+        let Some(part) = samples.get(from..to.min(samples.len())).filter(|p| !p.is_empty()) else { continue };
         let low = part.iter().copied().fold(f32::MAX, f32::min);
         let high = part.iter().copied().fold(f32::MIN, f32::max);
-        let time = (c as f64 + 0.5) / columns as f64 * seconds;
-        Some(PathElement::new(vec![(time, low), (time, high)], RGBColor(49, 84, 145)))
-    });
-    chart.draw_series(strokes)?;
+        let at = |value: f32| y + h / 2.0 * (1.0 - f64::from(value / peak));
+        // Where the sound stands still there is a thin line.
+        let (above, below) = (at(high), at(low).max(at(high) + 1.0));
+        canvas.fill([x + c as f64, above, 1.0, below - above], WAVE);
+    }
+    frame(canvas, [x, y, w, h]);
+    for (value, at) in [(peak, y + 4.5), (0.0, y + h / 2.0 + 4.5), (-peak, y + h + 4.5)] {
+        // Minus as it is set in type.
+        canvas.text((x - 8.0, at), amplitude(value).replace('-', "\u{2212}"), SMALL, Align::End);
+    }
+}
 
-    let mut builder = ChartBuilder::on(&spectrum);
-    builder.margin_left(14).margin_right(20).margin_bottom(8).y_label_area_size(70).x_label_area_size(45);
-    let style = ("sans-serif", 14);
-    let hertz = |f: &f64| format!("{f:.0}");
-    match scale {
-        Scale::Linear => {
-            let mut chart = builder.build_cartesian_2d(0.0..seconds, 0.0..top)?;
-            let mut mesh = chart.configure_mesh();
-            mesh.disable_mesh()
-                .x_desc("Time (s)")
-                .y_desc("Frequency (Hz)")
-                .label_style(style)
-                .y_label_formatter(&hertz);
-            mesh.draw()?;
-            heat(&chart.plotting_area().strip_coord_spec(), samples, rate, |part| part * top)
-        }
+/// A sample's value with two digits that count.
+fn amplitude(value: f32) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        size if !(1e-3..1e4).contains(&size) => format!("{value:.0e}"),
+        size => format!("{value:.*}", (1 - size.log10().floor() as i32).max(0) as usize),
+    }
+}
+
+fn frame(canvas: &mut Canvas, [x, y, w, h]: [f64; 4]) {
+    for side in [[x - 1.0, y - 1.0, w + 2.0, 1.0], [x - 1.0, y + h, w + 2.0, 1.0]] {
+        canvas.fill(side, LINE);
+    }
+    for side in [[x - 1.0, y, 1.0, h], [x + w, y, 1.0, h]] {
+        canvas.fill(side, LINE);
+    }
+}
+
+fn spectrogram(canvas: &mut Canvas, samples: &[f32], rate: u32, [x, y, w, h]: [f64; 4], axis: Axis) {
+    let (columns, rows) = (w.max(1.0) as usize, h.max(1.0) as usize);
+    let levels = Levels::new(samples, rate, (columns, rows), axis);
+    let pixels = levels.values.chunks_exact(columns).rev().flatten().map(|&v| colour(f64::from(v))).collect();
+    canvas.picture([x, y, w, h], columns, pixels);
+    frame(canvas, [x, y, w, h]);
+    let at = |hz: f64| y + h * (1.0 - axis.height(hz));
+    let lines = apart(frequencies(axis).into_iter().map(|hz| (at(hz), hz)).collect(), SMALL + 4.0);
+    for (place, hz) in lines {
+        canvas.fill([x - 5.0, place.round(), 4.0, 1.0], LINE);
+        canvas.text((x - 8.0, place + 4.5), format!("{hz:.0}"), SMALL, Align::End);
+    }
+    canvas.text_upwards((18.0, y + h / 2.0), "Hz", SMALL, Align::Middle);
+    let notes = axis.notes().into_iter().filter(|note| note.rem_euclid(12) == 0);
+    let notes = notes.map(|note| (at(midi_to_hz(f64::from(note))), note)).collect();
+    for (place, note) in apart(notes, SMALL + 4.0) {
+        canvas.fill([x + w + 1.0, place.round(), 4.0, 1.0], LINE);
+        canvas.text((x + w + 8.0, place + 4.5), note_name(f64::from(note)), SMALL, Align::Start);
+    }
+    // The colours and the decibels that they stand for, from the loudest cell down.
+    let bar = [x + w + 40.0, y, 14.0, h];
+    canvas.picture(bar, 1, (0..rows).map(|row| colour(1.0 - row as f64 / rows as f64)).collect());
+    frame(canvas, bar);
+    let range = Levels::range();
+    let tens = (((levels.loudest - range) / 10.0).ceil() as i32..=(levels.loudest / 10.0).floor() as i32).rev();
+    let marks = tens.map(|ten| (y + h * (levels.loudest - f64::from(ten) * 10.0) / range, ten * 10)).collect();
+    for (place, decibels) in apart(marks, SMALL + 8.0) {
+        canvas.fill([bar[0] + 15.0, place.round(), 4.0, 1.0], LINE);
+        // Minus as it is set in type, which is as wide as a digit.
+        let text = decibels.to_string().replace('-', "\u{2212}");
+        canvas.text((bar[0] + 22.0, place.clamp(y + 6.0, y + h) + 4.5), text, SMALL, Align::Start);
+    }
+    canvas.text((bar[0] - 2.0, y - 5.0 + h + 18.0), "dB", SMALL, Align::Start);
+}
+
+/// Frequencies to name along an axis.
+fn frequencies(axis: Axis) -> Vec<f64> {
+    match axis.scale {
         Scale::Log => {
-            let mut chart = builder.build_cartesian_2d(0.0..seconds, (BOTTOM..top).log_scale())?;
-            let mut mesh = chart.configure_mesh();
-            mesh.disable_mesh()
-                .x_desc("Time (s)")
-                .y_desc("Frequency (Hz)")
-                .label_style(style)
-                .y_label_formatter(&hertz);
-            mesh.draw()?;
-            heat(&chart.plotting_area().strip_coord_spec(), samples, rate, |part| BOTTOM * (top / BOTTOM).powf(part))
+            let all = (0..6).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)));
+            all.filter(|hz| (axis.low..=axis.high).contains(hz)).collect()
+        }
+        Scale::Linear => {
+            let rough = (axis.high - axis.low) / 10.0;
+            let power = 10f64.powf(rough.log10().floor());
+            let step = [1.0, 2.0, 5.0, 10.0].map(|f| f * power).into_iter().find(|s| *s >= rough).unwrap_or(rough);
+            (0..=(axis.high / step + 1e-9) as usize).map(|i| i as f64 * step).collect()
         }
     }
 }
 
-/// Fills an area with the spectrogram: each column of pixels is one transform around its time, each row the frequency that `frequency`
-/// gives for its height from 0 to 1.
-fn heat(area: &Canvas, samples: &[f32], rate: u32, frequency: impl Fn(f64) -> f64) -> Drawn {
-    let (width, height) = area.dim_in_pixel();
-    // About an eighth of a second: as long as a short note, and fine enough to tell a low voice's semitones apart.
-    let window = hann_periodic((f64::from(rate) * 0.128) as usize + 1);
-    let size = (2 * window.len()).next_power_of_two();
-    let transform = FftPlannerScalar::<f64>::new().plan_fft_forward(size);
-    let mut buffer = vec![Complex::default(); size];
-    let mut cells = Vec::with_capacity((width * height) as usize);
-    for column in 0..width {
-        let centre = (f64::from(column) + 0.5) / f64::from(width) * samples.len() as f64;
-        let start = centre as i64 - window.len() as i64 / 2;
-        buffer.fill(Complex::default());
-        for (k, (b, w)) in buffer.iter_mut().zip(&window).enumerate() {
-            let sample = usize::try_from(start + k as i64).ok().and_then(|i| samples.get(i));
-            let value = sample.copied().unwrap_or(0.0);
-            b.re = w * f64::from(value);
-        }
-        transform.process(&mut buffer);
-        for row in 0..height {
-            let f = frequency(1.0 - (f64::from(row) + 0.5) / f64::from(height));
-            let bin = (f / f64::from(rate) * size as f64).clamp(0.0, (size / 2 - 1) as f64);
-            let (below, part) = (bin as usize, bin.fract());
-            let power = buffer[below].norm_sqr() * (1.0 - part) + buffer[below + 1].norm_sqr() * part;
-            cells.push(10.0 * power.max(1e-12).log10());
+/// Those of the marks, each with its place, that lie at least so far from the one before.
+fn apart<T>(marks: Vec<(f64, T)>, least: f64) -> Vec<(f64, T)> {
+    let mut kept: Vec<(f64, T)> = Vec::new();
+    for mark in marks {
+        if kept.last().is_none_or(|last| (mark.0 - last.0).abs() >= least) {
+            kept.push(mark);
         }
     }
-    let loudest = cells.iter().copied().fold(f64::MIN, f64::max);
-    for (i, level) in cells.iter().enumerate() {
-        let at = (i as u32 / height, i as u32 % height);
-        area.draw_pixel((at.0 as i32, at.1 as i32), &colour(1.0 + (level - loudest) / RANGE))?;
+    kept
+}
+
+fn time_axis(canvas: &mut Canvas, seconds: f64, [x, y, w]: [f64; 3]) {
+    // The widest name, and some room beside it.
+    let room = Canvas::width_of("0:00:00", SMALL) + 24.0;
+    for (time, name) in moments(seconds, (w / room).max(1.0) as usize) {
+        let at = x + time / seconds * w;
+        canvas.fill([at.round(), y + 1.0, 1.0, 5.0], LINE);
+        canvas.text((at, y + 20.0), name, SMALL, Align::Middle);
     }
-    Ok(())
-}
-
-/// Black through purple and orange to pale yellow for 0 to 1: brightness rises evenly, so that the picture reads in grey as well.
-fn colour(value: f64) -> RGBColor {
-    const STOPS: [[f64; 3]; 6] = [
-        [0.0, 0.0, 8.0],
-        [52.0, 16.0, 104.0],
-        [130.0, 36.0, 128.0],
-        [214.0, 66.0, 98.0],
-        [252.0, 146.0, 88.0],
-        [252.0, 248.0, 196.0],
-    ];
-    let at = value.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
-    let (low, part) = ((at as usize).min(STOPS.len() - 2), at - (at as usize).min(STOPS.len() - 2) as f64);
-    let mix = |c: usize| (STOPS[low][c] + (STOPS[low + 1][c] - STOPS[low][c]) * part).round() as u8;
-    RGBColor(mix(0), mix(1), mix(2))
-}
-
-/// Makes text possible: the drawing library carries no font, and the machine may have none.
-fn register_font() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // The font is part of the program and a test draws with it; without it there would be a picture without words.
-        let _ = plotters::style::register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);
-    });
+    let unit = if seconds < 60.0 {
+        "seconds"
+    } else if seconds < 3600.0 {
+        "minutes:seconds"
+    } else {
+        "hours:minutes:seconds"
+    };
+    canvas.text((x + w, y + 38.0), unit, SMALL, Align::End);
 }
 
 #[cfg(test)]
@@ -274,73 +288,81 @@ mod tests {
             .collect()
     }
 
-    /// Width and height from the file's header.
-    fn size(png: &[u8]) -> (u32, u32) {
-        assert_eq!(&png[1..4], b"PNG");
-        let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
-        (number(16), number(20))
-    }
+    const USUAL: Picture = Picture { width: 1200, height: 700, scale: Scale::Log, top: None };
 
     #[test]
-    fn a_picture_is_written_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().join("tone.png");
-        for scale in [Scale::Log, Scale::Linear] {
-            let picture = Picture { width: 640, height: 400, scale, top: None };
-            draw(&tone(440.0, 8000), 8000, "tone.wav", &out, &picture).unwrap();
-            assert_eq!(size(&std::fs::read(&out).unwrap()), (640, 400));
+    fn both_scales_name_frequencies_notes_times_and_decibels() {
+        for (scale, named) in [(Scale::Log, ">200<"), (Scale::Linear, ">500<")] {
+            let picture = Picture { width: 640, height: 400, scale, ..USUAL };
+            let svg = draw(&tone(440.0, 8000), 8000, "tone.wav", &picture).unwrap().svg().unwrap();
+            for text in [named, ">C5<", ">1.0<", "\u{2212}20<", ">tone.wav<", ">seconds<"] {
+                assert!(svg.contains(text), "{text} is missing for {scale:?}");
+            }
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file was left behind");
+        let long = draw(&vec![0.1; 8000 * 150], 8000, "x", &USUAL).unwrap().svg().unwrap();
+        assert!(long.contains(">1:30<") && long.contains(">minutes:seconds<") && !long.contains(">90<"));
     }
 
+    /// Labels of one axis neither repeat nor touch, at any size.
     #[test]
-    fn a_tone_is_bright_at_its_frequency() {
-        let (width, height) = (64u32, 400u32);
-        let mut pixels = vec![0u8; (width * height * 3) as usize];
-        {
-            let canvas = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
-            heat(&canvas, &tone(1000.0, 8000), 8000, |part| part * 4000.0).unwrap();
-            canvas.present().unwrap();
+    fn labels_do_not_collide() {
+        for (width, height) in [(300, 200), (640, 300), (1200, 700), (1800, 900)] {
+            for (scale, top, seconds) in
+                [(Scale::Log, 100.0, 0.01), (Scale::Linear, 4000.0, 3.0), (Scale::Log, 4000.0, 200.0)]
+            {
+                let picture = Picture { width, height, scale, top: Some(top) };
+                let samples = vec![0.1; (8000.0 * seconds) as usize];
+                let svg = draw(&samples, 8000, "x", &picture).unwrap().svg().unwrap();
+                let mut seen: Vec<(f64, f64, f64, &str)> = Vec::new();
+                for line in svg.lines().filter(|line| line.starts_with("<text")) {
+                    let value =
+                        |name: &str| line.split(&format!(" {name}=\"")).nth(1).unwrap().split('"').next().unwrap();
+                    let text = line.split('>').nth(1).unwrap().split('<').next().unwrap();
+                    let (x, y, wide) = (
+                        value("x").parse::<f64>().unwrap(),
+                        value("y").parse::<f64>().unwrap(),
+                        Canvas::width_of(text, 13.0),
+                    );
+                    let from = match value("text-anchor") {
+                        "start" => x,
+                        "middle" => x - wide / 2.0,
+                        _ => x - wide,
+                    };
+                    if line.contains("rotate") {
+                        continue;
+                    }
+                    for (a, b, at, other) in &seen {
+                        let apart = from > *b || from + wide < *a || (y - at).abs() >= 11.0;
+                        assert!(apart, "`{text}` lies on `{other}` at {width} x {height}, {scale:?}");
+                    }
+                    assert!(
+                        from >= 0.0 && from + wide <= f64::from(width) + 1.0 && y < f64::from(height),
+                        "`{text}` is cut off"
+                    );
+                    seen.push((from, from + wide, y, text));
+                }
+            }
         }
-        let brightness = |row: u32| {
-            let at = ((row * width + width / 2) * 3) as usize;
-            pixels[at..at + 3].iter().map(|&c| u32::from(c)).sum::<u32>()
-        };
-        let best = (0..height).max_by_key(|&row| brightness(row)).unwrap();
-        assert!(best.abs_diff(height * 3 / 4) <= 2, "brightest in row {best} of {height}");
-        assert!(brightness(height / 4) < 150, "3 kHz is not dark");
-    }
-
-    #[test]
-    fn text_is_drawn() {
-        register_font();
-        let mut pixels = vec![255u8; 200 * 50 * 3];
-        {
-            let canvas = BitMapBackend::with_buffer(&mut pixels, (200, 50)).into_drawing_area();
-            canvas.draw_text("Frequency", &("sans-serif", 20).into_text_style(&canvas), (5, 5)).unwrap();
-        }
-        assert!(pixels.iter().filter(|&&p| p < 100).count() > 100, "no ink");
     }
 
     #[test]
     fn what_cannot_be_drawn_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().join("x.png");
         let sound = tone(440.0, 8000);
-        let refused = |picture: Picture, option: &str| match draw(&sound, 8000, "x", &out, &picture) {
+        let refused = |picture: Picture, option: &str| match draw(&sound, 8000, "x", &picture) {
             Err(Error::Usage { option: named, .. }) => assert_eq!(named, option),
             other => panic!("{option}: {other:?}"),
         };
-        refused(Picture { width: 10, ..Picture::default() }, "--width");
-        refused(Picture { height: 10, ..Picture::default() }, "--height");
-        refused(Picture { top: Some(4001.0), ..Picture::default() }, "--top");
-        refused(Picture { top: Some(f64::NAN), ..Picture::default() }, "--top");
-        let empty = draw(&[], 8000, "empty.wav", &out, &Picture::default()).unwrap_err().to_string();
+        refused(Picture { width: 10, ..USUAL }, "--width");
+        refused(Picture { height: 10, ..USUAL }, "--height");
+        refused(Picture { top: Some(4001.0), ..USUAL }, "--top");
+        refused(Picture { top: Some(f64::NAN), ..USUAL }, "--top");
+        let empty = draw(&[], 8000, "empty.wav", &USUAL).unwrap_err().to_string();
         assert!(empty.contains("empty.wav") && empty.contains("no sound"), "{empty}");
-        let lost = draw(&sound, 8000, "x", &folder.path().join("no/such/x.png"), &Picture::default()).unwrap_err();
-        assert!(lost.to_string().contains("no/such"), "{lost}");
-        assert!(!out.exists());
         // Not finite, and shorter than a window: drawn all the same.
-        draw(&[f32::NAN, 0.5, f32::INFINITY, f32::MAX], 8000, "x", &out, &Picture::default()).unwrap();
+        let odd = draw(&[f32::NAN, 0.1, f32::INFINITY, f32::MAX], 8000, "odd.wav", &USUAL).unwrap();
+        assert!(odd.png().unwrap().starts_with(b"\x89PNG"));
+        let long = "a very long name ".repeat(30);
+        let svg = draw(&sound, 8000, &long, &USUAL).unwrap().svg().unwrap();
+        assert!(svg.contains('\u{2026}') && !svg.contains(&long));
     }
 }

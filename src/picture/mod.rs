@@ -1,5 +1,8 @@
 //! Pictures of sound: how loud it is over time and frequency.
 
+pub mod canvas;
+pub mod markup;
+
 use crate::audio::window::hann_periodic;
 use crate::melody::{hz_to_midi, midi_to_hz};
 use rustfft::{FftPlannerScalar, num_complex::Complex};
@@ -206,8 +209,8 @@ mod tests {
     fn the_picture_is_a_png_with_high_frequencies_above() {
         let levels = Levels { rows: 2, columns: 3, values: vec![1.0, 1.0, 1.0, 0.0, 0.0, 0.0], loudest: 0.0 };
         let bytes = levels.png();
-        let mut reader = png::Decoder::new(&bytes[..]).read_info().unwrap();
-        let mut pixels = vec![9; reader.output_buffer_size()];
+        let mut reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
+        let mut pixels = vec![9; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
         assert_eq!((info.width, info.height, &pixels[..6]), (3, 2, &[0, 0, 0, 255, 255, 255][..]));
     }

@@ -1,8 +1,9 @@
 //! The head of the page: what came out.
 
 use super::Report;
-use super::escape::{duration, escape, interval, percent};
+use super::escape::{duration, interval, percent};
 use crate::error::counted;
+use crate::picture::markup::escape;
 use std::fmt::Write;
 
 impl Report<'_> {
@@ -41,11 +42,11 @@ impl Report<'_> {
         let right = format!("{}; likely {}", of(metrics.right()), interval(metrics.interval));
         number("accuracy", percent(metrics.accuracy), right);
         number("baseline", percent(metrics.baseline), "always the most frequent song".into());
-        number("would be &ldquo;unknown&rdquo;", share(answers.unknown), of(answers.unknown));
+        number("called &ldquo;unknown&rdquo;", share(answers.unknown), of(answers.unknown));
         number("named wrong", share(answers.named_wrong), of(answers.named_wrong));
         number("named right", share(answers.named_right), of(answers.named_right));
         if let Some(balanced) = metrics.balanced_accuracy {
-            number("balanced accuracy", percent(balanced), "every song counts alike".into());
+            number("balanced", percent(balanced), "accuracy if every song counts alike".into());
         }
         page.push_str("</div>\n");
         let judge = match (self.folds.is_empty(), self.trained.is_empty()) {

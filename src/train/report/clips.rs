@@ -1,9 +1,9 @@
 //! Clips that the model got wrong, and one of each song to hear.
 
-use super::escape::escape;
 use super::{Report, sound};
 use crate::data::Clip;
 use crate::error::counted;
+use crate::picture::markup::escape;
 use crate::train::metrics::{Prediction, SUSPICIOUS, wrong};
 use std::fmt::Write;
 

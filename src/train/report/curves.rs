@@ -66,15 +66,17 @@ impl Report<'_> {
             0 => "none is named".to_string(),
             all => format!("of those with a name {} are wrong", percent(answers.named_wrong as f64 / all as f64)),
         };
+        let unnamed = match answers.unknown {
+            0 => String::new(),
+            unknown => format!("; {} of the {unknown} that do not would have been right", answers.unknown_right),
+        };
         let _ = writeln!(
             page,
-            "<p class=\"soft\">{}, {} of the clips get a name, and {wrong}; {} of the {} that do not would have been right. \
+            "<p class=\"soft\">{}, {} of the clips get a name, and {wrong}{unnamed}. \
              <code>predict --min-confidence</code> sets it otherwise. The calibration error is {:.3}: the mean distance between confidence \
              and the share that is right; strokes are 95 % intervals.</p>",
             self.threshold_words(),
             percent(named),
-            answers.unknown_right,
-            answers.unknown,
             metrics.calibration_error
         );
     }

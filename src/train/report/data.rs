@@ -1,9 +1,10 @@
 //! The recordings: how many of each song, of whom, and what is wrong with them.
 
 use super::Report;
-use super::escape::{duration, escape};
+use super::escape::duration;
 use crate::data::Clip;
 use crate::error::counted;
+use crate::picture::markup::escape;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -15,7 +16,7 @@ impl Report<'_> {
         let sides = !self.trained.is_empty();
         page.push_str("<h2>Recordings</h2>\n<div class=\"scroll\"><table><thead><tr><th>song</th>");
         page.push_str(if sides { "<th>to train</th><th>to judge</th>" } else { "<th>clips</th>" });
-        page.push_str("<th>people</th><th>time</th><th>shortest</th><th>longest</th></tr></thead><tbody>");
+        page.push_str("<th>people</th><th>time</th><th>each</th></tr></thead><tbody>");
         let rate = f64::from(data.sample_rate.max(1));
         let mut row = |name: &str, clips: &[(bool, &Clip)]| {
             let seconds: Vec<f64> = clips.iter().map(|(_, clip)| clip.len() as f64 / rate).collect();
@@ -29,13 +30,10 @@ impl Report<'_> {
             let people = people(clips.iter().map(|(_, clip)| *clip)).map_or("not known".into(), |n| n.to_string());
             let shortest = seconds.iter().copied().fold(f64::INFINITY, f64::min);
             let longest = seconds.iter().copied().fold(0.0, f64::max);
-            let _ = write!(
-                page,
-                "<td>{people}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                duration(seconds.iter().sum()),
-                duration(if shortest.is_finite() { shortest } else { 0.0 }),
-                duration(longest)
-            );
+            // The shortest and the longest as they are written, so that two that look alike stand once.
+            let ends = [if shortest.is_finite() { shortest } else { 0.0 }, longest].map(duration);
+            let each = if ends[0] == ends[1] { ends[0].clone() } else { ends.join("&nbsp;to&nbsp;") };
+            let _ = write!(page, "<td>{people}</td><td>{}</td><td>{each}</td></tr>", duration(seconds.iter().sum()));
         };
         let all: Vec<(bool, &Clip)> = trained.iter().copied().zip(&data.clips).collect();
         for (song, name) in data.classes.iter().enumerate() {

@@ -17,7 +17,7 @@ use super::tables::{EpochRow, StepRow};
 use super::weights::write_whole;
 use crate::Result;
 use crate::data::{Clip, Dataset};
-use escape::escape;
+use crate::picture::markup::escape;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 

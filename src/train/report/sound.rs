@@ -1,11 +1,11 @@
 //! Clips to see and to hear.
 
 use super::Report;
-use super::escape::escape;
 use crate::audio::channels;
 use crate::data::Clip;
 use crate::melody::pitch::{Contour, PitchOptions, PitchTracker};
 use crate::melody::{hz_to_midi, note_name};
+use crate::picture::markup::{base64, escape};
 use crate::picture::{Axis, Levels, Scale, moments};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use std::fmt::Write;
@@ -161,21 +161,6 @@ fn wav(clip: &Clip, rate: u32) -> Vec<u8> {
     if write(&mut bytes).is_ok() { bytes.into_inner() } else { Vec::new() }
 }
 
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let at = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for i in 0..4 {
-            let letter = char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]);
-            text.push(if i <= chunk.len() { letter } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,12 +175,6 @@ mod tests {
             person: None,
             columns: BTreeMap::new(),
         }
-    }
-
-    #[test]
-    fn base64_of_the_rfcs_examples() {
-        let examples = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
-        examples.iter().for_each(|(plain, coded)| assert_eq!(base64(plain.as_bytes()), *coded));
     }
 
     #[test]

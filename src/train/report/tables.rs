@@ -1,7 +1,8 @@
 //! The report's tables: folds, songs, people, confusion.
 
 use super::Report;
-use super::escape::{escape, interval, percent};
+use super::escape::{interval, percent};
+use crate::picture::markup::escape;
 use crate::train::metrics::{Metrics, mean_and_spread};
 use std::fmt::Write;
 

@@ -114,7 +114,7 @@ fn the_answer_comes_first_and_the_parameters_last() {
         "<h1>my songs &middot; mine",
         "2 of 3; likely 21&nbsp;to&nbsp;94&nbsp;%",
         "always the most frequent song",
-        "would be &ldquo;unknown&rdquo;</span><b>33.3",
+        "called &ldquo;unknown&rdquo;</span><b>33.3",
         "named wrong</span><b>33.3",
         "<h2>Recordings",
         "<td>Rain</td><td>1</td><td>1</td><td>1</td>",
