@@ -1,4 +1,4 @@
-//! Every command in README.md is run, in order, in a folder that holds what the text speaks of.
+//! Every command in README.md and docs/first-steps.md is run, in order, in a folder that holds what the text speaks of.
 
 #![cfg(feature = "app")]
 
@@ -11,9 +11,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 /// The commands of the blocks fenced as `sh`.
-fn commands() -> Vec<String> {
-    let readme = include_str!("../README.md");
-    let blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+fn commands(page: &str) -> Vec<String> {
+    let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     blocks.flat_map(str::lines).map(String::from).collect()
 }
 
@@ -63,9 +62,17 @@ fn every_command_works() {
     std::fs::copy(clip, folder.join("new-clip.wav")).unwrap();
     make_tunes(&folder.join("my-tunes"), &folder.join("new-clip.wav"));
     make_interrupted(&folder.join("runs/interrupted"), &folder.join("my-songs"));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let commands = commands();
+    let commands = commands(include_str!("../README.md"));
     assert!(commands.len() > 12, "{commands:?}");
+    run_all(&commands, &folder);
+    for made in ["runs/mine/report.html", "runs/folds/folds.csv", "new-clip.png", "runs/finer/model.safetensors"] {
+        assert!(folder.join(made).exists(), "{made}");
+    }
+}
+
+/// Runs the commands as they stand, but for the length of the training; and on the CPU, whatever `auto` would find.
+fn run_all(commands: &[String], folder: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for command in commands {
         let words: Vec<&str> = command.split_whitespace().collect();
         let arguments = match words[..] {
@@ -78,8 +85,7 @@ fn every_command_works() {
             _ => panic!("the test knows no way to run `{command}`"),
         };
         let mut program = humdinger();
-        program.args(arguments).current_dir(&folder);
-        // The commands as they stand, but for the length of the training; and on the CPU, whatever `auto` would find.
+        program.args(arguments).current_dir(folder);
         if arguments[0] == "train" && !arguments.contains(&"--resume") {
             program.args(["--device", "cpu"]);
             if !arguments.contains(&"--epochs") {
@@ -88,9 +94,47 @@ fn every_command_works() {
         }
         let output = program.output().unwrap();
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-        assert!(!output.stdout.is_empty(), "{command} says nothing");
+        assert!(!output.stdout.is_empty() || arguments.contains(&"--out"), "{command} says nothing");
     }
-    for made in ["runs/mine/report.html", "runs/folds/folds.csv", "new-clip.png", "runs/finer/model.safetensors"] {
+}
+
+/// Half a minute and more in which somebody hums now and then.
+fn make_evening(path: &Path, clip: &Path) {
+    let mut clip = hound::WavReader::open(clip).unwrap();
+    let (spec, hum) = (clip.spec(), clip.samples::<i16>().map(Result::unwrap).collect::<Vec<i16>>());
+    let mut file = hound::WavWriter::create(path, spec).unwrap();
+    for _ in 0..5 {
+        let silence = vec![0; spec.sample_rate as usize * 5];
+        hum.iter().chain(&silence).for_each(|&sample| file.write_sample(sample).unwrap());
+    }
+    file.finalize().unwrap();
+}
+
+#[test]
+fn the_page_for_newcomers_works() {
+    let folder = scratch().join("first steps");
+    std::fs::create_dir_all(folder.join("new-recordings")).unwrap();
+    make_songs(&folder.join("pupils"), "1");
+    make_songs(&folder.join("more-pupils"), "20");
+    // Named as the page says.
+    for song in std::fs::read_dir(folder.join("pupils")).unwrap().map(|entry| entry.unwrap().path()) {
+        for file in std::fs::read_dir(song).unwrap().map(|entry| entry.unwrap().path()) {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            std::fs::rename(&file, file.with_file_name(name.replace("hum", "1").replace("whistle", "2"))).unwrap();
+        }
+    }
+    let clips = std::fs::read_dir(folder.join("more-pupils/Greensleeves")).unwrap();
+    let clip = clips.map(|entry| entry.unwrap().path()).min().unwrap();
+    for name in ["who-is-it.wav", "another.wav"] {
+        std::fs::copy(&clip, folder.join("new-recordings").join(name)).unwrap();
+    }
+    make_evening(&folder.join("evening.wav"), &clip);
+    let commands = commands(include_str!("../docs/first-steps.md"));
+    assert!(commands.len() >= 8, "{commands:?}");
+    run_all(&commands, &folder);
+    let answers = std::fs::read_to_string(folder.join("answers.csv")).unwrap();
+    assert_eq!(answers.lines().count(), 3, "{answers}");
+    for made in ["runs/pupils/report.html", "found"] {
         assert!(folder.join(made).exists(), "{made}");
     }
 }
