@@ -66,8 +66,8 @@ impl Default for Pretraining {
     fn default() -> Self {
         Self {
             seed: 1,
-            first: Stage { tunes: 16, rounds: 12 },
-            then: Stage { tunes: 2000, rounds: 100 },
+            first: Stage { tunes: 16, rounds: 10 },
+            then: Stage { tunes: 2000, rounds: 128 },
             clips: 512,
             passes: 4,
             batch_size: 16,

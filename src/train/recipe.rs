@@ -130,8 +130,7 @@ impl Recipe {
     }
 
     /// Passes over so many training clips, the highest learning rate, and how many of the first blocks stay as they are, where training
-    /// begins with the base model. Chosen with 8 to 480
-    /// recordings of 8 songs, on people of whom RESULTS.md does not tell.
+    /// begins with the base model. Chosen with 8 to 40 recordings of 8 songs: see RESULTS.md.
     pub fn from_base(self, clips: usize) -> (usize, f64, usize) {
         if clips < 20 {
             // What so few clips change in the network's middle is chance.
