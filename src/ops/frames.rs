@@ -184,7 +184,9 @@ mod tests {
     fn frames_reach_no_further_than_said() {
         for (n_fft, hop, centred) in [(8, 3, true), (8, 8, true), (16, 5, false), (8, 20, true), (32, 1, true)] {
             let framing = Framing { n_fft, hop, centred };
-            for samples in n_fft / 2 + 1..5 * n_fft {
+            // Arithmetic alone: under Miri a few lengths are enough.
+            let step = if cfg!(miri) { 4 * n_fft } else { 1 };
+            for samples in (n_fft / 2 + 1..5 * n_fft).step_by(step) {
                 let Some(count) = framing.frames(samples) else { continue };
                 for (first, end) in (0..count).flat_map(|first| (first + 1..=count).map(move |end| (first, end))) {
                     let last = samples as isize - 1;
