@@ -17,6 +17,13 @@ fn range(at: f64, (low, high): (f64, f64)) -> String {
     format!("<td class=\"range\"><span style=\"{style}\" title=\"{}\"></span></td>", interval((low, high)))
 }
 
+/// The outputs that have a clip or were heard in one: a model may know many songs of which there is nothing to tell.
+fn occurring(metrics: &Metrics) -> Vec<usize> {
+    let has =
+        |&i: &usize| metrics.confusion[i].iter().any(|&n| n > 0) || metrics.confusion.iter().any(|row| row[i] > 0);
+    (0..metrics.songs.len()).filter(has).collect()
+}
+
 /// A number, or a dash where there is none to tell.
 fn or_dash(value: Option<f64>) -> String {
     value.map_or("&ndash;".into(), |value| format!("{value:.3}"))
@@ -66,7 +73,8 @@ impl Report<'_> {
              <th class=\"scale\"><span>0</span><span>recall</span><span>100 %</span></th><th>precision</th><th>F1</th><th>AUROC</th>\
              </tr></thead><tbody>",
         );
-        for song in &metrics.songs {
+        let shown = occurring(metrics);
+        for song in shown.iter().map(|&i| &metrics.songs[i]) {
             let _ = write!(page, "<tr><td>{}</td>", escape(&song.name));
             match song.recall {
                 Some(recall) => {
@@ -78,6 +86,10 @@ impl Report<'_> {
             let _ = write!(page, "<td>{precision}</td><td>{f1}</td><td>{}</td></tr>", or_dash(song.auroc));
         }
         page.push_str("</tbody></table></div>\n");
+        let absent: Vec<String> = (0..self.names.len()).filter(|i| !shown.contains(i)).map(|i| self.name(i)).collect();
+        if !absent.is_empty() {
+            let _ = writeln!(page, "<p class=\"soft\">Without a clip, and heard in none: {}.</p>", absent.join(", "));
+        }
         let _ = writeln!(
             page,
             "<p class=\"soft\">The bar is the 95 % interval: with few clips it is wide, even if all are right. Macro AUROC {}, average \
@@ -111,22 +123,25 @@ impl Report<'_> {
     }
 
     pub(super) fn confusion(&self, page: &mut String, metrics: &Metrics) {
-        if self.names.len() > LARGEST_SQUARE {
+        if occurring(metrics).len() > LARGEST_SQUARE {
             return self.confused_pairs(page, metrics);
         }
         page.push_str(
             "<h2>Confusion</h2>\n<p class=\"soft\">A row is what was sung, a column what was heard.</p>\
              <div class=\"scroll\"><table class=\"confusion\"><thead><tr><th></th>",
         );
-        for name in self.names {
-            let _ = write!(page, "<th><span>{}</span></th>", escape(name));
+        let shown = occurring(metrics);
+        for &song in &shown {
+            let _ = write!(page, "<th><span>{}</span></th>", self.name(song));
         }
         page.push_str("</tr></thead><tbody>");
-        for (truth, row) in metrics.confusion.iter().enumerate() {
+        for &truth in &shown {
+            let row = &metrics.confusion[truth];
             let total = row.iter().sum::<usize>().max(1);
             let sung = escape(&self.names[truth]);
             let _ = write!(page, "<tr><th>{sung}</th>");
-            for (heard, &count) in row.iter().enumerate() {
+            for &heard in &shown {
+                let count = row[heard];
                 if count == 0 {
                     page.push_str("<td></td>");
                     continue;

@@ -57,7 +57,9 @@ fn many_songs_are_listed_by_their_confusions() {
     let names: Vec<String> = (0..tables::LARGEST_SQUARE + 1).map(|i| format!("song {i}")).collect();
     let certain = |i: usize| (0..names.len()).map(|k| if k == i { 1.0 } else { 0.0 }).collect::<Vec<f64>>();
     let heard = |truth, as_song| prediction("x", truth, certain(as_song));
-    let predictions = [heard(3, 4), heard(5, 6), heard(5, 6), heard(7, 7)];
+    let some = [heard(3, 4), heard(5, 6), heard(5, 6), heard(7, 7)];
+    let predictions: Vec<Prediction> =
+        (8..names.len()).map(|i| heard(i, i)).chain(some).chain([heard(0, 1), heard(2, 0)]).collect();
     let metrics = Metrics::new(&predictions, &names);
     let data = data(&names, &[("x", 3)]);
     let html = report(&names, &data, Some(&metrics), &predictions).html();
@@ -136,7 +138,7 @@ fn the_answer_comes_first_and_the_parameters_last() {
         assert!(at.is_some(), "`{text}` is missing, or not in its place, in {html}");
         from += at.unwrap_or_default();
     }
-    assert!(html.contains("<td class=\"soft\">no clip</td>"), "a song without clips has no recall");
+    assert!(html.contains("Without a clip, and heard in none: Fog."), "nothing to tell of it");
     assert!(!html.contains("0.000</td><td>0.000") && html.contains("src=\"data:audio/wav;base64,UklGR"));
     assert!(!html.contains("Is the label right?"), "70 % is not sure enough");
 }
