@@ -87,7 +87,7 @@ fn a_run_leaves_everything_and_its_model_answers() {
         "0",
     ]);
     let mut lines = all.lines();
-    assert_eq!(lines.next().unwrap().split(',').count(), 13);
+    assert_eq!(lines.next().unwrap().split(',').count(), 15);
     for line in lines {
         let file = line.split(',').next().unwrap();
         let one = succeed(&[
