@@ -35,7 +35,7 @@ impl FromStr for DeviceChoice {
         let detail = || {
             format!("`{text}` is no device; use auto, cpu, gpu, or gpu:<number> of the adapters that there are, from 0")
         };
-        choice.ok_or_else(|| Error::value("device", detail()))
+        choice.ok_or_else(|| Error::usage("device", detail()))
     }
 }
 

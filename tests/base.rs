@@ -61,7 +61,8 @@ fn predict_names_the_built_in_tunes_without_a_model() {
 #[test]
 fn melody_begins_with_it_and_says_so() {
     let known = format!("the base model of this program ({})", base::checksum());
-    let quick = ["--epochs", "1", "--batch-size", "4"];
+    // What the program chooses for its own base model and few clips is not what it chooses for another file.
+    let quick = ["--epochs", "1", "--batch-size", "4", "--learning-rate", "0.004", "--frozen", "0"];
     let (usual, told) = train("usual", &quick);
     assert!(told.contains("begins with") && told.contains(&known), "{told}");
     assert_eq!(model(&usual).header.began_with, Some(known.clone()));

@@ -100,7 +100,7 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::usage("--variant", format!("`{variant}` is none of {}", known.join(", "))));
     }
     args.vectors.choose()?;
-    let device = Device::choose(args.device.parse()?)?;
+    let device = Device::choose(super::device(&args.device)?)?;
     let clock = Clock(args.seconds);
     if args.work == Work::Kernels {
         return kernels::run(&device, variant, batch, args.seconds, args.json);

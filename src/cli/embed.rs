@@ -68,7 +68,7 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(out) = args.out.as_ref().filter(|out| out.exists()) {
         return Err(Error::usage("--out", format!("{} is there already; name another file", out.display())));
     }
-    let choice = args.device.parse()?;
+    let choice = super::device(&args.device)?;
     let (files, left_out) = sound_files(&args.paths)?;
     for (path, left_out) in &left_out {
         if args.reading.strict {

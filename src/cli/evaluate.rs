@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let device = Device::choose(args.device.parse()?)?;
+    let device = Device::choose(super::device(&args.device)?)?;
     if let Some(report) = &args.report {
         super::check_free(report, args.force)?;
     }

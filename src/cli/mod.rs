@@ -17,6 +17,7 @@ mod synth;
 mod terminal;
 mod train;
 
+use crate::device::DeviceChoice;
 use crate::train::Recipe;
 use crate::train::source::Reading;
 use crate::train::suggest::{did_you_mean, nearest};
@@ -204,6 +205,14 @@ impl VectorArgs {
             error => error,
         })
     }
+}
+
+/// What `--device` says.
+fn device(text: &str) -> Result<DeviceChoice> {
+    text.parse().map_err(|error| match error {
+        Error::Usage { detail, .. } => Error::usage("--device", format!("{detail}; `humdinger doctor` lists them")),
+        error => error,
+    })
 }
 
 /// A whole number, for the command line.

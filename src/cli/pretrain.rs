@@ -60,7 +60,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     let folder = args.out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
     tempfile::tempfile_in(folder).map_err(|e| Error::file(folder, format!("cannot be written to: {e}")))?;
-    let device = Device::choose(args.device.parse()?)?;
+    let device = Device::choose(super::device(&args.device)?)?;
     entry("computed on", &device)?;
     entry("singers", (work.first.rounds + work.then.rounds) * work.clips)?;
     entry("clips to train on", work.work())?;

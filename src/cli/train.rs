@@ -155,7 +155,7 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
         }
     };
     // Whatever can be known to be wrong is said before the recordings are read.
-    let choice = config.device.parse()?;
+    let choice = super::device(&config.device)?;
     match (&resumed, &args.out) {
         (Some(folder), _) => run::check_unfinished(folder.path(), &config)?,
         (None, Some(out)) => RunFolder::check_free(out)?,

@@ -155,7 +155,7 @@ pub fn run(args: Args) -> Result<()> {
         return base::model()?.header.classes.iter().try_for_each(super::say);
     }
     check(&args)?;
-    let choice = args.device.parse()?;
+    let choice = crate::cli::device(&args.device)?;
     let (input, paths): (Vec<_>, Vec<_>) = args.paths.iter().cloned().partition(|path| path.as_os_str() == "-");
     let (mut files, left_out) = sound_files(&paths)?;
     files.extend(input.into_iter().take(1).map(|path| Found { path, named: true }));
