@@ -3,8 +3,7 @@
 
 use humdinger::graph::Value;
 use humdinger::nn::{
-    BatchNorm, Conv2d, Data, Declare, Fit, Linear, Model, ModelOptions, Module, Net, PlaneMean, Relu, Sequential,
-    accuracy,
+    BatchNorm, Conv2d, Data, Fit, Linear, Model, ModelOptions, Module, Net, PlaneMean, Relu, Sequential, accuracy,
 };
 use humdinger::ops::Framing;
 use humdinger::{Result, Tensor};
@@ -19,10 +18,6 @@ const FRAME: usize = 256;
 struct Spectrogram;
 
 impl Module for Spectrogram {
-    fn declare(&self, _: &mut Declare<'_>) -> Result<()> {
-        Ok(())
-    }
-
     fn forward(&self, net: &mut Net<'_>, x: Value) -> Result<Value> {
         let items = net.graph.shape(x)[0];
         let window: Vec<f64> = (0..FRAME).map(|i| 0.5 - 0.5 * (TAU * i as f64 / FRAME as f64).cos()).collect();

@@ -78,7 +78,7 @@ impl Device {
             DeviceChoice::Cpu => Ok(Self::cpu("asked for")),
             DeviceChoice::Auto => Ok(Self::cpu("built without the feature `gpu`")),
             DeviceChoice::Gpu(_) => {
-                Err(Error::Device(format!("`{choice}` needs humdinger to be built with its feature `gpu`; use cpu")))
+                Err(Error::Gpu(format!("`{choice}` needs humdinger to be built with its feature `gpu`; use cpu")))
             }
         }
     }

@@ -36,6 +36,10 @@ pub enum Error {
     #[error("device: {0}")]
     Device(String),
 
+    /// A GPU could not be had, was lost, or failed at something that the CPU may well do.
+    #[error("device: {0}")]
+    Gpu(String),
+
     /// A file or folder could not be read, written or understood.
     #[error("{}: {detail}", path.display())]
     File {

@@ -273,3 +273,30 @@ fn encoding(tag: u16) -> String {
     };
     format!("is in the encoding {name}, which is not supported")
 }
+/// A sample as a file of 16 bits holds it.
+pub fn to_i16(sample: f32) -> i16 {
+    (f64::from(sample) * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16
+}
+
+/// A WAV file of 16 bits: channels of one length, `[channels][samples]`, at `rate` Hz.
+///
+/// # Errors
+/// Where WAV has no such number of channels, or no place for so many samples.
+pub fn encode<C: AsRef<[f32]>>(channels: &[C], rate: u32) -> Result<Vec<u8>> {
+    let failed = |e: hound::Error| Error::Data(format!("{} channels cannot be written as WAV: {e}", channels.len()));
+    let spec = hound::WavSpec {
+        channels: u16::try_from(channels.len()).map_err(|_| failed(hound::Error::TooWide))?,
+        sample_rate: rate,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut bytes = Cursor::new(Vec::new());
+    let mut file = hound::WavWriter::new(&mut bytes, spec).map_err(failed)?;
+    for i in 0..channels.first().map_or(0, |channel| channel.as_ref().len()) {
+        for channel in channels {
+            file.write_sample(to_i16(channel.as_ref()[i])).map_err(failed)?;
+        }
+    }
+    file.finalize().map_err(failed)?;
+    Ok(bytes.into_inner())
+}

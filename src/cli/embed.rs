@@ -2,7 +2,6 @@
 
 use super::predict::sound_files;
 use super::{plain, say, warn};
-use crate::data::find::none_lost;
 use crate::data::reader::load_file;
 use crate::data::{Clip, LoadOptions};
 use crate::device::Device;
@@ -12,7 +11,6 @@ use crate::train::source::Reading;
 use crate::train::weights::write_whole;
 use crate::{Error, Result};
 use clap::ValueEnum;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -69,13 +67,7 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::usage("--out", format!("{} is there already; name another file", out.display())));
     }
     let choice = super::device(&args.device)?;
-    let (files, left_out) = sound_files(&args.paths)?;
-    for (path, left_out) in &left_out {
-        if args.reading.strict {
-            none_lost(path, left_out)?;
-        }
-        left_out.iter().filter(|l| !l.harmless).for_each(|l| warn(&plain(&format!("left out: {l}"))));
-    }
+    let (files, _) = sound_files(&args.paths, args.reading.strict)?;
     let device = Device::choose_for_little(choice)?;
     let mut predictor = Predictor::new(Model::read(&args.model)?, &args.model, &device)?;
     let header = predictor.model.header.clone();
@@ -99,14 +91,7 @@ pub fn run(args: Args) -> Result<()> {
         };
         let name = file.path.display().to_string();
         audio.warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}"))));
-        let clip = Clip {
-            id: name.clone(),
-            path: file.path.clone(),
-            samples: audio.channels.into(),
-            label: 0,
-            person: None,
-            columns: BTreeMap::new(),
-        };
+        let clip = Clip::alone(&file.path, audio.channels);
         let vectors = predictor.vectors(&clip, first_only)?;
         if args.windows {
             rows.extend(vectors.into_iter().map(|vector| (name.clone(), vector)));

@@ -3,7 +3,6 @@
 use super::predict::sound_files;
 use super::{plain, say, warn};
 use crate::audio::{channels, decode::decode_file};
-use crate::data::find::none_lost;
 use crate::melody::catalogue::Catalogue;
 use crate::melody::pitch::{PitchOptions, PitchTracker};
 use crate::melody::search::{Match, Query, SearchOptions, Searcher, UNKNOWN_BELOW};
@@ -70,13 +69,7 @@ pub fn run(args: Args) -> Result<()> {
     if songs.is_empty() {
         return Err(Error::file(&args.catalogue, "holds no songs; `humdinger catalogue add` adds some"));
     }
-    let (files, left_out) = sound_files(&args.paths)?;
-    for (path, left_out) in &left_out {
-        if args.strict {
-            none_lost(path, left_out)?;
-        }
-        left_out.iter().filter(|l| !l.harmless).for_each(|l| warn(&plain(&format!("left out: {l}"))));
-    }
+    let (files, _) = sound_files(&args.paths, args.strict)?;
     let searcher = Searcher::new(songs);
     let options = SearchOptions { anywhere: args.anywhere, ..SearchOptions::default() };
     let (mut read, mut unread_by_name) = (0, 0);

@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            let hint = if matches!(error, Error::Device(_)) { "; `--device cpu` computes on the CPU" } else { "" };
+            let hint = if matches!(error, Error::Gpu(_)) { "; `--device cpu` computes on the CPU" } else { "" };
             warn(&format!("error: {error}{hint}"));
             ExitCode::from(error.exit_code())
         }

@@ -33,6 +33,18 @@ pub struct Clip {
 }
 
 impl Clip {
+    /// A recording without label, person and data set.
+    pub fn alone(path: &Path, channels: Vec<Vec<f32>>) -> Self {
+        Self {
+            id: path.display().to_string(),
+            path: path.to_path_buf(),
+            samples: channels.into(),
+            label: 0,
+            person: None,
+            columns: BTreeMap::new(),
+        }
+    }
+
     /// Samples per channel.
     pub fn len(&self) -> usize {
         self.samples.len()

@@ -20,7 +20,7 @@ impl Adapter {
     pub fn numbered(number: Option<usize>) -> Result<Self> {
         let mut all = adapters();
         if all.is_empty() {
-            return Err(Error::Device(
+            return Err(Error::Gpu(
                 "no GPU and no software Vulkan found; install the GPU's driver, or Mesa's software Vulkan (Debian: \
                  mesa-vulkan-drivers), or use the CPU"
                     .into(),
@@ -29,7 +29,7 @@ impl Adapter {
         let wanted = number.unwrap_or(0);
         if wanted >= all.len() {
             let list: Vec<String> = all.iter().map(Adapter::to_string).collect();
-            return Err(Error::Device(format!("there is no gpu:{wanted}; this machine has {}", list.join(", "))));
+            return Err(Error::Gpu(format!("there is no gpu:{wanted}; this machine has {}", list.join(", "))));
         }
         Ok(all.swap_remove(wanted))
     }

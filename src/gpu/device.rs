@@ -72,7 +72,7 @@ impl Gpu {
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.inner.request_device(&descriptor)).map_err(|error| {
-            Error::Device(format!("{adapter} could not be opened: {error}; update its driver or use the CPU"))
+            Error::Gpu(format!("{adapter} could not be opened: {error}; update its driver or use the CPU"))
         })?;
         let faults = Arc::new(Faults::default());
         let (on_lost, on_error) = (faults.clone(), faults.clone());
@@ -156,7 +156,7 @@ impl Gpu {
         self.check()?;
         match caught {
             None => Ok(result),
-            Some(error) => Err(Error::Device(format!("{}: {}", what(), explain(&error)))),
+            Some(error) => Err(Error::Gpu(format!("{}: {}", what(), explain(&error)))),
         }
     }
 
@@ -167,14 +167,14 @@ impl Gpu {
             return Ok(());
         }
         if let Some(message) = &*faults.lost.lock().unwrap_or_else(PoisonError::into_inner) {
-            return Err(Error::Device(format!(
+            return Err(Error::Gpu(format!(
                 "{} was lost ({message}); run again (training continues from its last checkpoint), or use the CPU",
                 self.inner.adapter.name()
             )));
         }
         faults.any.store(false, Ordering::Release);
         match faults.uncaught.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(message) => Err(Error::Device(message)),
+            Some(message) => Err(Error::Gpu(message)),
             None => Ok(()),
         }
     }
@@ -189,7 +189,7 @@ impl Gpu {
         let waited = self.inner.device.poll(poll);
         self.check()?;
         waited.map(drop).map_err(|error| {
-            Error::Device(format!(
+            Error::Gpu(format!(
                 "{} did not finish a submission within {:.1} s ({error}); choose a smaller batch size or use the CPU",
                 self.inner.adapter.name(),
                 timeout.as_secs_f64()

@@ -14,7 +14,7 @@ impl GpuSession {
     /// it; also where the session has no guards.
     pub fn check_guards(&mut self, id: PlanId) -> Result<()> {
         if !self.guarded {
-            return Err(Error::Device("the session has no guards to check; make it with `with_guards`".into()));
+            return Err(Error::Gpu("the session has no guards to check; make it with `with_guards`".into()));
         }
         let compiled = &self.plans[id.0];
         let mut zones = Vec::new();
@@ -36,7 +36,7 @@ impl GpuSession {
             let harmed = (0..first).chain(first + len..all.len()).find(|&i| all[i] != SENTINEL);
             if let Some(at) = harmed {
                 let element = at as i64 - first as i64;
-                return Err(Error::Device(format!("a kernel wrote element {element} of the {len} of {what}")));
+                return Err(Error::Gpu(format!("a kernel wrote element {element} of the {len} of {what}")));
             }
         }
         Ok(())

@@ -29,7 +29,7 @@ impl Memory {
         let size = (start + bytes + start).next_multiple_of(16).max(16);
         let largest = gpu.largest_buffer();
         if size > largest {
-            return Err(Error::Device(format!(
+            return Err(Error::Gpu(format!(
                 "{} allows {largest} bytes in one buffer, the plan needs one of {size}; choose a smaller batch size or \
                  use the CPU",
                 gpu.adapter().name()

@@ -151,7 +151,7 @@ impl GpuSession {
             let _ = send.send(mapped);
         });
         self.wait()?;
-        let failed = |detail: String| Error::Device(format!("reading {bytes} bytes back failed: {detail}"));
+        let failed = |detail: String| Error::Gpu(format!("reading {bytes} bytes back failed: {detail}"));
         // With several sessions on one device it may be another thread's poll that answers, a moment after this one's returned.
         match answer.recv_timeout(self.gpu.timeout()) {
             Ok(mapped) => mapped.map_err(|error| failed(error.to_string()))?,
@@ -223,7 +223,7 @@ impl GpuSession {
         match (&memory[place.buffer], &plan.buffers[place.buffer].kind) {
             (Some(memory), _) => Ok(memory),
             (None, BufferKind::State(group)) => Ok(&self.groups[group.0]),
-            _ => Err(Error::Device(format!("buffer {} of the plan has no memory", place.buffer))),
+            _ => Err(Error::Gpu(format!("buffer {} of the plan has no memory", place.buffer))),
         }
     }
 
@@ -344,10 +344,10 @@ impl Session for GpuSession {
 
     fn add(&mut self, plan: Plan) -> Result<PlanId> {
         if plan.target != Target::Gpu {
-            return Err(Error::Device("a plan made for the CPU was given to a GPU session".into()));
+            return Err(Error::Gpu("a plan made for the CPU was given to a GPU session".into()));
         }
         if !Arc::ptr_eq(plan.graph.states(), &self.states) {
-            return Err(Error::Device("the plan's graph was built over other states than the session's".into()));
+            return Err(Error::Gpu("the plan's graph was built over other states than the session's".into()));
         }
         let memory = self.allocate(&plan)?;
         let commands = self.commands(&plan, &memory)?;

@@ -274,10 +274,6 @@ impl<F: Fn(&mut Graph, Value) -> Result<Value>> Function<F> {
 }
 
 impl<F: Fn(&mut Graph, Value) -> Result<Value>> Module for Function<F> {
-    fn declare(&self, _: &mut Declare<'_>) -> Result<()> {
-        Ok(())
-    }
-
     fn forward(&self, net: &mut Net<'_>, x: Value) -> Result<Value> {
         (self.0)(net.graph, x)
     }
@@ -290,10 +286,6 @@ macro_rules! functions {
         pub struct $name;
 
         impl Module for $name {
-            fn declare(&self, _: &mut Declare<'_>) -> Result<()> {
-                Ok(())
-            }
-
             fn forward(&self, net: &mut Net<'_>, x: Value) -> Result<Value> {
                 net.graph.$method(x)
             }
@@ -317,10 +309,6 @@ functions! {
 pub struct Flatten;
 
 impl Module for Flatten {
-    fn declare(&self, _: &mut Declare<'_>) -> Result<()> {
-        Ok(())
-    }
-
     fn forward(&self, net: &mut Net<'_>, x: Value) -> Result<Value> {
         net.graph.flatten(x, 1)
     }
@@ -334,10 +322,6 @@ pub struct MaxPool2d(
 );
 
 impl Module for MaxPool2d {
-    fn declare(&self, _: &mut Declare<'_>) -> Result<()> {
-        Ok(())
-    }
-
     fn forward(&self, net: &mut Net<'_>, x: Value) -> Result<Value> {
         net.graph.max_pool2d(x, self.0)
     }
@@ -348,10 +332,6 @@ impl Module for MaxPool2d {
 pub struct PlaneMean;
 
 impl Module for PlaneMean {
-    fn declare(&self, _: &mut Declare<'_>) -> Result<()> {
-        Ok(())
-    }
-
     fn forward(&self, net: &mut Net<'_>, x: Value) -> Result<Value> {
         net.graph.mean(x, &[2, 3], false)
     }

@@ -28,11 +28,14 @@ use rand::rngs::ChaCha8Rng;
 /// }
 /// ```
 pub trait Module {
-    /// Declares the module's parameters and running statistics, with their initial values.
+    /// Declares the module's parameters and running statistics, with their initial values; nothing, unless said otherwise. What
+    /// [`Module::forward`] asks for and is not declared is an error when the graph is built.
     ///
     /// # Errors
     /// Where a name is taken.
-    fn declare(&self, to: &mut Declare<'_>) -> Result<()>;
+    fn declare(&self, _to: &mut Declare<'_>) -> Result<()> {
+        Ok(())
+    }
 
     /// Adds the module to a graph: its output from its input.
     ///

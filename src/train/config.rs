@@ -1,6 +1,6 @@
 //! What a run is to do: the one form that `--config` files, the run folder's `config.toml` and the command line share.
 
-use super::base;
+pub use super::init::{FRESH, Init};
 use super::recipe::Recipe;
 use super::suggest::did_you_mean;
 use super::variations::{Variation, Variations};
@@ -77,60 +77,9 @@ const KEYS: [&str; 20] = [
     "frozen",
     "embed_audio",
 ];
+
 /// Settings that make no difference to what is trained.
 const HARMLESS: [&str; 2] = ["device", "embed_audio"];
-
-/// The weights that a run begins with.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Init {
-    /// Freshly drawn ones.
-    #[default]
-    Fresh,
-    /// Those of the base model that comes with the program.
-    Base,
-    /// Those of a file.
-    File(PathBuf),
-}
-
-/// What stands for freshly drawn weights on the command line and in files. A file of this name is `./none`.
-pub const FRESH: &str = "none";
-
-impl Init {
-    /// What a word or a path on the command line or in a file means.
-    pub fn of(path: PathBuf) -> Self {
-        match path.to_str() {
-            Some(FRESH) => Self::Fresh,
-            Some(base::NAME) => Self::Base,
-            _ => Self::File(path),
-        }
-    }
-
-    /// The word or the path that means it.
-    pub fn path(&self) -> PathBuf {
-        match self {
-            Self::Fresh => FRESH.into(),
-            Self::Base => base::NAME.into(),
-            Self::File(path) => path.clone(),
-        }
-    }
-
-    /// What model files say of it: not where a file lies.
-    pub fn name(&self) -> String {
-        match self {
-            Self::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            known => known.describe(),
-        }
-    }
-
-    /// In words.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Fresh => "none: freshly drawn weights".into(),
-            Self::Base => format!("the base model of this program ({})", base::checksum()),
-            Self::File(path) => path.display().to_string(),
-        }
-    }
-}
 
 /// Epochs without a better model that are borne from the base model on, where nobody says how many epochs there are to be.
 const PATIENCE: usize = 10;
@@ -274,12 +223,16 @@ pub struct Config {
     pub embed_audio: bool,
 }
 
+/// That an option's value is in a range.
+pub(super) fn whole(option: &str, value: usize, low: usize, high: usize) -> Result<()> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::usage(option, format!("{value} is not from {low} to {high}")))
+}
+
 impl Config {
     fn check(&self) -> Result<()> {
-        let whole = |option: &str, value: usize, low: usize, high: usize| match value {
-            _ if (low..=high).contains(&value) => Ok(()),
-            _ => Err(Error::usage(option, format!("{value} is not from {low} to {high}"))),
-        };
         let real = |option: &str, value: f64, good: bool, allowed: &str| match good {
             true => Ok(()),
             false => Err(Error::usage(option, format!("{value} is not {allowed}"))),

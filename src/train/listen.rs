@@ -9,7 +9,6 @@ use crate::data::Clip;
 use crate::melody::pitch::{PitchOptions, PitchTracker};
 use crate::melody::steady::steadiness;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The steadiness below which a passage is speech and no singing. Chosen with the measures of `passages.rs`.
@@ -138,22 +137,11 @@ impl Listener {
         let window = if samples.iter().all(|channel| is_silent(channel)) {
             WindowPrediction { start, end, probabilities: vec![0.0; outputs], familiarity: 1.0 }
         } else {
-            let clip = Clip {
-                id: self.name.clone(),
-                path: self.name.clone().into(),
-                samples: samples.into(),
-                label: 0,
-                person: None,
-                columns: BTreeMap::new(),
-            };
+            let clip = Clip::alone(Path::new(&self.name), samples);
             let heard = predictor.windows(&clip, true)?.pop();
             let heard = heard.ok_or_else(|| Error::Data(format!("{}: nothing was heard", self.name)))?;
             WindowPrediction { start, end, ..heard }
         };
-        if window.probabilities.iter().any(|p| !p.is_finite()) {
-            let detail = "the model's scores for it are not finite; the model is damaged or not fit for it";
-            return Err(Error::file(&self.name, detail));
-        }
         let most = |window: &WindowPrediction| window.probabilities.iter().copied().fold(0.0, f64::max);
         if self.surest.as_ref().is_none_or(|surest| surest.is_silent() || most(surest) < most(&window)) {
             self.surest = Some(window.clone());

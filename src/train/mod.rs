@@ -8,6 +8,7 @@ pub mod config;
 pub mod engine;
 pub mod familiar;
 pub mod folder;
+pub mod init;
 pub mod listen;
 pub mod metrics;
 pub mod model;

@@ -8,7 +8,6 @@ use crate::audio::faults::is_silent;
 use crate::data::{Clip, Dataset, alike};
 use crate::device::Device;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A model on a device.
@@ -97,14 +96,7 @@ impl Predictor {
         let (rate, len) = (f64::from(front_end.sample_rate), window as f64);
         let phase = |t: f64| std::f64::consts::TAU * (100.0 * t + (rate / 4.0 - 100.0) * t * t / (2.0 * len)) / rate;
         let sweep: Vec<f32> = (0..window).map(|t| 0.3 * phase(t as f64).sin() as f32).collect();
-        let clip = Clip {
-            id: "a sweep".into(),
-            path: "a sweep".into(),
-            samples: vec![sweep].into(),
-            label: 0,
-            person: None,
-            columns: BTreeMap::new(),
-        };
+        let clip = Clip::alone(Path::new("a sweep"), vec![sweep]);
         let heard = self.engine.hear(&[&clip], true)?;
         if heard.iter().flatten().flat_map(|window| &window.logits).any(|x| !x.is_finite()) {
             let detail =
@@ -128,7 +120,7 @@ impl Predictor {
     /// What is heard in each window of a clip. In a window of silence it is no song: all its probabilities are 0.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// Where the device fails, or scores are not finite.
     pub fn windows(&mut self, clip: &Clip, first_only: bool) -> Result<Vec<WindowPrediction>> {
         let front_end = self.model.header.front_end.clone();
         let temperature = self.model.header.temperature;
@@ -147,7 +139,12 @@ impl Predictor {
             }
             WindowPrediction { start: seconds(from), end: seconds(to), probabilities, familiarity }
         };
-        Ok(starts.into_iter().zip(heard.chunks(front_end.views.len())).map(window).collect())
+        let windows: Vec<_> = starts.into_iter().zip(heard.chunks(front_end.views.len())).map(window).collect();
+        if windows.iter().flat_map(|window| &window.probabilities).any(|p| !p.is_finite()) {
+            let detail = "the model's scores for it are not finite; the model is damaged or not fit for it";
+            return Err(Error::file(&clip.path, detail));
+        }
+        Ok(windows)
     }
 
     /// What the last layer sees of each window of a clip, in the plain view.

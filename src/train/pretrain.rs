@@ -10,7 +10,7 @@
 //! never heard [`KEPT`], the songs by whose recordings this project is measured.
 
 use super::batch::{Batch, Draw};
-use super::config::{Config, Settings};
+use super::config::{Config, Settings, whole};
 use super::engine::{ClipHeard, Engine};
 use super::familiar::{Familiar, discriminant, probabilities};
 use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, unknown_threshold};
@@ -83,10 +83,6 @@ impl Pretraining {
     /// # Errors
     /// [`Error::Usage`] with the option's name on the command line.
     pub fn check(&self) -> Result<()> {
-        let whole = |option: &str, value: usize, low: usize, high: usize| match value {
-            _ if (low..=high).contains(&value) => Ok(()),
-            _ => Err(Error::usage(option, format!("{value} is not from {low} to {high}"))),
-        };
         whole("--melodies", self.then.tunes, self.first.tunes.max(2), 100_000)?;
         whole("--first-melodies", self.first.tunes, 2, 1000)?;
         whole("--rounds", self.then.rounds, 1, 1_000_000)?;

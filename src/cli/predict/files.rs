@@ -1,6 +1,7 @@
 //! Which recordings are meant.
 
-use crate::data::find::{LeftOut, find, no_sound};
+use super::super::{plain, warn};
+use crate::data::find::{LeftOut, find, no_sound, none_lost};
 use crate::{Error, Result};
 use std::path::PathBuf;
 
@@ -15,8 +16,8 @@ pub(in crate::cli) struct Found {
 pub(in crate::cli) type NotRead = (PathBuf, Vec<LeftOut>);
 
 /// The sound files among these paths, and what is left out; folders stand for all that are in them, in order of name, and what
-/// `train` would leave out there is left out here.
-pub(in crate::cli) fn sound_files(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<NotRead>)> {
+/// `train` would leave out there is left out here, and told; with `strict` that is an error.
+pub(in crate::cli) fn sound_files(paths: &[PathBuf], strict: bool) -> Result<(Vec<Found>, Vec<NotRead>)> {
     let (mut files, mut left_out) = (Vec::new(), Vec::new());
     for path in paths {
         let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
@@ -34,6 +35,11 @@ pub(in crate::cli) fn sound_files(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<
         let mut inside: Vec<PathBuf> = inside.iter().map(|id| path.join(id)).collect();
         inside.sort();
         files.extend(inside.into_iter().map(|path| Found { path, named: false }));
+        if strict {
+            none_lost(path, &others)?;
+        }
+        // Texts beside the recordings are none of the caller's concern here.
+        others.iter().filter(|l| !l.harmless).for_each(|l| warn(&plain(&format!("left out: {l}"))));
         left_out.push((path.clone(), others));
     }
     Ok((files, left_out))

@@ -4,6 +4,7 @@ use super::super::{plain, warn};
 use crate::audio::Audio;
 use crate::audio::decode::decode_bytes;
 use crate::audio::stream::{Opened, SoundStream};
+use crate::audio::wav;
 use crate::train::listen::{Listener, Listening};
 use crate::train::passages::Passage;
 use crate::train::predict::{Predictor, WindowPrediction};
@@ -11,7 +12,7 @@ use crate::train::weights::write_whole;
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// A recording is long, and gets passages, from this many windows on: no clip that training would hear as one is.
@@ -242,23 +243,9 @@ impl Cutter {
         let held = self.channels.first().map_or(0, Vec::len);
         let at =
             |seconds: f64| ((seconds * f64::from(self.rate)).round() as usize).saturating_sub(self.begin).min(held);
-        let spec = hound::WavSpec {
-            channels: self.channels.len() as u16,
-            sample_rate: self.rate,
-            bits_per_sample: 16,
-            sample_format: hound::SampleFormat::Int,
-        };
-        let failed = |e: hound::Error| Error::file(&path, format!("cannot be written: {e}"));
-        let mut bytes = Cursor::new(Vec::new());
-        let mut file = hound::WavWriter::new(&mut bytes, spec).map_err(failed)?;
-        for t in at(passage.start)..at(passage.end) {
-            for channel in &self.channels {
-                let sample = (channel[t] * 32_768.0).round().clamp(-32_768.0, 32_767.0);
-                file.write_sample(sample as i16).map_err(failed)?;
-            }
-        }
-        file.finalize().map_err(failed)?;
-        write_whole(&path, &bytes.into_inner())
+        let part = at(passage.start)..at(passage.end);
+        let channels: Vec<&[f32]> = self.channels.iter().map(|channel| &channel[part.clone()]).collect();
+        write_whole(&path, &wav::encode(&channels, self.rate)?)
     }
 }
 

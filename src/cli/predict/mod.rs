@@ -10,7 +10,7 @@ use super::{plain, warn};
 use crate::audio::Audio;
 use crate::audio::stream::RAW_FORMATS;
 use crate::data::dataset::progress_bar;
-use crate::data::find::{LeftOut, none_lost};
+use crate::data::find::LeftOut;
 use crate::data::reader::{decode_whole, load_file};
 use crate::data::{Clip, LoadOptions};
 use crate::device::Device;
@@ -25,7 +25,7 @@ use crate::{Error, Result};
 use clap::ValueEnum;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub(super) use files::sound_files;
@@ -157,15 +157,8 @@ pub fn run(args: Args) -> Result<()> {
     check(&args)?;
     let choice = crate::cli::device(&args.device)?;
     let (input, paths): (Vec<_>, Vec<_>) = args.paths.iter().cloned().partition(|path| path.as_os_str() == "-");
-    let (mut files, left_out) = sound_files(&paths)?;
+    let (mut files, left_out) = sound_files(&paths, args.reading.strict)?;
     files.extend(input.into_iter().take(1).map(|path| Found { path, named: true }));
-    for (path, left_out) in &left_out {
-        if args.reading.strict {
-            none_lost(path, left_out)?;
-        }
-        // Texts beside the recordings are none of the caller's concern here.
-        left_out.iter().filter(|l| !l.harmless).for_each(|l| warn(&plain(&format!("left out: {l}"))));
-    }
     let (files, left_out) = match args.shard {
         Some(part) => shard_of(files, left_out, part),
         None => (files, left_out),
@@ -384,19 +377,8 @@ impl Answering<'_> {
             let text = format!("{name}: only its first {window:.1} s are heard; --all-windows hears all of it");
             self.bar.suspend(|| warn(&plain(&text)));
         }
-        let clip = Clip {
-            id: name,
-            path: path.to_path_buf(),
-            samples: audio.channels.into(),
-            label: 0,
-            person: None,
-            columns: BTreeMap::new(),
-        };
+        let clip = Clip::alone(path, audio.channels);
         let windows = self.predictor.windows(&clip, first_only)?;
-        if windows.iter().flat_map(|window| &window.probabilities).any(|p| !p.is_finite()) {
-            let detail = "the model's scores for it are not finite; the model is damaged or not fit for it";
-            return Err(Error::file(path, detail));
-        }
         let seconds = if first_only && long { None } else { Some(seconds) };
         let mut answer = Answer::new(clip.id.clone(), windows, seconds, self.style);
         if self.args.explain && answer.verdict.decision != Decision::Silence {

@@ -20,6 +20,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::dataset::progress_bar;
+use crate::audio::wav;
 use crate::{Error, Result};
 use dsp::Dice;
 pub use singer::{Singer, Style};
@@ -258,7 +259,7 @@ fn fingerprint_of_sound(tunes: &[&Tune], options: &Options) -> u64 {
         [Style::Hum, Style::Whistle].into_iter().enumerate().fold(of_notes, |hash, (j, style)| {
             let singer = Singer::new(options.seed, options.first_person + 2 * i + j);
             let channels = render(tune, &singer, style, 1, options);
-            let samples = channels.iter().flatten().flat_map(|&x| sample(x).to_le_bytes());
+            let samples = channels.iter().flatten().flat_map(|&x| wav::to_i16(x).to_le_bytes());
             fnv1a(fnv1a(hash, [channels.len() as u8]), samples)
         })
     };
@@ -365,25 +366,8 @@ pub fn write(out: &Path, options: &Options, progress: bool) -> Result<Summary> {
     })
 }
 
-/// A sample as files hold it.
-fn sample(x: f32) -> i16 {
-    (f64::from(x) * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16
-}
-
 fn write_wav(path: &Path, channels: &[Vec<f32>], rate: u32) -> Result<u64> {
-    let spec = hound::WavSpec {
-        channels: channels.len() as u16,
-        sample_rate: rate,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let failed = |e: hound::Error| Error::file(path, format!("cannot be written: {e}"));
-    let mut file = hound::WavWriter::create(path, spec).map_err(failed)?;
-    for i in 0..channels[0].len() {
-        for channel in channels {
-            file.write_sample(sample(channel[i])).map_err(failed)?;
-        }
-    }
-    file.finalize().map_err(failed)?;
-    Ok(std::fs::metadata(path).map_err(|e| Error::file(path, e))?.len())
+    let bytes = wav::encode(channels, rate)?;
+    std::fs::write(path, &bytes).map_err(|e| Error::file(path, format!("cannot be written: {e}")))?;
+    Ok(bytes.len() as u64)
 }

@@ -1,7 +1,7 @@
 //! Clips to see and to hear.
 
 use super::Report;
-use crate::audio::channels;
+use crate::audio::{channels, wav};
 use crate::data::Clip;
 use crate::melody::pitch::{Contour, PitchOptions, PitchTracker};
 use crate::melody::{hz_to_midi, note_name};
@@ -9,7 +9,6 @@ use crate::picture::markup::{base64, escape};
 use crate::picture::{Axis, Levels, Scale, moments};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use std::fmt::Write;
-use std::io::Cursor;
 use std::path::{Component, Path};
 
 /// The picture's size in its own units, and what lies around the spectrogram in it.
@@ -29,8 +28,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 
 /// A clip's spectrogram with notes beside it and its pitch in it, as inline SVG.
 pub fn picture(clip: &Clip, rate: u32) -> String {
-    let channel_count = clip.samples.channels();
-    let all: Vec<Vec<f32>> = (0..channel_count).map(|i| clip.channel(i).to_vec()).collect();
+    let all: Vec<Vec<f32>> = clip.samples.each().map(<[f32]>::to_vec).collect();
     let Some(samples) = channels::to_count(all, 1).into_iter().next() else { return String::new() };
     let contour = PitchTracker::new(rate, PitchOptions::default()).map(|tracker| tracker.track(&samples)).ok();
     let axis = axis(contour.as_ref(), rate);
@@ -112,7 +110,7 @@ impl Report<'_> {
     /// What plays a clip: from where it lies, or out of the page itself.
     pub(super) fn player(&self, clip: &Clip) -> String {
         let source = match self.embed_audio {
-            true => format!("data:audio/wav;base64,{}", base64(&wav(clip, self.data.sample_rate))),
+            true => format!("data:audio/wav;base64,{}", base64(&wav_of(clip, self.data.sample_rate))),
             false => address(&self.folder, &clip.path),
         };
         format!("<audio controls preload=\"none\" src=\"{source}\" aria-label=\"{}\"></audio>", escape(&clip.id))
@@ -138,27 +136,11 @@ fn address(folder: &Path, file: &Path) -> String {
 }
 
 /// A clip as a WAV file of 16 bits, as the model hears it: at its sample rate, the beginning where it is long.
-fn wav(clip: &Clip, rate: u32) -> Vec<u8> {
-    let channels = clip.samples.channels();
-    let spec = hound::WavSpec {
-        channels: channels as u16,
-        sample_rate: rate,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut bytes = Cursor::new(Vec::new());
+fn wav_of(clip: &Clip, rate: u32) -> Vec<u8> {
     let length = clip.len().min((LONGEST_EMBEDDED * f64::from(rate)) as usize);
-    let write = |bytes: &mut Cursor<Vec<u8>>| -> Result<(), hound::Error> {
-        let mut writer = hound::WavWriter::new(bytes, spec)?;
-        for i in 0..length {
-            for channel in 0..channels {
-                writer.write_sample((clip.channel(channel)[i].clamp(-1.0, 1.0) * 32_767.0).round() as i16)?;
-            }
-        }
-        writer.finalize()
-    };
-    // Writing to memory cannot fail.
-    if write(&mut bytes).is_ok() { bytes.into_inner() } else { Vec::new() }
+    let channels: Vec<&[f32]> = clip.samples.each().map(|channel| &channel[..length]).collect();
+    // A clip has one or two channels and half a minute, which WAV has room for.
+    wav::encode(&channels, rate).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -210,7 +192,7 @@ mod tests {
 
     #[test]
     fn an_embedded_clip_is_a_sound_file_of_its_beginning() {
-        let bytes = wav(&clip(vec![0.5; 8000 * 40]), 8000);
+        let bytes = wav_of(&clip(vec![0.5; 8000 * 40]), 8000);
         let reader = hound::WavReader::new(&bytes[..]).unwrap();
         assert_eq!((reader.spec().sample_rate, reader.duration()), (8000, 8000 * 30));
         assert!(reader.into_samples::<i16>().all(|sample| sample.unwrap() == 16_384));
