@@ -32,7 +32,7 @@ fn on_cpu(plan: Plan, case: &Case, states: Arc<States>, pool: &Arc<Pool>) -> Res
             let now = Instant::now();
             *times.entry(name).or_default() += (now - last).as_secs_f64();
             last = now;
-        });
+        })?;
         keep_best(&mut best, times);
         Ok(())
     })?;

@@ -80,7 +80,7 @@ fn main() -> humdinger::Result<()> {
                     cpu.run_with(id, |name, step| {
                         *times.entry((step, name)).or_default() += last.elapsed();
                         last = Instant::now();
-                    });
+                    })?;
                 }
                 times.iter().for_each(|(step, time)| println!("  {step:?} {:?}", *time / 50));
             }

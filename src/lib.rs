@@ -89,6 +89,7 @@
 //! | [`graph`] | graphs, gradients, plans, sessions, and what an operation of one's own must provide |
 //! | [`cpu`], `gpu` | sessions on threads and on GPUs |
 //! | [`device`] | the choice between the two |
+//! | [`ranks`] | several processes that train together |
 //! | [`cases`] | a table of small problems for each operation, to test and to time it |
 //! | `audio`, `data`, `melody`, `train`, `cli` | the song classifier |
 //!
@@ -120,6 +121,7 @@ pub mod nn;
 pub mod ops;
 #[cfg(feature = "app")]
 pub mod picture;
+pub mod ranks;
 pub mod tensor;
 #[cfg(feature = "app")]
 pub mod train;

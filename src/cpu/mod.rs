@@ -5,6 +5,7 @@ mod evaluate;
 mod memory;
 mod pace;
 mod pool;
+mod ranks;
 mod session;
 
 pub use pool::Pool;

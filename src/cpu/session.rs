@@ -3,15 +3,17 @@
 use super::Pool;
 use super::memory::{Kept, Memory};
 use super::pace::Pace;
+use super::ranks::{Divided, How};
 use crate::error::{Error, Result};
 use crate::graph::{
-    BufferKind, Constant, CpuReal, GroupId, Kernel, Op, Parallel, Place, Plan, PlanId, Private, Region, Series,
-    Session, States, Step, Target, Timing, Work, check_indices, check_memory, check_port, check_series, locate_data,
-    locate_part, locate_state,
+    BufferKind, Communicator, Constant, CpuReal, GroupId, Kernel, Op, Parallel, Place, Plan, PlanId, Private, Region,
+    Series, Session, Share, States, Step, Target, Timing, Work, check_indices, check_memory, check_port, check_series,
+    locate_data, locate_part, locate_state,
 };
 use crate::tensor::{DType, Spec};
 use std::any::Any;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// A plan's step with its operands as addresses.
@@ -24,6 +26,21 @@ struct Bound {
     scratch: Vec<Region>,
     input_specs: Vec<Spec>,
     output_specs: Vec<Spec>,
+    /// What ranks must have whole before.
+    gather: Vec<Region>,
+    /// Without operation: whether the input is copied to the output.
+    copy: bool,
+    /// Whether the operation is told the rank's part.
+    shared: bool,
+}
+
+/// How a plan's batch is divided among ranks.
+struct Batch {
+    items: usize,
+    /// Those of each rank.
+    parts: Vec<Range<usize>>,
+    /// What is gathered after the last step.
+    end: Vec<Region>,
 }
 
 struct Compiled {
@@ -31,6 +48,8 @@ struct Compiled {
     steps: Vec<Bound>,
     inputs: Vec<Region>,
     outputs: Vec<Region>,
+    /// Where ranks share it out.
+    batch: Option<Batch>,
     /// Whether its runs are quicker on one thread.
     pace: Pace,
     // Holds what the regions point to. State buffers belong to the session.
@@ -48,6 +67,7 @@ pub struct CpuSession<T: CpuReal = f32> {
     private: Memory,
     /// Elements of each thread's part of `private`: the most that any step of any plan asks for.
     private_each: usize,
+    ranks: Option<Arc<dyn Communicator>>,
     real: std::marker::PhantomData<T>,
 }
 
@@ -80,8 +100,17 @@ impl<T: CpuReal> CpuSession<T> {
             alone: Arc::new(Pool::new(1)),
             private: Memory::default(),
             private_each: 0,
+            ranks: None,
             real: std::marker::PhantomData,
         })
+    }
+
+    /// The same as one of several ranks: plans that are added from now on share out their batch, where their graph has inputs
+    /// [by item](crate::graph::Graph::by_item). All ranks have the same states and add, write and run the same plans in the
+    /// same order; each writes the whole batch's inputs, or in those by item at least its own items'.
+    #[must_use]
+    pub fn among(self, ranks: Arc<dyn Communicator>) -> Self {
+        Self { ranks: (ranks.size() > 1).then_some(ranks), ..self }
     }
 
     /// Reads an output of the last run where it lies.
@@ -134,23 +163,42 @@ impl<T: CpuReal> CpuSession<T> {
     }
 
     /// Runs the plan step by step, calling `after(name of the operation, number of the step)` after each.
-    pub fn run_with(&mut self, id: PlanId, after: impl FnMut(&'static str, usize)) {
+    ///
+    /// # Errors
+    /// Where another rank is gone.
+    pub fn run_with(&mut self, id: PlanId, after: impl FnMut(&'static str, usize)) -> Result<()> {
         let pool = self.pool.clone();
-        self.run_on(&*pool, id, after);
+        self.run_on(&*pool, id, after)
     }
 
     /// [`CpuSession::run_with`] on these threads: those of the pool, or fewer.
-    fn run_on(&mut self, parallel: &dyn Parallel, id: PlanId, mut after: impl FnMut(&'static str, usize)) {
+    fn run_on(
+        &mut self,
+        parallel: &dyn Parallel,
+        id: PlanId,
+        mut after: impl FnMut(&'static str, usize),
+    ) -> Result<()> {
         let workers = self.pool.workers();
         let region = Region { pointer: self.private.pointer(), len: self.private_each * workers, dtype: DType::Real };
-        for (i, step) in self.plans[id.0].steps.iter().enumerate() {
+        let Compiled { steps, batch, .. } = &self.plans[id.0];
+        let failed = OnceLock::new();
+        let share = match (&self.ranks, batch) {
+            (Some(ranks), Some(batch)) => Share::new(&**ranks, batch.items, &batch.parts, &failed),
+            _ => Share::ALONE,
+        };
+        for (i, step) in steps.iter().enumerate() {
+            // SAFETY: these regions lie in their buffers, by `check_memory`, and nobody else has access while `self` is borrowed.
+            step.gather.iter().for_each(|region| unsafe { gather::<T>(share, region) });
+            if failed.get().is_some() {
+                break;
+            }
             parallel.set_backwards(i % 2 == 1);
             match &step.op {
                 Some(op) => {
                     // SAFETY: the step's places lie in their buffers and are disjoint where they must be, by `check_memory`; the
                     // memory is the session's, zero-filled at first, and nobody else has access while `self` is borrowed. So is
                     // that of the threads, which was made with room for all.
-                    let mut kernel = unsafe {
+                    let kernel = unsafe {
                         Kernel::<T>::new(
                             &step.inputs,
                             &step.outputs,
@@ -161,17 +209,23 @@ impl<T: CpuReal> CpuSession<T> {
                             Private::new(region, workers),
                         )
                     };
+                    let mut kernel = kernel.among(if step.shared { share } else { Share::ALONE });
                     T::run(&**op, &mut kernel);
                 }
-                None => {
+                None if step.copy => {
                     let (Some(from), to) = (step.inputs[0], step.outputs[0]) else { continue };
                     let size = if from.dtype == DType::Real { size_of::<T>() } else { size_of::<u32>() };
                     // SAFETY: both regions have this length and type, by `check_memory`.
                     unsafe { std::ptr::copy(from.pointer, to.pointer, from.len * size) };
                 }
+                // A rank without items.
+                None => {}
             }
             after(step.name, i);
         }
+        // SAFETY: as above.
+        batch.iter().flat_map(|batch| &batch.end).for_each(|region| unsafe { gather::<T>(share, region) });
+        failed.into_inner().map_or(Ok(()), Err)
     }
 
     /// The elements of an input, which must be of type `E`: `T`, or `u32` for indices.
@@ -184,6 +238,40 @@ impl<T: CpuReal> CpuSession<T> {
         // SAFETY: the region is alive while the session is, and has elements of this size, initialised; any bits are valid, since
         // both types are plain data; `&mut self` keeps others away.
         unsafe { std::slice::from_raw_parts_mut(region.pointer.cast::<E>(), region.len) }
+    }
+}
+
+/// A step with its places as addresses.
+fn bind(step: &Step, region: impl Fn(&Place) -> Region) -> Bound {
+    let (op, copy) = match &step.work {
+        Work::Run(op) => (Some(op.clone()), false),
+        Work::Copy => (None, true),
+    };
+    Bound {
+        op,
+        copy,
+        name: step.name(),
+        inputs: step.inputs.iter().enumerate().map(|(i, at)| (!step.withheld(i)).then(|| region(at))).collect(),
+        outputs: step.outputs.iter().map(&region).collect(),
+        scratch: step.scratch.iter().map(&region).collect(),
+        input_specs: step.input_specs.clone(),
+        output_specs: step.output_specs.clone(),
+        gather: Vec::new(),
+        shared: false,
+    }
+}
+
+/// Gathers what each rank has of a value by items.
+///
+/// # Safety
+/// The region must be valid for its elements, and nobody else's.
+unsafe fn gather<T: CpuReal>(share: Share<'_>, region: &Region) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match region.dtype {
+            DType::Real => share.gather(std::slice::from_raw_parts_mut(region.pointer.cast::<T>(), region.len)),
+            DType::Index => share.gather(std::slice::from_raw_parts_mut(region.pointer.cast::<u32>(), region.len)),
+        }
     }
 }
 
@@ -219,10 +307,17 @@ impl<T: CpuReal> Session for CpuSession<T> {
             return Err(Error::Device("the plan's graph was built over other states than the session's".into()));
         }
         check_memory(&plan)?;
-        for step in &plan.steps {
+        let divided = self.ranks.as_ref().and_then(|ranks| Divided::new(&plan, ranks.rank(), ranks.size()));
+        for (i, step) in plan.steps.iter().enumerate() {
             if let Work::Run(op) = &step.work {
                 let each = op.private_scratch(&step.input_specs, &step.output_specs);
-                let each = each.checked_next_multiple_of(64).unwrap_or(usize::MAX);
+                let of_rows = match divided.as_ref().map(|divided| &divided.steps[i].how) {
+                    Some(How::Rows(rows)) => {
+                        rows.op.as_ref().map(|op| op.private_scratch(&rows.input_specs, &rows.output_specs))
+                    }
+                    _ => None,
+                };
+                let each = each.max(of_rows.unwrap_or(0)).checked_next_multiple_of(64).unwrap_or(usize::MAX);
                 if each > self.private_each {
                     self.private = Memory::of(each.saturating_mul(self.pool.workers()), size_of::<T>())?;
                     self.private_each = each;
@@ -253,22 +348,49 @@ impl<T: CpuReal> Session for CpuSession<T> {
             // Inside its buffer, by `check_memory`.
             Region { pointer: pointers[place.buffer].wrapping_add(place.offset * size), len: place.len, dtype }
         };
-        let bind = |step: &Step| Bound {
-            op: match &step.work {
-                Work::Run(op) => Some(op.clone()),
-                Work::Copy => None,
-            },
-            name: step.name(),
-            inputs: step.inputs.iter().enumerate().map(|(i, at)| (!step.withheld(i)).then(|| region(at))).collect(),
-            outputs: step.outputs.iter().map(region).collect(),
-            scratch: step.scratch.iter().map(region).collect(),
-            input_specs: step.input_specs.clone(),
-            output_specs: step.output_specs.clone(),
-        };
-        let steps = plan.steps.iter().map(bind).collect();
+        let mut steps = Vec::new();
+        for (i, step) in plan.steps.iter().enumerate() {
+            let mut bound = bind(step, region);
+            if let Some(action) = divided.as_ref().map(|divided| &divided.steps[i]) {
+                bound.gather = action.gather.iter().map(region).collect();
+                match &action.how {
+                    How::Whole => {}
+                    How::Shared => bound.shared = true,
+                    How::Rows(rows) => {
+                        let of_rows = |place: &Place| region(place);
+                        bound.inputs = (rows.inputs.iter().enumerate())
+                            .map(|(i, at)| (!step.withheld(i)).then(|| of_rows(at)))
+                            .collect();
+                        bound.outputs = rows.outputs.iter().map(of_rows).collect();
+                        if let Some(op) = &rows.op {
+                            for (i, len) in
+                                op.scratch(&rows.input_specs, &rows.output_specs, Target::Cpu).into_iter().enumerate()
+                            {
+                                // Fewer rows may be cut otherwise, and need other room.
+                                if bound.scratch.get(i).is_none_or(|have| have.len < len) {
+                                    let mut fresh = Memory::of(len, size_of::<T>())?;
+                                    let region = Region { pointer: fresh.pointer(), len, dtype: DType::Real };
+                                    memory.push(fresh);
+                                    bound.scratch.truncate(i);
+                                    bound.scratch.push(region);
+                                }
+                            }
+                        }
+                        bound.op = rows.op.clone();
+                        (bound.input_specs, bound.output_specs) = (rows.input_specs.clone(), rows.output_specs.clone());
+                    }
+                }
+            }
+            steps.push(bound);
+        }
+        let batch = divided.map(|divided| Batch {
+            items: divided.items,
+            parts: divided.parts,
+            end: divided.end.iter().map(region).collect(),
+        });
         let inputs = plan.inputs.iter().map(|port| region(&port.place)).collect();
         let outputs = plan.outputs.iter().map(|port| region(&port.place)).collect();
-        self.plans.push(Compiled { plan, steps, inputs, outputs, pace: Pace::default(), _memory: memory });
+        self.plans.push(Compiled { plan, steps, inputs, outputs, batch, pace: Pace::default(), _memory: memory });
         Ok(PlanId(self.plans.len() - 1))
     }
 
@@ -300,7 +422,7 @@ impl<T: CpuReal> Session for CpuSession<T> {
         let pace = &self.plans[id.0].pace;
         let start = pace.timed().then(Instant::now);
         let threads = if pace.alone() { &self.alone } else { &self.pool }.clone();
-        self.run_on(&*threads, id, |_, _| ());
+        self.run_on(&*threads, id, |_, _| ())?;
         self.plans[id.0].pace.ran(start.map(|start| start.elapsed().as_secs_f64()));
         Ok(())
     }
@@ -331,7 +453,7 @@ impl<T: CpuReal> Session for CpuSession<T> {
             let now = Instant::now();
             ends.push((name, step, (now - last).as_secs_f64()));
             last = now;
-        });
+        })?;
         let mut timings = Vec::new();
         for (name, step, seconds) in ends {
             Timing::add(&mut timings, name, "", seconds, self.plans[id.0].plan.steps[step].cost());

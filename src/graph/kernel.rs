@@ -1,6 +1,7 @@
 //! What a CPU kernel sees of the plan that runs it.
 
 use super::pieces::Stretches;
+use super::ranks::Share;
 use crate::tensor::{DType, Real, Spec};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -46,6 +47,7 @@ pub struct Kernel<'a, T> {
     output_specs: &'a [Spec],
     parallel: &'a dyn Parallel,
     private: Option<Private<'a, T>>,
+    share: Share<'a>,
 }
 
 /// Temporary memory of which every thread has a part of its own.
@@ -95,7 +97,8 @@ impl<'a, T: Real> Kernel<'a, T> {
         parallel: &'a dyn Parallel,
         private: Private<'a, T>,
     ) -> Self {
-        Self { inputs, outputs, scratch, input_specs, output_specs, parallel, private: Some(private) }
+        let (private, share) = (Some(private), Share::ALONE);
+        Self { inputs, outputs, scratch, input_specs, output_specs, parallel, private, share }
     }
 
     /// Shape and type of input `i`.
@@ -185,6 +188,17 @@ impl<'a, T: Real> Kernel<'a, T> {
     /// Where it was taken before.
     pub fn private(&mut self) -> Private<'a, T> {
         self.private.take().unwrap_or_else(|| panic!("each thread's temporary memory is handed out once"))
+    }
+
+    /// The same among ranks.
+    pub(crate) fn among(self, share: Share<'a>) -> Self {
+        Self { share, ..self }
+    }
+
+    /// Which part of the work is this process's, where an operation [says](super::Op::division) that it divides it; all of it
+    /// elsewhere.
+    pub fn share(&self) -> Share<'a> {
+        self.share
     }
 
     /// The threads to run on.

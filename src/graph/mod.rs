@@ -14,6 +14,7 @@ mod op;
 mod pieces;
 mod plan;
 mod planner;
+mod ranks;
 mod session;
 mod state;
 
@@ -27,6 +28,7 @@ pub use op::{
 };
 pub use pieces::{Block, Blocks, Pieces, Stretches, Tasks};
 pub use plan::{Buffer, BufferKind, Place, Plan, Port, Step, Work};
+pub use ranks::{Communicator, Division, Share};
 pub use session::{
     PlanId, Series, Session, Timing, check_indices, check_port, check_series, locate_data, locate_part, locate_state,
 };
@@ -112,6 +114,8 @@ pub struct Graph {
     assignments: Vec<(Value, Value)>,
     groups: HashMap<GroupId, Value>,
     state_views: HashMap<String, Value>,
+    /// Inputs whose first axis counts a batch's items.
+    by_item: Vec<Value>,
 }
 
 impl Default for Graph {
@@ -132,6 +136,7 @@ impl Graph {
             assignments: Vec::new(),
             groups: HashMap::new(),
             state_views: HashMap::new(),
+            by_item: Vec::new(),
         }
     }
 
@@ -252,6 +257,31 @@ impl Graph {
             Source::View { of, .. } => self.group_of(*of),
             _ => None,
         }
+    }
+
+    /// Says that the first axis of an input counts the items of a batch, which several processes may share out among themselves:
+    /// see [`Communicator`].
+    ///
+    /// # Errors
+    /// Where the value is no input, or an input that was named before has another number of items.
+    pub fn by_item(&mut self, input: Value) -> Result<()> {
+        let items = self.shape(input).dims().first().copied();
+        if !matches!(self.source(input), Source::Input(_)) || items.is_none() {
+            return Err(Error::op("by_item", "wants an input with a first axis"));
+        }
+        match self.items() {
+            Some(known) if items != Some(known) => {
+                let detail = format!("an input {} for batches of {known} items", self.shape(input));
+                return Err(Error::op("by_item", detail));
+            }
+            _ => self.by_item.push(input),
+        }
+        Ok(())
+    }
+
+    /// The items of a batch, where inputs were said to have [one row for each](Graph::by_item).
+    pub fn items(&self) -> Option<usize> {
+        self.by_item.first().map(|&input| self.shape(input)[0])
     }
 
     /// Makes a value readable after each run, under a name.

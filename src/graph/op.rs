@@ -1,11 +1,13 @@
 //! What an operation must provide. The graph declares it and does not know which operations exist.
 
 use super::kernel::Kernel;
+use super::ranks::Division;
 use super::{Graph, Value};
 use crate::error::{Error, Result};
 use crate::tensor::{Real, Spec};
 use std::any::Any;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// One kind of operation with its parameters (a stride, an axis); its inputs and outputs are values of a graph.
 ///
@@ -56,6 +58,17 @@ pub trait Op: Any + Debug + Send + Sync {
     /// kernel starts.
     fn updates(&self) -> &'static [(usize, usize)] {
         &[]
+    }
+
+    /// How several processes may divide its work on a batch of `items` among themselves. What does not say so is done by each of
+    /// them, which is right for every operation.
+    fn division(&self, _inputs: &[Spec], _items: usize) -> Division {
+        Division::Whole
+    }
+
+    /// For an operation that goes by rows and holds their number: the same one for `own` of the batch's `items`.
+    fn of_rows(&self, _items: usize, _own: usize) -> Option<Arc<dyn Op>> {
+        None
     }
 
     /// For an integer input: values must be below this bound. Checked whenever the input is written.

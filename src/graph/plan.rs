@@ -113,6 +113,8 @@ pub struct Port {
     pub spec: Spec,
     /// For indices: what they must stay below, and the operation that says so.
     pub bound: Option<(usize, &'static str)>,
+    /// Whether its first axis counts a batch's items: see [`Graph::by_item`].
+    pub by_item: bool,
 }
 
 /// A graph made ready to run: plain data, the same for every device of its target.
@@ -147,14 +149,15 @@ impl Plan {
         for index in 0..plan.graph.values.len() {
             let value = Value(index as u32);
             if let (Source::Input(name), Some(&place)) = (plan.graph.source(value), places.get(&value)) {
-                let port =
-                    Port { name: name.clone(), place, spec: plan.graph.spec(value), bound: plan.index_bound(value) };
+                let (name, spec, bound) = (name.clone(), plan.graph.spec(value), plan.index_bound(value));
+                let by_item = plan.graph.by_item.contains(&value);
+                let port = Port { name, place, spec, bound, by_item };
                 plan.inputs.push(port);
             }
         }
         for (name, value) in plan.graph.outputs.clone() {
             let spec = plan.graph.spec(value);
-            plan.outputs.push(Port { name, place: places[&value], spec, bound: None });
+            plan.outputs.push(Port { name, place: places[&value], spec, bound: None, by_item: false });
         }
         Ok(plan)
     }

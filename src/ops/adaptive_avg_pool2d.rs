@@ -5,7 +5,7 @@ use super::relu::PER_WORKGROUP;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
 use crate::kernels::lanes;
 use crate::shader;
@@ -107,6 +107,10 @@ impl Op for AdaptiveAvgPool2d {
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(inputs[0].shape.elements() as f64, inputs, outputs)
     }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows(1)
+    }
 }
 
 impl AdaptiveAvgPool2d {
@@ -170,6 +174,10 @@ impl Op for AdaptiveAvgPool2dGradient {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows(1)
     }
 }
 

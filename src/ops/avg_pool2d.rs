@@ -6,11 +6,12 @@ use super::windows::Windows;
 use crate::cpu_kernels;
 use crate::error::Result;
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
 use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{Real, Shape, Spec};
+use std::sync::Arc;
 
 static FORWARD: Shader = shader!("avg_pool2d", "windows");
 static GRADIENT: Shader = shader!("avg_pool2d_gradient", "windows");
@@ -124,6 +125,10 @@ impl Op for AvgPool2d {
         let window = self.windows.kernel[0] * self.windows.kernel[1];
         Cost::streaming((outputs[0].shape.elements() * window) as f64, inputs, outputs)
     }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows(1)
+    }
 }
 
 impl Op for AvgPool2dGradient {
@@ -149,6 +154,16 @@ impl Op for AvgPool2dGradient {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         self.pool.cost(outputs, inputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows(1)
+    }
+
+    fn of_rows(&self, items: usize, own: usize) -> Option<Arc<dyn Op>> {
+        let mut dims = self.shape.dims().to_vec();
+        dims[0] = dims[0] / items * own;
+        Some(Arc::new(Self { shape: Shape::new(&dims), ..*self }))
     }
 }
 

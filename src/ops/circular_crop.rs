@@ -6,7 +6,7 @@
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
 use crate::shader;
 use crate::tensor::{DType, Real, Spec};
@@ -75,6 +75,10 @@ impl Op for CircularCrop {
 
     fn cost(&self, _: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(0.0, outputs, outputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows(2)
     }
 
     fn index_bound(&self, input: usize, inputs: &[Spec]) -> Option<usize> {

@@ -3,7 +3,7 @@
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, grid};
+use crate::graph::{Blocks, Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, grid};
 use crate::shader;
 use crate::tensor::{Real, Shape, Spec};
 
@@ -123,5 +123,9 @@ impl Op for Concat {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(0.0, inputs, outputs)
+    }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        if self.axis > 0 { Division::rows(inputs.len()) } else { Division::Whole }
     }
 }

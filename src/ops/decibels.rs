@@ -7,7 +7,7 @@ use super::items::{self, Partial, greatest, items};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, no_gradient,
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, no_gradient,
 };
 use crate::kernels::simd::dispatch;
 use crate::shader;
@@ -77,6 +77,10 @@ impl Op for Decibels {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(4.0 * outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        Division::rows(inputs.len())
     }
 
     fn scratch(&self, inputs: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {

@@ -4,7 +4,9 @@
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, grid, no_gradient};
+use crate::graph::{
+    Blocks, Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, grid, no_gradient,
+};
 use crate::kernels::lanes;
 use crate::kernels::strided::{A_STRIDES, B_STRIDES, DIMS, Walk, broadcast, broadcast_strides};
 use crate::shader;
@@ -287,6 +289,14 @@ impl Op for Binary {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        let rank = inputs[0].shape.rank().max(inputs[1].shape.rank());
+        let most = inputs.iter().filter(|spec| spec.shape.rank() == rank).map(|spec| spec.shape.dims().first());
+        let most = most.max().flatten();
+        let by_rows = |spec: &Spec| spec.shape.rank() == rank && spec.shape.dims().first() == most;
+        Division::rows_of(&[by_rows(&inputs[0]), by_rows(&inputs[1])])
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
 use crate::shader;
 use crate::tensor::{Real, Spec};
@@ -101,6 +101,10 @@ impl Op for Excerpts {
     fn cost(&self, _: &[Spec], outputs: &[Spec]) -> Cost {
         // However long the recordings are, a window's worth of them is read.
         Cost::streaming(0.0, outputs, outputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows_of(&[false, true])
     }
 }
 

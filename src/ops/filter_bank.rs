@@ -5,7 +5,7 @@ use super::relu::PER_WORKGROUP;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
 use crate::kernels::simd::dispatch;
 use crate::shader;
@@ -162,6 +162,10 @@ impl Op for FilterBank {
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         let x = inputs[0].shape;
         Cost::streaming((2 * inputs[3].shape.elements() * x[0] * x[1] * x[2]) as f64, inputs, outputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows_of(&[true, false, false, false])
     }
 }
 

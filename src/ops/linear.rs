@@ -3,7 +3,7 @@
 use super::Matmul;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Target, Value, no_gradient};
+use crate::graph::{Cost, Division, Gradient, Graph, Kernel, Launch, Op, Target, Value, no_gradient};
 use crate::kernels::gemm::{self, Matrix, Product};
 use crate::kernels::simd::SimdReal;
 use crate::tensor::Spec;
@@ -73,6 +73,10 @@ impl Op for Linear {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(2.0 * (inputs[0].shape.elements() * inputs[1].shape[0]) as f64, inputs, outputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows_of(&[true, false, false])
     }
 
     fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {

@@ -6,7 +6,7 @@
 
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Value};
+use crate::graph::{Cost, Division, Gradient, Graph, Kernel, Launch, Op, Value};
 use crate::kernels::gemm::{self, Matrix, Product};
 use crate::kernels::simd::SimdReal;
 use crate::kernels::strided::broadcast;
@@ -156,6 +156,14 @@ impl Op for Matmul {
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         let k = inputs[0].shape.dims()[inputs[0].shape.rank() - if self.transpose_a { 2 } else { 1 }];
         Cost::streaming(2.0 * (outputs[0].shape.elements() * k) as f64, inputs, outputs)
+    }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        match [inputs[0].shape.rank(), inputs[1].shape.rank()] {
+            [2, _] if self.transpose_a => Division::Whole,
+            [_, 2] => Division::rows_of(&[true, false]),
+            _ => Division::rows(2),
+        }
     }
 
     fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {

@@ -5,7 +5,9 @@ use super::relu::PER_WORKGROUP;
 use super::windows::Windows;
 use crate::cpu_kernels;
 use crate::error::Result;
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Value, grid, no_gradient};
+use crate::graph::{
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Value, grid, no_gradient,
+};
 use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{Real, Spec};
@@ -86,6 +88,10 @@ impl Op for MaxPool2d {
         let window = self.windows.kernel[0] * self.windows.kernel[1];
         Cost::streaming((outputs[0].shape.elements() * window) as f64, inputs, outputs)
     }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows(1)
+    }
 }
 
 impl MaxPool2d {
@@ -147,6 +153,10 @@ impl Op for MaxPool2dGradient {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(inputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows(2)
     }
 }
 

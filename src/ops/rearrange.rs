@@ -3,11 +3,12 @@
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, grid};
+use crate::graph::{Blocks, Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, grid};
 use crate::kernels::lanes;
 use crate::kernels::strided::{A_STRIDES, DIMS, Walk, broadcast, broadcast_strides};
 use crate::shader;
 use crate::tensor::{MAX_RANK, Real, Shape, Spec};
+use std::sync::Arc;
 
 static STRIDED_COPY: Shader = shader!("strided_copy");
 
@@ -118,6 +119,10 @@ impl Op for Permute {
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(0.0, inputs, outputs)
     }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        if self.order.first() == Some(&0) { Division::rows(1) } else { Division::Whole }
+    }
 }
 
 impl Permute {
@@ -163,6 +168,17 @@ impl Op for Expand {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(0.0, inputs, outputs)
+    }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        // The axis of items may be one of those along which x is repeated.
+        Division::rows_of(&[inputs[0].shape.rank() == self.shape.rank() && inputs[0].shape[0] == self.shape[0]])
+    }
+
+    fn of_rows(&self, items: usize, own: usize) -> Option<Arc<dyn Op>> {
+        let mut dims = self.shape.dims().to_vec();
+        dims[0] = dims[0] / items * own;
+        Some(Arc::new(Self { shape: Shape::new(&dims) }))
     }
 }
 

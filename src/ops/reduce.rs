@@ -3,7 +3,7 @@
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid,
+    Blocks, Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Target, Value, grid,
 };
 use crate::kernels::lanes;
 use crate::kernels::strided::{Walk, broadcast_strides};
@@ -239,6 +239,10 @@ impl Op for Reduce {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(inputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        if self.axes.contains(&0) || inputs[0].shape.rank() < 2 { Division::Whole } else { Division::rows(1) }
     }
 
     fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {

@@ -3,7 +3,7 @@
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
 use crate::shader;
 use crate::tensor::{Real, Spec};
@@ -72,6 +72,10 @@ impl Op for Relu {
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(outputs[0].shape.elements() as f64, inputs, outputs)
     }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows(1)
+    }
 }
 
 impl Relu {
@@ -110,6 +114,10 @@ impl Op for ReluGradient {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows(2)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
 use crate::kernels::lanes;
 use crate::shader;
@@ -110,6 +110,10 @@ impl Op for LogSoftmax {
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(10.0 * outputs[0].shape.elements() as f64, inputs, outputs)
     }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        if inputs[0].shape.rank() > 1 { Division::rows(1) } else { Division::Whole }
+    }
 }
 
 impl LogSoftmax {
@@ -148,6 +152,10 @@ impl Op for LogSoftmaxGradient {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(8.0 * outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        if inputs[0].shape.rank() > 1 { Division::rows(2) } else { Division::Whole }
     }
 }
 

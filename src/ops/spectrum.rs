@@ -11,8 +11,8 @@ use super::items::{expect_rank, greatest};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Stretches, Target, Tasks, Value, grid,
-    no_gpu_kernel, no_gradient,
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, SharedMut, Stretches, Target, Tasks, Value,
+    grid, no_gpu_kernel, no_gradient,
 };
 use crate::kernels::fourier::{Fourier, SIDE, Transform, Transforms};
 use crate::kernels::lanes;
@@ -185,6 +185,10 @@ impl Op for PowerSpectrum {
         Cost::streaming(transform_flops(self.framing, y[0] * y[1] * y[2]), inputs, outputs)
     }
 
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows_of(&[true, false, false])
+    }
+
     // Bound where maxima would go.
     fn scratch(&self, _: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {
         if target == Target::Gpu { vec![1] } else { Vec::new() }
@@ -257,6 +261,11 @@ impl Op for BandSpectrum {
         let signals = self.signals(inputs).unwrap_or(inputs[0]);
         let read = std::iter::once(signals).chain(inputs[1..].iter().copied()).collect::<Vec<_>>();
         Cost::streaming(transform_flops(self.framing, frames) + bank, &read, outputs)
+    }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        let by_rows = |i: usize| if self.excerpts.is_some() { i == 6 } else { i == 0 };
+        Division::Rows { inputs: (0..inputs.len()).map(by_rows).collect() }
     }
 
     // Bound where maxima would go.

@@ -5,7 +5,8 @@ use super::relu::PER_TASK;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece, no_gradient,
+    Blocks, Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, for_each_piece,
+    no_gradient,
 };
 use crate::kernels::simd::dispatch;
 use crate::shader;
@@ -80,18 +81,26 @@ impl Standardise {
 
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let (groups, len) = self.groups(&kernel.input_spec(0));
-        let (x, parallel) = (kernel.input(0), kernel.parallel());
-        let chunks = len.div_ceil(CHUNK);
+        let (x, parallel, share) = (kernel.input(0), kernel.parallel(), kernel.share());
+        let (items, item_len) = items(&kernel.input_spec(0));
+        // No chunk has elements of two items, so that a rank's items are chunks.
+        let per_item = item_len.div_ceil(CHUNK);
+        let chunks = items * per_item / groups;
         let chunk = |i: usize| {
-            let (group, first) = (i / chunks, i % chunks * CHUNK);
-            &x[group * len + first..group * len + (first + CHUNK).min(len)]
+            let (item, first) = (i / per_item, i % per_item * CHUNK);
+            &x[item * item_len..][first..(first + CHUNK).min(item_len)]
         };
-        // Chunk by chunk, then the chunks in order: the same result for any number of threads.
+        // Chunk by chunk, then the chunks in order: the same result for any number of threads and ranks.
         let ([output], [scratch]) = kernel.outputs_and_scratch::<1, 1>();
         let partial: &mut [[f64; 2]] =
             bytemuck::cast_slice_mut(&mut scratch[..PAIR / size_of::<T>() * groups * chunks]);
-        for_each_piece(parallel, partial, 1, |i, part| part[0] = dispatch(Moments(chunk(i))).into());
+        let own = share.rows(partial.len());
+        for_each_piece(parallel, &mut partial[own.clone()], 1, |i, part| {
+            part[0] = dispatch(Moments(chunk(own.start + i))).into();
+        });
+        share.gather(partial);
         for (group, parts) in partial.chunks_mut(chunks).enumerate() {
+            // In units of elements: a chunk of an item that another rank has is as long.
             let size = |i: usize| chunk(group * chunks + i).len() as f64;
             let mean = parts.iter().enumerate().map(|(i, part)| part[0] * size(i)).sum::<f64>() / len as f64;
             let squares = parts.iter().enumerate().map(|(i, part)| part[1] + (part[0] - mean).powi(2) * size(i));
@@ -99,14 +108,17 @@ impl Standardise {
             parts[0] = [mean, if sd == 0.0 { 0.0 } else { 1.0 / sd }];
         }
         let partial = &*partial;
-        // A task stays within its group.
-        let per_group = len.div_ceil(PER_TASK);
-        let piece = len.div_ceil(per_group);
-        parallel.for_pieces(Blocks::new(output, len, [1, piece]), |_, mut y| {
-            let (group, start) = (y.rows().start, y.columns().start);
-            let [mean, scale] = partial[group * chunks].map(T::from_f64);
-            let y = y.row(group);
-            dispatch(Apply { x: &x[group * len + start..][..y.len()], y, mean, scale });
+        // A task stays within its item, and so within its group.
+        let tasks = item_len.div_ceil(PER_TASK);
+        let piece = item_len.div_ceil(tasks);
+        let (own, per_group) = (share.rows(items), items / groups);
+        let own_output = &mut output[own.start * item_len..own.end * item_len];
+        parallel.for_pieces(Blocks::new(own_output, item_len, [1, piece]), |_, mut y| {
+            let (row, start) = (y.rows().start, y.columns().start);
+            let item = own.start + row;
+            let [mean, scale] = partial[item / per_group * chunks].map(T::from_f64);
+            let y = y.row(row);
+            dispatch(Apply { x: &x[item * item_len + start..][..y.len()], y, mean, scale });
         });
     }
 }
@@ -149,11 +161,18 @@ impl Op for Standardise {
     }
 
     fn scratch(&self, inputs: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {
-        let (groups, len) = self.groups(&inputs[0]);
+        let (count, each) = items(&inputs[0]);
         match target {
             Target::Gpu => items::scratch(&inputs[0], target),
             // Two f64 a chunk, in elements that may be f32.
-            Target::Cpu => vec![PAIR / size_of::<f32>() * groups * len.div_ceil(CHUNK)],
+            Target::Cpu => vec![PAIR / size_of::<f32>() * count * each.div_ceil(CHUNK)],
+        }
+    }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        match self.per {
+            Per::Item => Division::rows(inputs.len()),
+            Per::Batch => Division::Shared { inputs: vec![true; inputs.len()], outputs: vec![true], items: 1 },
         }
     }
 }

@@ -9,7 +9,7 @@ use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{
-    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Value, for_each_piece, grid, no_gradient,
 };
 use crate::kernels::lanes;
 use crate::shader;
@@ -232,6 +232,10 @@ impl Op for Unary {
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(8.0 * outputs[0].shape.elements() as f64, inputs, outputs)
     }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows(1)
+    }
 }
 
 impl Op for UnaryGradient {
@@ -258,6 +262,10 @@ impl Op for UnaryGradient {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(8.0 * outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows(2)
     }
 }
 

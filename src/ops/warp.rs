@@ -4,7 +4,9 @@
 use super::items::{self, Least, Partial, items};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Target, Value, no_gradient};
+use crate::graph::{
+    Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Target, Value, no_gradient,
+};
 use crate::kernels::lanes;
 use crate::kernels::simd::dispatch;
 use crate::shader;
@@ -69,6 +71,10 @@ impl Op for Warp {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(8.0 * outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        Division::rows(inputs.len())
     }
 
     fn scratch(&self, inputs: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {

@@ -52,7 +52,7 @@ impl Places {
         self.makers[chunk].store(worker + 1, Ordering::Relaxed);
     }
 
-    fn holds(&self, chunk: usize) -> bool {
+    pub fn holds(&self, chunk: usize) -> bool {
         self.joined.load(Ordering::Relaxed) & 1 << chunk == 0
     }
 }

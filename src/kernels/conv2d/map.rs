@@ -215,7 +215,13 @@ impl Cut {
         let weights = sizes.w_spec().shape.elements() / sizes.groups;
         let pixels = items * sizes.pixels();
         let most = (MAX_SUMS / weights).min(pixels / MIN_PIXELS).clamp(MIN_CHUNKS, MAX_CHUNKS);
-        let per_chunk = units.div_ceil(most);
+        let mut per_chunk = units.div_ceil(most);
+        if blocks == 1 {
+            // Of the sixteenths of a batch, one, two, four ..: then the chunks of all layers begin at the same items, and ranks
+            // can have whole chunks of each.
+            let sixteenth = items.div_ceil(MAX_CHUNKS);
+            per_chunk = sixteenth * per_chunk.div_ceil(sixteenth).next_power_of_two();
+        }
         Self { rows, block_rows, blocks, units, per_chunk, chunks: units.div_ceil(per_chunk) }
     }
 
@@ -239,6 +245,21 @@ impl Cut {
     /// The units of a chunk.
     fn chunk(&self, chunk: usize) -> Range<usize> {
         chunk * self.per_chunk..((chunk + 1) * self.per_chunk).min(self.units)
+    }
+
+    /// The fewest items after which a chunk begins with an item.
+    pub fn items_per_chunk(&self) -> usize {
+        let mut units = self.per_chunk;
+        while !units.is_multiple_of(self.blocks) {
+            units += self.per_chunk;
+        }
+        units / self.blocks
+    }
+
+    /// The chunks that these units make up: whole ones, where the first item is a multiple of [`Cut::items_per_chunk`].
+    pub fn chunks_of(&self, units: Range<usize>) -> Range<usize> {
+        let start = units.start.div_ceil(self.per_chunk);
+        start..units.end.div_ceil(self.per_chunk).max(start)
     }
 
     /// The units of a chunk that go into the sums together, at most so many (at least 1) at a time, and their rows. They have

@@ -7,6 +7,7 @@
 //! everything but the transposition.
 
 pub(crate) mod collect;
+pub(crate) mod exchange;
 pub(crate) mod layout;
 pub(crate) mod map;
 pub(crate) mod outer;

@@ -13,9 +13,10 @@ mod gpu;
 
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Launch, Op, Target, Value, no_gradient};
+use crate::graph::{Cost, Division, Gradient, Graph, Launch, Op, Target, Value, no_gradient};
 pub use crate::kernels::conv2d::{ConvOptions, ConvSizes};
 use crate::tensor::Spec;
+use std::sync::Arc;
 
 /// `y = conv(x, w) + b`, optionally followed by a ReLU. Inputs x, w and, with `bias`, b; output y.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +124,10 @@ impl Op for Conv2d {
         Cost::streaming(flops, inputs, outputs)
     }
 
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        Division::Rows { inputs: (0..inputs.len()).map(|i| i == 0).collect() }
+    }
+
     fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
         self.temporaries(inputs, outputs, target)
     }
@@ -155,6 +160,14 @@ impl Op for Conv2dInputGradient {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(self.sizes.flops(), inputs, outputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows_of(&[true, false])
+    }
+
+    fn of_rows(&self, items: usize, own: usize) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(Self { sizes: ConvSizes { items: self.sizes.items / items * own, ..self.sizes } }))
     }
 
     fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {

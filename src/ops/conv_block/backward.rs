@@ -10,6 +10,7 @@ use super::statistics::{SIDE, fill_pattern, fold, norm_patterns, pattern_len, to
 use super::{ConvBlockGradient, Entry, SUMS};
 use crate::graph::{Kernel, SharedMut, Stretches};
 use crate::kernels::conv2d::collect::Places;
+use crate::kernels::conv2d::exchange::exchange;
 use crate::kernels::conv2d::map::{Cut, Map};
 use crate::kernels::conv2d::outer::{Outer, Sums};
 use crate::kernels::conv2d::product::Product;
@@ -102,6 +103,10 @@ impl ConvBlockGradient {
         [x, dy]
     }
 
+    pub(super) fn items_per_chunk(&self) -> usize {
+        self.cut().items_per_chunk()
+    }
+
     fn units_at_once(&self) -> usize {
         units_at_once(self.map_lens().iter().sum(), self.cut().per_chunk())
     }
@@ -131,7 +136,7 @@ impl ConvBlockGradient {
         let [dy, r, saved, gamma, x, w] = [0, 1, 2, 3, 4, 5].map(|i| kernel.input(i));
         let before = self.dx().then(|| [6, 7, 8].map(|i| kernel.input(i)));
         let measured = self.measured.then(|| kernel.input(self.sums_input()));
-        let (parallel, mut private) = (kernel.parallel(), kernel.private());
+        let (parallel, mut private, share) = (kernel.parallel(), kernel.private(), kernel.share());
         let ([dw, db, dgamma, dbeta, dx, dx_sums], [packed, unit_sums, patterns, sums, chunk_db]) =
             kernel.outputs_and_scratch::<6, 5>();
         let cut = self.cut();
@@ -139,12 +144,14 @@ impl ConvBlockGradient {
 
         // The sums of each unit, unless they are there.
         let wanted = if self.measured { 0 } else { cut.units * SUMS * channels };
-        let of_units = Stretches::new(&mut unit_sums[..wanted], SUMS * channels);
-        parallel.for_pieces_with(of_units, &mut private, |unit, to, scratch| {
-            let (item, rows) = cut.unit(unit);
+        let own_units = share.rows(cut.units);
+        let of_units = Stretches::new(&mut unit_sums[share.rows(wanted)], SUMS * channels);
+        parallel.for_pieces_with(of_units, &mut private, |task, to, scratch| {
+            let (item, rows) = cut.unit(own_units.start + task);
             let range = (item * output[0] + rows.start) * row..(item * output[0] + rows.end) * row;
             measure(to, scratch, &dy[range.clone()], &r[range], &saved[..channels]);
         });
+        share.gather(&mut unit_sums[..wanted]);
         let found = measured.unwrap_or(&unit_sums[..cut.units * SUMS * channels]);
         self.norm_gradient(found, saved, gamma, [dgamma, dbeta], patterns);
 
@@ -171,7 +178,9 @@ impl ConvBlockGradient {
         let dx = self.dx().then(|| SharedMut::new(dx));
         let all_unit_sums = SharedMut::new(&mut *unit_sums);
         let places = Places::default();
-        parallel.run(cut.chunks, &|chunk, worker| {
+        let own = cut.chunks_of(own_units);
+        parallel.run(own.len(), &|task, worker| {
+            let chunk = own.start + task;
             let place = places.of(chunk, worker, &cut, at_once);
             // SAFETY: this is the task of this worker, and every chunk has its own sums, but for one that is done by this worker.
             let (private, to, db) = unsafe {
@@ -186,7 +195,9 @@ impl ConvBlockGradient {
             let mut begins = place == chunk;
             for (units, rows) in cut.together(chunk, at_once) {
                 let count = units.len();
-                let next = cut.following(&units, chunk, parallel.after(chunk));
+                let after = parallel.after(task);
+                let after = if after < own.len() { own.start + after } else { cut.chunks };
+                let next = cut.following(&units, chunk, after);
                 let prefetch = if looks_ahead && !next.is_empty() {
                     let dx = dx.as_ref().map_or((x.as_ptr(), 0), |dx| (dx.pointer().cast_const(), item_len));
                     let r_len = output[0] * row;
@@ -254,13 +265,24 @@ impl ConvBlockGradient {
             db.copy_from_slice(&db_pattern[..channels]);
         });
 
+        let chunks_of = |rank| cut.chunks_of(share.rows_of(rank, cut.units));
         if self.dx() {
+            share.gather(&mut unit_sums[..cut.units * SUMS * in_channels]);
             add_up(dx_sums, &unit_sums[..cut.units * SUMS * in_channels], in_channels);
         }
+        share.gather_parts(&mut chunk_db[..cut.chunks * channels], |rank| {
+            let chunks = chunks_of(rank);
+            chunks.start * channels..chunks.end * channels
+        });
         for (c, db) in db.iter_mut().enumerate() {
             *db = (0..cut.chunks).map(|chunk| chunk_db[chunk * channels + c]).sum();
         }
-        shape.collect(parallel, &sum_lanes, sums, cut.chunks, &places, dw);
+        if share.ranks() == 1 {
+            shape.collect(parallel, &sum_lanes, sums, cut.chunks, &places, dw);
+        } else {
+            exchange(share, sums, elements, chunks_of, &places);
+            shape.collect(parallel, &sum_lanes, sums, 1, &Places::default(), dw);
+        }
     }
 
     /// The gradients of gamma and beta, and the patterns of [`Slope`].

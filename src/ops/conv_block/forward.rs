@@ -61,7 +61,7 @@ impl ConvBlock {
         };
         let (x, w, b) = (kernel.input(0), kernel.input(1), kernel.input(2));
         let before = (self.entry == Entry::Block).then(|| [5, 6, 7].map(|i| kernel.input(i)));
-        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
+        let (parallel, private, share) = (kernel.parallel(), &mut kernel.private(), kernel.share());
         let ([r], [packed, moments, patterns]) = kernel.outputs_and_scratch::<1, 3>();
         let norm = before.map(|[saved, gamma, beta]| {
             norm_patterns(patterns, saved, gamma, beta);
@@ -87,13 +87,16 @@ impl ConvBlock {
         let item_len = sizes.input[0] * sizes.input[1] * sizes.in_channels;
         let looks_ahead = cut.whole() && Prefetch::pays(x.len() + r.len());
         let (r_start, all_moments) = (r.as_ptr().addr(), SharedMut::new(moments));
-        let units = Blocks::new(r, sizes.output[0] * row, [1, cut.block_rows() * row]);
-        parallel.for_pieces_with(units, private, |unit, mut r, private| {
+        let own = share.rows(cut.units);
+        let own_r = share.rows(r.len());
+        let units = Blocks::new(&mut r[own_r], sizes.output[0] * row, [1, cut.block_rows() * row]);
+        parallel.for_pieces_with(units, private, |task, mut r, private| {
+            let unit = own.start + task;
             let (item, rows) = cut.unit(unit);
             let map = x_map(&sizes, &rows);
-            let r = r.row(item);
-            let prefetch = match parallel.after(unit) {
-                next if looks_ahead && next < cut.units => {
+            let r = r.row(cut.unit(task).0);
+            let prefetch = match parallel.after(task).saturating_add(own.start) {
+                next if looks_ahead && next < own.end => {
                     let steps = rows.len() * lanes.tiles(&tiling);
                     let r_len = sizes.output[0] * row;
                     Prefetch::new(
@@ -157,7 +160,11 @@ impl ConvBlock {
             }
         });
         match self.momentum {
-            Some(momentum) => self.finish(kernel, &sizes, &cut, momentum),
+            Some(momentum) => {
+                let ([], [_, moments]) = kernel.outputs_and_scratch::<0, 2>();
+                share.gather(&mut moments[..cut.units * MOMENTS * channels]);
+                self.finish(kernel, &sizes, &cut, momentum);
+            }
             None => {
                 let (mean, variance) = (kernel.input(3), kernel.input(4));
                 let [_, saved] = kernel.outputs();

@@ -22,7 +22,7 @@ use super::conv2d::{ConvOptions, ConvSizes};
 use super::{BatchNorm, Conv2d};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Launch, Op, Target, Value, no_gpu_kernel, no_gradient};
+use crate::graph::{Cost, Division, Gradient, Graph, Launch, Op, Target, Value, no_gpu_kernel, no_gradient};
 use crate::tensor::{Shape, Spec};
 
 /// How a block reads its input.
@@ -167,6 +167,11 @@ impl Op for ConvBlock {
         self.sizes(inputs).map_or(0, |sizes| self.private(&sizes))
     }
 
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        let outputs = if self.training() { vec![true, false, false, false] } else { vec![true, false] };
+        Division::Shared { inputs: (0..inputs.len()).map(|i| i == 0).collect(), outputs, items: 1 }
+    }
+
     fn updates(&self) -> &'static [(usize, usize)] {
         if self.training() { &[(2, 3), (3, 4)] } else { &[] }
     }
@@ -223,6 +228,13 @@ impl Op for ConvBlockGradient {
     fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {
         self.private()
     }
+
+    fn division(&self, inputs: &[Spec], _: usize) -> Division {
+        let inputs = (0..inputs.len()).map(|i| [0, 1, 4].contains(&i)).collect();
+        let outputs = [false, false, false, false, true, false];
+        let outputs = outputs[..if self.entry == Entry::Block { 6 } else { 4 }].to_vec();
+        Division::Shared { inputs, outputs, items: self.items_per_chunk() }
+    }
 }
 
 impl Op for BlockOutput {
@@ -250,5 +262,9 @@ impl Op for BlockOutput {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(3.0 * outputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows_of(&[true, false, false, false])
     }
 }

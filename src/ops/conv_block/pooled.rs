@@ -7,7 +7,7 @@ use super::{Entry, SUMS, expect_entry, expect_map};
 use crate::cpu_kernels;
 use crate::error::Result;
 use crate::graph::{
-    Blocks, Cost, Gradient, Graph, Kernel, Launch, Op, Stretches, Target, Value, no_gpu_kernel, no_gradient,
+    Blocks, Cost, Division, Gradient, Graph, Kernel, Launch, Op, Stretches, Target, Value, no_gpu_kernel, no_gradient,
 };
 use crate::kernels::lanes::{self, Rows};
 use crate::tensor::{Real, Spec};
@@ -56,6 +56,10 @@ impl Op for BlockMean {
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(2.0 * inputs[0].shape.elements() as f64, inputs, outputs)
+    }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::rows_of(&[true, false, false, false])
     }
 
     fn private_scratch(&self, inputs: &[Spec], _: &[Spec]) -> usize {
@@ -146,6 +150,10 @@ impl Op for BlockMeanGradient {
     fn private_scratch(&self, inputs: &[Spec], _: &[Spec]) -> usize {
         4 * pattern_len(inputs[1].shape[3])
     }
+
+    fn division(&self, _: &[Spec], _: usize) -> Division {
+        Division::Shared { inputs: vec![true, true, false], outputs: vec![true, false], items: 1 }
+    }
 }
 
 impl BlockMeanGradient {
@@ -154,19 +162,24 @@ impl BlockMeanGradient {
         let spec = kernel.input_spec(1);
         let (items, channels) = (spec.shape[0], spec.shape[3]);
         let each = spec.shape.elements() / items.max(1);
-        let (parallel, private) = (kernel.parallel(), &mut kernel.private());
+        let (parallel, private, share) = (kernel.parallel(), &mut kernel.private(), kernel.share());
         let ([dy, sums], [item_sums]) = kernel.outputs_and_scratch::<2, 1>();
+        let item_sums = &mut item_sums[..items * SUMS * channels];
         let per_task = items_per_task(&spec);
         let rows = |data, row| Blocks::new(data, row, [per_task, row]);
-        let cut = (rows(dy, each), rows(&mut item_sums[..items * SUMS * channels], SUMS * channels));
+        let own = share.rows(items);
+        let own_sums = own.start * SUMS * channels..own.end * SUMS * channels;
+        let cut =
+            (rows(&mut dy[own.start * each..own.end * each], each), rows(&mut item_sums[own_sums], SUMS * channels));
         parallel.for_pieces_with(cut, private, |_, (mut dy, mut sums), scratch| {
-            for item in dy.rows() {
-                let (dy, sums) = (dy.row(item), sums.row(item));
+            for i in dy.rows() {
+                let (dy, sums, item) = (dy.row(i), sums.row(i), own.start + i);
                 let d = &d[item * channels..][..channels];
                 dy.chunks_exact_mut(channels).for_each(|pixel| pixel.copy_from_slice(d));
                 measure(sums, scratch, dy, &r[item * each..][..each], &saved[..channels]);
             }
         });
+        share.gather(item_sums);
         add_up(sums, item_sums, channels);
     }
 }

@@ -1,0 +1,167 @@
+//! Several processes that compute one batch together: each, a *rank*, works on a stretch of the batch's items, and where an
+//! operation adds up over the batch they tell each other their parts.
+//!
+//! Work is cut for the whole batch, whoever does it. A rank does whole pieces of that cut, puts its results where one process
+//! alone would have put them, and gets the others' results for the places in between. What follows from all pieces is then
+//! worked out by everybody in the same order. So results are the same to the bit for any number of ranks; see
+//! docs/decisions/ranks.md.
+
+use crate::error::Result;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// The processes that train together, as one of them sees them. Every rank calls the same methods in the same order with parts
+/// of the same lengths; a call returns when this rank has what it is to get.
+pub trait Communicator: Send + Sync {
+    /// This process's number, from 0.
+    fn rank(&self) -> usize;
+
+    /// How many processes there are.
+    fn size(&self) -> usize;
+
+    /// Of `data`, rank r has the bytes `parts[r]`: afterwards every rank has all parts.
+    ///
+    /// # Errors
+    /// Where another rank is gone, or the parts are more than can be sent.
+    fn all_gather(&self, data: &mut [u8], parts: &[Range<usize>]) -> Result<()>;
+
+    /// Sends the bytes `to[r]` of `send` to rank r, and puts what comes from rank r into the bytes `from[r]` of `receive`.
+    ///
+    /// # Errors
+    /// As [`Communicator::all_gather`].
+    fn all_to_all(&self, send: &[u8], to: &[Range<usize>], receive: &mut [u8], from: &[Range<usize>]) -> Result<()>;
+}
+
+/// How an operation's work can be divided among ranks along the first axis of its operands, which counts a batch's items (or
+/// several rows for each item).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Division {
+    /// Not at all: every rank gets all inputs whole, and does everything.
+    Whole,
+    /// Row by row: what an item's rows of all outputs are depends on that item's rows of these inputs, to the bit, and on
+    /// the others as a whole. A rank calls the operation with its own rows alone, as if there were no others. An operation that
+    /// holds the number of rows itself is replaced by what [`Op::of_rows`](super::Op::of_rows) makes of it.
+    Rows {
+        /// Of each input, whether an item needs its own rows alone.
+        inputs: Vec<bool>,
+    },
+    /// By the operation itself, which is given the whole operands, finds what is its rank's in [`Kernel::share`](super::Kernel::share),
+    /// and has the ranks exchange there what it adds up.
+    Shared {
+        /// Of each input, whether a rank needs its own items' rows alone.
+        inputs: Vec<bool>,
+        /// Of each output, whether a rank makes its own items' rows alone. The others it makes whole.
+        outputs: Vec<bool>,
+        /// How many items at least a piece of the operation's cut takes: a rank's items begin at a multiple of it.
+        items: usize,
+    },
+}
+
+impl Division {
+    /// Row by row, for an operation with this many inputs, of which all go by rows.
+    pub fn rows(inputs: usize) -> Self {
+        Self::Rows { inputs: vec![true; inputs] }
+    }
+
+    /// Row by row, where these inputs go by rows and the others are read as a whole.
+    pub fn rows_of(inputs: &[bool]) -> Self {
+        Self::Rows { inputs: inputs.to_vec() }
+    }
+}
+
+/// Which part of a batch is this rank's, and the way to the other ranks.
+#[derive(Clone, Copy)]
+pub struct Share<'a> {
+    among: Option<Among<'a>>,
+}
+
+#[derive(Clone, Copy)]
+struct Among<'a> {
+    ranks: &'a dyn Communicator,
+    /// Items of the batch.
+    items: usize,
+    /// Those of each rank.
+    parts: &'a [Range<usize>],
+    /// The first error.
+    failed: &'a OnceLock<crate::Error>,
+}
+
+impl<'a> Share<'a> {
+    /// All of it, without other ranks.
+    pub const ALONE: Self = Self { among: None };
+
+    /// The items `parts[r]` of a batch of `items` are rank r's. The first exchange that fails says so in `failed`; later ones do
+    /// nothing.
+    pub(crate) fn new(
+        ranks: &'a dyn Communicator,
+        items: usize,
+        parts: &'a [Range<usize>],
+        failed: &'a OnceLock<crate::Error>,
+    ) -> Self {
+        Self { among: Some(Among { ranks, items, parts, failed }) }
+    }
+
+    /// How many ranks there are.
+    pub fn ranks(&self) -> usize {
+        self.among.map_or(1, |among| among.parts.len())
+    }
+
+    /// This rank's number.
+    pub fn rank(&self) -> usize {
+        self.among.map_or(0, |among| among.ranks.rank())
+    }
+
+    /// Of so many rows, the same number for each item, those of rank r.
+    pub fn rows_of(&self, r: usize, rows: usize) -> Range<usize> {
+        let Some(Among { items, parts, .. }) = self.among else { return 0..rows };
+        parts[r].start * (rows / items)..parts[r].end * (rows / items)
+    }
+
+    /// Of so many rows, the same number for each item, this rank's.
+    pub fn rows(&self, rows: usize) -> Range<usize> {
+        self.rows_of(self.rank(), rows)
+    }
+
+    /// Of `data`, which has as many elements for each item as for any other, every rank has its items': afterwards all have all.
+    pub fn gather<T: bytemuck::Pod>(&self, data: &mut [T]) {
+        let len = data.len();
+        self.gather_parts(data, |r| self.rows_of(r, len));
+    }
+
+    /// Of `data`, rank r has the elements `part(r)`: afterwards all have all.
+    pub fn gather_parts<T: bytemuck::Pod>(&self, data: &mut [T], part: impl Fn(usize) -> Range<usize>) {
+        let Some(among) = self.among else { return };
+        let parts: Vec<Range<usize>> = (0..among.parts.len()).map(|r| bytes::<T>(part(r))).collect();
+        among.with(|ranks| ranks.all_gather(bytemuck::cast_slice_mut(data), &parts));
+    }
+
+    /// Sends the elements `to[r]` of `send` to rank r, and puts what comes from it into the elements `from[r]` of `receive`.
+    pub fn exchange<T: bytemuck::Pod>(
+        &self,
+        send: &[T],
+        to: &[Range<usize>],
+        receive: &mut [T],
+        from: &[Range<usize>],
+    ) {
+        let Some(among) = self.among else { return };
+        let all = |ranges: &[Range<usize>]| ranges.iter().cloned().map(bytes::<T>).collect::<Vec<_>>();
+        let (send, receive) = (bytemuck::cast_slice(send), bytemuck::cast_slice_mut(receive));
+        among.with(|ranks| ranks.all_to_all(send, &all(to), receive, &all(from)));
+    }
+}
+
+impl Among<'_> {
+    fn with(&self, exchange: impl FnOnce(&dyn Communicator) -> Result<()>) {
+        if self.failed.get().is_none()
+            && let Err(error) = exchange(self.ranks)
+        {
+            // Only the first is of interest.
+            drop(self.failed.set(error));
+        }
+    }
+}
+
+/// Where elements lie, in bytes.
+fn bytes<T>(elements: Range<usize>) -> Range<usize> {
+    elements.start * size_of::<T>()..elements.end * size_of::<T>()
+}
