@@ -57,12 +57,41 @@ pub fn decode_bytes(bytes: Vec<u8>, path: &Path) -> Result<Audio> {
 /// As [`decode_file`].
 pub fn decode_with_encoding(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
     let size = bytes.len();
-    let (mut audio, encoding) = match decode(bytes, path) {
+    let (mut audio, encoding) = match decode(bytes, path, most_samples(size)) {
         Err(Error::File { detail, .. }) if size >= 12 => by_ffmpeg(detail, size, path)?,
         other => other?,
     };
     faults::examine(&mut audio);
     Ok((audio, encoding))
+}
+
+/// [`decode_bytes`] for what somebody has sent, which lies in no file: `name` is only a name, and nothing of that name is looked at. It
+/// decodes to `most` samples (over all channels) at most. Where ffmpeg is asked, it reads a temporary file of this user's alone.
+///
+/// # Errors
+/// As [`decode_file`].
+pub fn decode_sent(bytes: Vec<u8>, name: &Path, most: usize) -> Result<Audio> {
+    let most = most.min(most_samples(bytes.len()));
+    let program = ffmpeg::program().filter(|_| bytes.len() >= 12);
+    // Decoding takes the bytes.
+    let copy = program.as_ref().map(|_| bytes.clone());
+    let mut audio = match (decode(bytes, name, most), program, copy) {
+        (Err(Error::File { detail, .. }), Some(program), Some(copy)) => {
+            let failed = |e: std::io::Error| Error::file(name, format!("{detail}; nor can it be given to ffmpeg: {e}"));
+            let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
+            std::io::Write::write_all(&mut file, &copy).map_err(failed)?;
+            drop(copy);
+            let told = |text: String| text.replace(&*file.path().to_string_lossy(), "it");
+            let read = ffmpeg::decode(&program, file.path(), most);
+            let (mut audio, _) =
+                read.map_err(|text| Error::file(name, format!("{detail}; nor can ffmpeg read it: {}", told(text))))?;
+            audio.warnings.insert(0, format!("read by ffmpeg, as it {detail}"));
+            audio
+        }
+        (decoded, ..) => decoded?.0,
+    };
+    faults::examine(&mut audio);
+    Ok(audio)
 }
 
 /// Asks ffmpeg for a file that nothing else reads, for the reason in `detail`.
@@ -88,7 +117,8 @@ fn by_ffmpeg(detail: String, size: usize, path: &Path) -> Result<(Audio, Encodin
     }
 }
 
-fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
+/// `most` samples, over all channels, are made of a compressed file at most.
+fn decode(mut bytes: Vec<u8>, path: &Path, most: usize) -> Result<(Audio, Encoding)> {
     if bytes.is_empty() {
         return Err(Error::file(path, "is empty"));
     }
@@ -103,7 +133,7 @@ fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
     {
         return Err(Error::file(path, "is not a WAV file that can be read (cut short, or no WAVE inside)"));
     }
-    compressed::decode(bytes, path).map_err(|error| match error {
+    compressed::decode(bytes, path, most).map_err(|error| match error {
         Error::File { path, detail } if named_wav => {
             Error::File { path, detail: format!("has no RIFF WAVE header and is no other sound file: {detail}") }
         }
@@ -124,7 +154,12 @@ pub(super) fn id3_length(bytes: &[u8]) -> usize {
     }
 }
 
-pub(super) use compressed::decode as stream;
+/// Decodes a stream that a WAV file holds.
+pub(super) fn stream(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
+    let most = most_samples(bytes.len());
+    compressed::decode(bytes, path, most)
+}
+
 #[cfg(feature = "compressed-audio")]
 pub(super) use compressed::{codecs, guarded};
 
@@ -132,7 +167,7 @@ pub(super) use compressed::{codecs, guarded};
 mod compressed {
     use super::*;
 
-    pub fn decode(_: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
+    pub fn decode(_: Vec<u8>, path: &Path, _: usize) -> Result<(Audio, Encoding)> {
         Err(Error::file(
             path,
             "is not a WAV file, and this build reads nothing else (feature `compressed-audio` is off)",
@@ -183,8 +218,8 @@ mod compressed {
         static DECODING: Cell<bool> = const { Cell::new(false) };
     }
 
-    pub fn decode(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
-        let decoded = guarded(|| decode_stream(bytes, path));
+    pub fn decode(bytes: Vec<u8>, path: &Path, most: usize) -> Result<(Audio, Encoding)> {
+        let decoded = guarded(|| decode_stream(bytes, path, most));
         decoded.unwrap_or_else(|| Err(Error::file(path, "its decoder failed on damaged data")))
     }
 
@@ -207,21 +242,22 @@ mod compressed {
     }
 
     /// Decodes a file that may be several recordings, one after the other.
-    fn decode_stream(mut bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding)> {
+    fn decode_stream(mut bytes: Vec<u8>, path: &Path, most: usize) -> Result<(Audio, Encoding)> {
         bytes.truncate(bytes.len() - tail_length(&bytes));
         if let Some(flac) = Flac::find(&bytes) {
-            return decode_flac(&flac, path);
+            return decode_flac(&flac, path, most);
         }
         let recordings = if mpeg::is_mpeg(&bytes) { mpeg::recordings(&bytes) } else { vec![] };
         if recordings.len() < 2 {
-            return decode_one(bytes, path).map(|one| (one.audio, one.encoding));
+            return decode_one(bytes, path, most).map(|one| (one.audio, one.encoding));
         }
         let mut whole: Option<(Audio, Encoding)> = None;
         let (mut joined, mut lost) = (0, 0);
         for range in recordings {
-            match (decode_one(bytes[range].to_vec(), path), &mut whole) {
+            let left = whole.as_ref().map_or(most, |(audio, _)| most.saturating_sub(size(audio)));
+            match (decode_one(bytes[range].to_vec(), path, left), &mut whole) {
                 (Ok(one), None) => whole = Some((one.audio, one.encoding)),
-                (Ok(one), Some((audio, _))) => append(audio, one.audio)?,
+                (Ok(one), Some((audio, _))) => append(audio, one.audio, most)?,
                 (Err(_), _) => {
                     lost += 1;
                     continue;
@@ -239,8 +275,8 @@ mod compressed {
         Ok((audio, encoding))
     }
 
-    fn decode_flac(flac: &Flac<'_>, path: &Path) -> Result<(Audio, Encoding)> {
-        let One { mut audio, encoding, matches } = decode_one(flac.bytes(), path)?;
+    fn decode_flac(flac: &Flac<'_>, path: &Path, most: usize) -> Result<(Audio, Encoding)> {
+        let One { mut audio, encoding, matches } = decode_one(flac.bytes(), path, most)?;
         // What a checksum does not vouch for is an error where the decoder is known to give other samples.
         if matches == Some(false) {
             if flac.bits() > 24 {
@@ -256,8 +292,11 @@ mod compressed {
         // Its reader leaves out frames of another sample rate.
         let parts = flac.parts();
         if let Some((first, others)) = parts.split_first() {
-            audio = decode_one(first.clone(), path)?.audio;
-            others.iter().try_for_each(|part| append(&mut audio, decode_one(part.clone(), path)?.audio))?;
+            audio = decode_one(first.clone(), path, most)?.audio;
+            for part in others {
+                let left = most.saturating_sub(size(&audio));
+                append(&mut audio, decode_one(part.clone(), path, left)?.audio, most)?;
+            }
             let (times, rate) = (others.len(), audio.sample_rate);
             let text = format!("its sample rate changes, {times} time(s); all of it was brought to {rate} Hz");
             audio.warnings.push(text);
@@ -269,8 +308,19 @@ mod compressed {
         Ok((audio, encoding))
     }
 
-    /// Puts another recording behind one, at its rate and with its channels.
-    fn append(audio: &mut Audio, next: Audio) -> Result<()> {
+    /// Samples over all channels.
+    fn size(audio: &Audio) -> usize {
+        audio.frames() * audio.channels.len()
+    }
+
+    /// Puts another recording behind one, at its rate and with its channels; `most` samples may come of it.
+    fn append(audio: &mut Audio, next: Audio, most: usize) -> Result<()> {
+        // A recording at a low rate has many more samples at a high one.
+        let frames = audio.frames() as f64 + next.seconds() * f64::from(audio.sample_rate);
+        if frames * audio.channels.len() as f64 > most as f64 {
+            audio.warnings.push(format!("ends early: it decodes to more than {most} samples"));
+            return Ok(());
+        }
         let next = next.resampled(audio.sample_rate)?;
         let channels = channels::to_count(next.channels, audio.channels.len());
         audio.channels.iter_mut().zip(&channels).for_each(|(all, new)| all.extend_from_slice(new));
@@ -300,12 +350,11 @@ mod compressed {
         matches: Option<bool>,
     }
 
-    fn decode_one(bytes: Vec<u8>, path: &Path) -> Result<One> {
+    fn decode_one(bytes: Vec<u8>, path: &Path, most: usize) -> Result<One> {
         let mut hint = Hint::new();
         if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
             hint.with_extension(&extension.to_ascii_lowercase());
         }
-        let most = most_samples(bytes.len());
         let part = if bytes.get(4..8) == Some(b"ftyp") { mp4::part(&bytes) } else { None };
         let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
         let mut format = symphonia::default::get_probe()

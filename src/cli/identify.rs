@@ -2,7 +2,7 @@
 
 use super::predict::sound_files;
 use super::{plain, say, warn};
-use crate::audio::{channels, decode::decode_file};
+use crate::audio::{Audio, channels, decode::decode_file};
 use crate::melody::catalogue::Catalogue;
 use crate::melody::pitch::{PitchOptions, PitchTracker};
 use crate::melody::search::{Match, Query, SearchOptions, Searcher, UNKNOWN_BELOW};
@@ -56,6 +56,55 @@ struct Answer {
     candidates: Vec<Match>,
 }
 
+impl Answer {
+    fn new(file: String, mut candidates: Vec<Match>, top: usize, least: f64) -> Self {
+        candidates.truncate(top);
+        let unknown = match candidates.first() {
+            None => Some("too little is sung to tell"),
+            Some(best) if best.score < least => Some("not in the catalogue"),
+            Some(_) => None,
+        };
+        Self { file, unknown, candidates }
+    }
+
+    /// The object of the JSON form.
+    fn json(&self, songs: &[Song]) -> serde_json::Value {
+        let candidates: Vec<serde_json::Value> = self.candidates.iter().map(|found| json(found, songs)).collect();
+        serde_json::json!({"file": self.file, "unknown": self.unknown.is_some(), "candidates": candidates})
+    }
+}
+
+/// A catalogue that is ready to be searched, and the file it was read from.
+pub(super) fn open(path: &Path) -> Result<(Catalogue, Searcher)> {
+    let catalogue = Catalogue::read(path)?;
+    if catalogue.songs().is_empty() {
+        return Err(Error::file(path, "holds no songs; `humdinger catalogue add` adds some"));
+    }
+    let searcher = Searcher::new(catalogue.songs());
+    Ok((catalogue, searcher))
+}
+
+/// What `identify --format jsonl` says of a decoded recording; what had to be mended is in `warnings`, where anything had to be.
+///
+/// # Errors
+/// Where its rate is out of range.
+pub(super) fn answer(
+    (catalogue, searcher): &(Catalogue, Searcher),
+    name: &str,
+    sound: Audio,
+    top: usize,
+    anywhere: bool,
+) -> Result<serde_json::Value> {
+    let (query, warnings) = query(sound)?;
+    let options = SearchOptions { anywhere, ..SearchOptions::default() };
+    let candidates = query.map_or(Vec::new(), |query| searcher.search(catalogue.songs(), &query, &options));
+    let mut object = Answer::new(name.into(), candidates, top, UNKNOWN_BELOW).json(catalogue.songs());
+    if !warnings.is_empty() {
+        object["warnings"] = warnings.into();
+    }
+    Ok(object)
+}
+
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     if args.top == 0 {
@@ -64,17 +113,13 @@ pub fn run(args: Args) -> Result<()> {
     if !(0.0..=1.0).contains(&args.min_score) {
         return Err(Error::usage("--min-score", format!("{} is not from 0 to 1", args.min_score)));
     }
-    let catalogue = Catalogue::read(&args.catalogue)?;
+    let (catalogue, searcher) = open(&args.catalogue)?;
     let songs = catalogue.songs();
-    if songs.is_empty() {
-        return Err(Error::file(&args.catalogue, "holds no songs; `humdinger catalogue add` adds some"));
-    }
     let (files, _) = sound_files(&args.paths, args.strict)?;
-    let searcher = Searcher::new(songs);
     let options = SearchOptions { anywhere: args.anywhere, ..SearchOptions::default() };
     let (mut read, mut unread_by_name) = (0, 0);
     for file in &files {
-        let (query, warnings) = match query(&file.path) {
+        let (query, warnings) = match decode_file(&file.path).and_then(query) {
             Ok(query) => query,
             Err(error) if args.strict || files.len() == 1 => return Err(error),
             Err(error) => {
@@ -85,14 +130,8 @@ pub fn run(args: Args) -> Result<()> {
         };
         let name = file.path.display().to_string();
         warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}"))));
-        let mut candidates = query.map_or(Vec::new(), |query| searcher.search(songs, &query, &options));
-        candidates.truncate(args.top);
-        let unknown = match candidates.first() {
-            None => Some("too little is sung to tell"),
-            Some(best) if best.score < args.min_score => Some("not in the catalogue"),
-            Some(_) => None,
-        };
-        print(&Answer { file: name, unknown, candidates }, songs, args.format, read == 0)?;
+        let candidates = query.map_or(Vec::new(), |query| searcher.search(songs, &query, &options));
+        print(&Answer::new(name, candidates, args.top, args.min_score), songs, args.format, read == 0)?;
         read += 1;
     }
     match (read, unread_by_name) {
@@ -103,8 +142,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// What is sung in a recording, where there is enough, and what was wrong with the file.
-fn query(path: &Path) -> Result<(Option<Query>, Vec<String>)> {
-    let sound = decode_file(path)?;
+fn query(sound: Audio) -> Result<(Option<Query>, Vec<String>)> {
     let tracker = PitchTracker::new(sound.sample_rate, PitchOptions::default())?;
     let contour = tracker.track(&channels::to_count(sound.channels, 1)[0]);
     Ok((Query::new(&contour), sound.warnings))
@@ -155,14 +193,7 @@ fn print(answer: &Answer, songs: &[Song], format: Format, first: bool) -> Result
             let bytes = lines.into_inner().map_err(|e| Error::Data(e.to_string()))?;
             say(String::from_utf8_lossy(&bytes).trim_end())
         }
-        Format::Jsonl => {
-            let candidates: Vec<serde_json::Value> = answer.candidates.iter().map(|m| json(m, songs)).collect();
-            say(serde_json::json!({
-                "file": answer.file,
-                "unknown": answer.unknown.is_some(),
-                "candidates": candidates,
-            }))
-        }
+        Format::Jsonl => say(answer.json(songs)),
     }
 }
 

@@ -12,6 +12,8 @@ mod inspect;
 mod pitch;
 mod predict;
 mod pretrain;
+mod serve;
+mod signals;
 mod spectrogram;
 mod synth;
 mod terminal;
@@ -53,6 +55,7 @@ enum Command {
     Pitch(pitch::Args),
     Catalogue(catalogue::Args),
     Identify(identify::Args),
+    Serve(serve::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
     /// Make a data set of hummed and whistled public-domain tunes
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Pitch(arguments) => pitch::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Catalogue(arguments) => catalogue::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Identify(arguments) => identify::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Serve(arguments) => serve::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(arguments) => bench::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Synth(arguments) => synth::run(arguments).map(|()| ExitCode::SUCCESS),

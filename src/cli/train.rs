@@ -12,8 +12,6 @@ use crate::train::run::{self, Ending, default_folders};
 use crate::train::trainer::{Outcome, Start, files};
 use crate::train::{Config, Init, Recipe, Settings, Variation, source};
 use crate::{Error, Result};
-#[cfg(unix)]
-use nix::sys::signal::{SigHandler, Signal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -270,43 +268,17 @@ fn of_run(folder: &Path, args: &Args) -> Result<Config> {
     Ok(config)
 }
 
-/// A flag that Ctrl-C sets. A second Ctrl-C ends the process at once. A signal that is ignored, as `nohup` ignores the one
-/// of a closed terminal and shells that of Ctrl-C in background jobs of scripts, stays ignored.
+/// A flag that Ctrl-C sets. A second Ctrl-C ends the process at once.
 fn listen() -> Result<Arc<AtomicBool>> {
-    #[cfg(unix)]
-    let ignored = ignored_signals();
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
-    ctrlc::set_handler(move || {
+    super::signals::on_end(move || {
         if flag.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
         warn("stopping after this step; once more to stop at once");
-    })
-    .map_err(|e| Error::Data(format!("Ctrl-C cannot be listened for: {e}")))?;
-    #[cfg(unix)]
-    for signal in ignored {
-        ignore(signal)?;
-    }
+    })?;
     Ok(stop)
-}
-
-/// Those of the signals that end a run which the process was started to ignore.
-#[cfg(unix)]
-fn ignored_signals() -> Vec<Signal> {
-    let is_ignored = |&signal: &Signal| {
-        // A handler can only be asked for by setting another; what is not ignored is listened for right after this.
-        ignore(signal).is_ok_and(|before| matches!(before, SigHandler::SigIgn))
-    };
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().filter(is_ignored).collect()
-}
-
-/// Ignores a signal; what was done with it before.
-#[cfg(unix)]
-fn ignore(signal: Signal) -> Result<SigHandler> {
-    // SAFETY: no handler of ours is set, so nothing can run at a moment that it is not fit for.
-    let before = unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) };
-    before.map_err(|e| Error::Data(format!("the signal {signal} cannot be ignored: {e}")))
 }
 
 fn summary(outcome: &Outcome, out: &Path) -> Result<()> {

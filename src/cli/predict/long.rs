@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// A recording is long, and gets passages, from this many windows on: no clip that training would hear as one is.
 pub(super) const LONG: f64 = 4.0;
 /// WAV files of more bytes than this are read window by window, others at once.
-const LARGE: u64 = 32 << 20;
+pub(super) const LARGE: u64 = 32 << 20;
 /// Seconds that are read at once from a file, and from a stream, whose answers are waited for.
 const PIECE: f64 = 10.0;
 const LIVE_PIECE: f64 = 0.25;

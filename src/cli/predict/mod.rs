@@ -5,6 +5,7 @@ mod files;
 mod long;
 mod out;
 mod rows;
+pub(super) mod sent;
 
 use super::{plain, warn};
 use crate::audio::Audio;
@@ -122,10 +123,10 @@ struct PassageArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Which::Auto)]
     passages: Which,
     /// The part of a window that the next one hears again, from 0 to 0.95: more finds more, and takes longer
-    #[arg(long, value_name = "X", default_value_t = 0.75, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = OVERLAP, allow_negative_numbers = true)]
     overlap: f64,
     /// Seconds of the shortest passage
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", default_value_t = LEAST_SECONDS, allow_negative_numbers = true)]
     min_duration: f64,
     /// Write the passages as WAV files there, a folder for each song, to listen to and to train on
     #[arg(long, value_name = "FOLDER")]
@@ -147,6 +148,10 @@ struct RawArgs {
     channels: usize,
 }
 
+/// How passages are looked for unless asked otherwise: the part of a window that the next one hears again, and the seconds of the
+/// shortest passage.
+const OVERLAP: f64 = 0.75;
+const LEAST_SECONDS: f64 = 3.0;
 /// Of more recordings than this the progress is shown.
 const FEW: usize = 64;
 
@@ -443,7 +448,7 @@ fn piecewise(path: &Path, args: &Args, header: &Header) -> bool {
 }
 
 /// The model that comes with the program; says so.
-fn built_in(device: &Device) -> Result<Predictor> {
+pub(super) fn built_in(device: &Device) -> Result<Predictor> {
     let model = base::model()?;
     warn(&format!(
         "model: the base model of this program, which knows {} tunes (predict --tunes lists them); --model names another",

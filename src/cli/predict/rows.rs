@@ -50,6 +50,101 @@ impl Answer {
         let top = likeliest(&mean, style.names, style.top);
         Self { file, verdict, top, windows, seconds, without: Vec::new(), nearest: Vec::new() }
     }
+
+    /// The object of the JSON forms.
+    pub fn json(&self, style: &Style<'_>) -> serde_json::Value {
+        let mut object = serde_json::json!({
+            "file": self.file,
+            "prediction": self.verdict.name(style.names),
+            "confidence": self.verdict.confidence,
+            "top": songs(&self.top),
+            "decision": self.verdict.decision.name(),
+            "threshold": style.threshold.value,
+            "reason": self.verdict.reason(style.names, style.threshold),
+            "seconds": self.seconds,
+        });
+        if !self.without.is_empty() {
+            let part = |part: &Without| serde_json::json!({"start": part.start, "end": part.end, "confidence_without": part.confidence});
+            object["explanation"] = self.without.iter().map(part).collect();
+        }
+        if !self.nearest.is_empty() {
+            let near =
+                |near: &Near| serde_json::json!({"file": near.file, "song": near.song, "distance": near.distance});
+            object["nearest"] = self.nearest.iter().map(near).collect();
+        }
+        object
+    }
+}
+
+/// What is said of a long recording as a whole.
+struct Said<'a> {
+    best: Option<&'a Passage>,
+    decision: Decision,
+    why: String,
+    confidence: f64,
+}
+
+impl LongAnswer {
+    /// Why nothing was found, where nothing was: what is to be said of the window that comes nearest to a song.
+    fn said(&self, style: &Style<'_>) -> Said<'_> {
+        let best = self.passages.iter().max_by(|a, b| a.confidence.total_cmp(&b.confidence));
+        let surest = self.surest.as_ref();
+        let verdict = surest.map(|window| Verdict::of(&window.probabilities, window.familiarity, style.threshold));
+        let (decision, why) = match (best, &verdict) {
+            (Some(best), _) => (Decision::Song, passage_reason(best.confidence)),
+            (None, Some(verdict)) if verdict.decision == Decision::Song => {
+                (Decision::BelowThreshold, "in no passage sure enough, or spoken rather than sung".into())
+            }
+            (None, Some(verdict)) => (verdict.decision, verdict.reason(style.names, style.threshold)),
+            (None, None) => (Decision::Silence, "nothing was heard".into()),
+        };
+        let confidence = best.map_or_else(|| verdict.map_or(0.0, |verdict| verdict.confidence), |best| best.confidence);
+        Said { best, decision, why, confidence }
+    }
+
+    /// The object of the JSON forms.
+    pub fn json(&self, style: &Style<'_>) -> serde_json::Value {
+        let Said { best, decision, why, confidence } = self.said(style);
+        let passages: Vec<_> = self.passages.iter().map(|passage| passage_json(passage, style.names)).collect();
+        serde_json::json!({
+            "file": self.file,
+            "prediction": best.map_or("unknown", |best| song_of(best, style.names)),
+            "confidence": confidence,
+            "top": songs(&self.surest_songs(style)),
+            "decision": decision.name(),
+            "threshold": style.threshold.value,
+            "reason": why,
+            "seconds": self.seconds,
+            "passages": passages,
+        })
+    }
+
+    /// The songs that were found, each with its surest passage.
+    fn surest_songs(&self, style: &Style<'_>) -> Vec<(String, f64)> {
+        let mut by_output: BTreeMap<usize, f64> = BTreeMap::new();
+        for passage in &self.passages {
+            let confidence = by_output.entry(passage.output).or_default();
+            *confidence = confidence.max(passage.confidence);
+        }
+        let mut order: Vec<(usize, f64)> = by_output.into_iter().collect();
+        order.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let name = |(output, p): (usize, f64)| (style.names.get(output).cloned().unwrap_or_default(), p);
+        order.into_iter().take(style.top).map(name).collect()
+    }
+}
+
+/// The object of the JSON forms for a recording that could not be read.
+pub(super) fn unread_json(file: &str, why: &str, threshold: f64) -> serde_json::Value {
+    serde_json::json!({
+        "file": file,
+        "prediction": null,
+        "confidence": null,
+        "top": [],
+        "decision": "error",
+        "threshold": threshold,
+        "reason": "could not be read",
+        "error": why,
+    })
 }
 
 /// The likeliest songs with their probabilities, the likeliest first.
@@ -125,27 +220,7 @@ impl<'a> Printer<'a> {
                 let start = [answer.file.clone(), song.into(), format!("{:.6}", answer.verdict.confidence)];
                 self.csv(start.into_iter().chain(top).chain(end))
             }
-            Format::Json | Format::Jsonl => {
-                let mut object = serde_json::json!({
-                    "file": answer.file,
-                    "prediction": song,
-                    "confidence": answer.verdict.confidence,
-                    "top": songs(&answer.top),
-                    "decision": answer.verdict.decision.name(),
-                    "threshold": style.threshold.value,
-                    "reason": reason,
-                    "seconds": answer.seconds,
-                });
-                if !answer.without.is_empty() {
-                    let part = |part: &Without| serde_json::json!({"start": part.start, "end": part.end, "confidence_without": part.confidence});
-                    object["explanation"] = answer.without.iter().map(part).collect();
-                }
-                if !answer.nearest.is_empty() {
-                    let near = |near: &Near| serde_json::json!({"file": near.file, "song": near.song, "distance": near.distance});
-                    object["nearest"] = answer.nearest.iter().map(near).collect();
-                }
-                self.object(object)
-            }
+            Format::Json | Format::Jsonl => self.object(answer.json(style)),
             Format::Audacity => answer.windows.iter().try_for_each(|window| self.label(&answer.file, window)),
         }
     }
@@ -184,16 +259,7 @@ impl<'a> Printer<'a> {
                     ["error".into(), threshold, "could not be read".into(), why.into(), String::new(), String::new()];
                 self.csv(start.chain(end))
             }
-            Format::Json | Format::Jsonl => self.object(serde_json::json!({
-                "file": file,
-                "prediction": null,
-                "confidence": null,
-                "top": [],
-                "decision": "error",
-                "threshold": self.style.threshold.value,
-                "reason": "could not be read",
-                "error": why,
-            })),
+            Format::Json | Format::Jsonl => self.object(unread_json(file, why, self.style.threshold.value)),
             // There is no place in time for it.
             Format::Audacity => Ok(()),
         }
@@ -248,34 +314,10 @@ impl<'a> Printer<'a> {
     /// As [`Printer::answer`].
     pub fn long(&mut self, answer: &LongAnswer, live: bool) -> Result<()> {
         let style = self.style;
-        let best = answer.passages.iter().max_by(|a, b| a.confidence.total_cmp(&b.confidence));
-        let surest = answer.surest.as_ref();
-        let verdict = surest.map(|window| Verdict::of(&window.probabilities, window.familiarity, style.threshold));
-        // Why nothing was found: what is to be said of the window that comes nearest to a song.
-        let (decision, why) = match (best, &verdict) {
-            (Some(best), _) => (Decision::Song, passage_reason(best.confidence)),
-            (None, Some(verdict)) if verdict.decision == Decision::Song => {
-                (Decision::BelowThreshold, "in no passage sure enough, or spoken rather than sung".into())
-            }
-            (None, Some(verdict)) => (verdict.decision, verdict.reason(style.names, style.threshold)),
-            (None, None) => (Decision::Silence, "nothing was heard".into()),
-        };
-        let confidence = best.map_or_else(|| verdict.map_or(0.0, |verdict| verdict.confidence), |best| best.confidence);
-        let passages: Vec<_> = answer.passages.iter().map(|passage| passage_json(passage, style.names)).collect();
+        let Said { best, decision, why, confidence } = answer.said(style);
         match style.format {
             Format::Json | Format::Jsonl if !(live && best.is_some() && style.format == Format::Jsonl) => {
-                let song = best.map_or("unknown", |best| song_of(best, style.names));
-                self.object(serde_json::json!({
-                    "file": answer.file,
-                    "prediction": song,
-                    "confidence": confidence,
-                    "top": songs(&self.surest_songs(&answer.passages)),
-                    "decision": decision.name(),
-                    "threshold": style.threshold.value,
-                    "reason": why,
-                    "seconds": answer.seconds,
-                    "passages": passages,
-                }))
+                self.object(answer.json(style))
             }
             Format::Table if best.is_none() => {
                 let (file, length) = (plain(&answer.file), clock(answer.seconds));
@@ -291,19 +333,6 @@ impl<'a> Printer<'a> {
             }
             _ => Ok(()),
         }
-    }
-
-    /// The songs that were found, each with its surest passage.
-    fn surest_songs(&self, passages: &[Passage]) -> Vec<(String, f64)> {
-        let mut by_output: BTreeMap<usize, f64> = BTreeMap::new();
-        for passage in passages {
-            let confidence = by_output.entry(passage.output).or_default();
-            *confidence = confidence.max(passage.confidence);
-        }
-        let mut order: Vec<(usize, f64)> = by_output.into_iter().collect();
-        order.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let name = |(output, p): (usize, f64)| (self.style.names.get(output).cloned().unwrap_or_default(), p);
-        order.into_iter().take(self.style.top).map(name).collect()
     }
 
     /// An object of the forms that consist of them.

@@ -1,0 +1,313 @@
+//! What can be asked for: one table, from which requests are routed and the OpenAPI document is made.
+
+use super::upload::Refusal;
+use hyper::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Predict,
+    Identify,
+    Model,
+    Health,
+    OpenApi,
+}
+
+impl Route {
+    /// Each with its method and path, and what it is for.
+    const ALL: [(Self, Method, &'static str, &'static str); 5] = [
+        (
+            Self::Predict,
+            Method::POST,
+            "/predict",
+            "Name the song in a recording, as `humdinger predict --format json` does",
+        ),
+        (
+            Self::Identify,
+            Method::POST,
+            "/identify",
+            "Look for a melody in the catalogue, as `humdinger identify --format jsonl` does",
+        ),
+        (Self::Model, Method::GET, "/model", "What the model knows and how it hears"),
+        (Self::Health, Method::GET, "/health", "Whether the server answers; needs no token"),
+        (Self::OpenApi, Method::GET, "/openapi.json", "This document"),
+    ];
+
+    /// Those that are there; without a catalogue there is nothing to look for.
+    fn there(catalogue: bool) -> impl Iterator<Item = (Self, Method, &'static str, &'static str)> {
+        Self::ALL.into_iter().filter(move |(route, ..)| catalogue || *route != Self::Identify)
+    }
+}
+
+/// What a method and a path mean.
+#[derive(Debug, PartialEq)]
+pub(super) enum Found {
+    Route(Route),
+    /// The path is there, for these methods.
+    OtherMethod(&'static str),
+    Nothing,
+}
+
+/// Looks a path up. It is compared as it was sent: nothing in it is decoded, and it names nothing but what is in the table.
+pub(super) fn find(path: &str, method: &Method, catalogue: bool) -> Found {
+    let Some((route, wanted, ..)) = Route::there(catalogue).find(|(_, _, known, _)| *known == path) else {
+        return Found::Nothing;
+    };
+    // An answer to HEAD is one to GET, of which hyper sends the head alone.
+    if *method == wanted || *method == Method::HEAD && wanted == Method::GET {
+        Found::Route(route)
+    } else {
+        Found::OtherMethod(if wanted == Method::GET { "GET, HEAD" } else { "POST" })
+    }
+}
+
+/// What is asked in a query.
+#[derive(Debug, PartialEq)]
+pub(super) struct Asked {
+    pub top: usize,
+    pub min_confidence: Option<f64>,
+    pub name: Option<String>,
+    pub anywhere: bool,
+}
+
+/// Reads a query; a name or a value that means nothing is refused.
+pub(super) fn asked(route: Route, query: &str) -> Result<Asked, Refusal> {
+    let refuse = |text: String| Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+    let mut asked =
+        Asked { top: if route == Route::Identify { 3 } else { 1 }, min_confidence: None, name: None, anywhere: false };
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = value.replace('+', " ");
+        let Ok(value) = percent_decode_str(&value).decode_utf8().map(String::from) else {
+            return refuse(format!("`{name}` is no UTF-8 text"));
+        };
+        match (name, route) {
+            ("top", _) => match value.parse() {
+                Ok(top) if top > 0 => asked.top = top,
+                _ => return refuse("`top` is no whole number from 1 on".into()),
+            },
+            ("name", _) => asked.name = Some(value),
+            ("min_confidence", Route::Predict) => match value.parse() {
+                Ok(least) if (0.0..=1.0).contains(&least) => asked.min_confidence = Some(least),
+                _ => return refuse("`min_confidence` is not from 0 to 1".into()),
+            },
+            ("anywhere", Route::Identify) => match value.as_str() {
+                "" | "true" => asked.anywhere = true,
+                "false" => asked.anywhere = false,
+                _ => return refuse("`anywhere` is true or false".into()),
+            },
+            _ => return refuse("the query has a name that means nothing here; GET /openapi.json lists them".into()),
+        }
+    }
+    Ok(asked)
+}
+
+/// That the server answers.
+pub(super) fn health() -> Value {
+    json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")})
+}
+
+/// The OpenAPI document.
+pub(super) fn document(catalogue: bool) -> Value {
+    let mut paths = json!({});
+    for (route, method, path, summary) in Route::there(catalogue) {
+        let method = method.as_str().to_ascii_lowercase();
+        let mut operation = json!({
+            "summary": summary,
+            "operationId": path.trim_matches('/').replace('.', "_"),
+            "responses": {"200": response("The answer", schema_of(route))},
+        });
+        let responses = &mut operation["responses"];
+        if route != Route::Health {
+            responses["401"] = response("The token is missing or wrong", "Refusal");
+        } else {
+            operation["security"] = json!([]);
+        }
+        let responses = &mut operation["responses"];
+        responses["403"] = response("The request comes from another site's page", "Refusal");
+        responses["421"] = response("The Host header names another server", "Refusal");
+        if matches!(route, Route::Predict | Route::Identify) {
+            responses["400"] = response("The query or the form is wrong, or the upload was cut off", "Refusal");
+            responses["408"] = response("The upload took too long", "Refusal");
+            responses["413"] = response("The recording is too large", "Refusal");
+            responses["415"] = response("The body is compressed", "Refusal");
+            responses["422"] = response("The recording cannot be read: `error` says why", schema_of(route));
+            responses["503"] = response("Too much to do: Retry-After says when to come again", "Refusal");
+            operation["parameters"] = parameters(route);
+            let sound = json!({"type": "string", "contentMediaType": "application/octet-stream"});
+            operation["requestBody"] = json!({
+                "required": true,
+                "description": "A sound file of any kind that `humdinger predict` reads, as it is or in the field `file` of a form",
+                "content": {
+                    "application/octet-stream": {"schema": sound},
+                    "audio/*": {"schema": sound},
+                    "multipart/form-data": {
+                        "schema": {"type": "object", "required": ["file"], "properties": {"file": sound}},
+                    },
+                },
+            });
+        }
+        paths[path][method] = operation;
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Humdinger",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Names the song that somebody hums, sings or whistles.",
+            "license": {"name": "MIT OR Apache-2.0"},
+        },
+        // With a token where the server was started with one, and without elsewhere.
+        "security": [{"token": []}, {}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": schemas(),
+        },
+    })
+}
+
+fn response(description: &str, schema: &str) -> Value {
+    let schema = match schema {
+        "" => json!({"type": "object"}),
+        name => json!({"$ref": format!("#/components/schemas/{name}")}),
+    };
+    json!({"description": description, "content": {"application/json": {"schema": schema}}})
+}
+
+fn schema_of(route: Route) -> &'static str {
+    match route {
+        Route::Predict => "Prediction",
+        Route::Identify => "Identification",
+        Route::Model => "Model",
+        Route::Health => "Health",
+        Route::OpenApi => "",
+    }
+}
+
+fn parameters(route: Route) -> Value {
+    let parameter = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "query", "required": false, "description": description, "schema": schema});
+    let top = if route == Route::Identify { 3 } else { 1 };
+    let top = json!({"type": "integer", "minimum": 1, "default": top});
+    let mut all = vec![
+        parameter("top", "How many of the likeliest songs to list", top),
+        parameter(
+            "name",
+            "What the file is called; its ending helps where the contents leave doubt",
+            json!({"type": "string"}),
+        ),
+    ];
+    if route == Route::Identify {
+        let text = "The singer may begin with any phrase, instead of the first";
+        all.push(parameter("anywhere", text, json!({"type": "boolean", "default": false})));
+    } else {
+        let text =
+            "Below this confidence the answer is `unknown`; what the model was stored with where it is not given";
+        all.push(parameter("min_confidence", text, json!({"type": "number", "minimum": 0, "maximum": 1})));
+    }
+    all.into()
+}
+
+/// The objects of the answers.
+fn schemas() -> Value {
+    let number = json!({"type": "number"});
+    let text = json!({"type": "string"});
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let share = json!({"type": "number", "minimum": 0, "maximum": 1});
+    let song = json!({
+        "type": "object",
+        "required": ["song", "probability"],
+        "properties": {"song": text, "probability": share},
+    });
+    let passage = json!({
+        "type": "object",
+        "required": ["start", "end", "song", "confidence"],
+        "properties": {"start": number, "end": number, "song": text, "confidence": share},
+    });
+    let candidate = json!({
+        "type": "object",
+        "required": ["id", "title", "score", "key", "tempo", "beats_per_minute", "at"],
+        "properties": {
+            "id": text, "title": text, "score": share, "key": number, "tempo": number, "beats_per_minute": number,
+            "at": {"type": "array", "items": number, "minItems": 2, "maxItems": 2},
+        },
+    });
+    json!({
+        "Prediction": {
+            "type": "object",
+            "required": ["file", "prediction", "confidence", "top", "decision", "threshold", "reason"],
+            "properties": {
+                "file": text,
+                "prediction": {"type": ["string", "null"], "description": "The song, or `unknown`"},
+                "confidence": {"type": ["number", "null"]},
+                "top": {"type": "array", "items": song},
+                "decision": {"enum": ["song", "below threshold", "unfamiliar", "silence", "error"]},
+                "threshold": share,
+                "reason": text,
+                "seconds": {"type": ["number", "null"]},
+                "passages": {"type": "array", "items": passage, "description": "Of recordings of more than four windows"},
+                "warnings": texts,
+                "error": text,
+            },
+        },
+        "Identification": {
+            "type": "object",
+            "required": ["file", "unknown", "candidates"],
+            "properties": {
+                "file": text,
+                "unknown": {"type": "boolean"},
+                "candidates": {"type": "array", "items": candidate},
+                "warnings": texts,
+                "error": text,
+            },
+        },
+        "Model": {
+            "type": "object",
+            "required": [
+                "model", "songs", "recipe", "sample_rate", "channels", "window_seconds", "threshold", "longest_seconds",
+            ],
+            "properties": {
+                "model": text, "songs": texts, "recipe": text, "sample_rate": {"type": "integer"},
+                "channels": {"type": "integer"}, "window_seconds": number, "threshold": share, "longest_seconds": number,
+            },
+        },
+        "Health": {
+            "type": "object",
+            "required": ["status", "version"],
+            "properties": {"status": {"const": "ok"}, "version": text},
+        },
+        "Refusal": {"type": "object", "required": ["error"], "properties": {"error": text}},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_as_they_are() {
+        assert_eq!(find("/predict", &Method::POST, false), Found::Route(Route::Predict));
+        assert_eq!(find("/model", &Method::HEAD, false), Found::Route(Route::Model));
+        assert_eq!(find("/predict", &Method::GET, false), Found::OtherMethod("POST"));
+        assert_eq!(find("/model", &Method::OPTIONS, false), Found::OtherMethod("GET, HEAD"));
+        assert_eq!(find("/identify", &Method::POST, true), Found::Route(Route::Identify));
+        for path in ["/identify", "/predict/", "//predict", "/Predict", "/%70redict", "/x/../predict", "/", "*", ""] {
+            assert_eq!(find(path, &Method::POST, false), Found::Nothing, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_query_means_what_it_says_or_is_refused() {
+        let read = |route, query| asked(route, query).map_err(|refusal| (refusal.status.as_u16(), refusal.text));
+        let all = read(Route::Predict, "top=3&min_confidence=0.5&name=a%20b%2Fc+d.wav");
+        let expected = Asked { top: 3, min_confidence: Some(0.5), name: Some("a b/c d.wav".into()), anywhere: false };
+        assert_eq!(all, Ok(expected));
+        assert_eq!(read(Route::Identify, "anywhere").map(|asked| (asked.top, asked.anywhere)), Ok((3, true)));
+        let wrong = ["top=0", "top=x", "min_confidence=2", "min_confidence=NaN", "anywhere=true", "x=1", "name=%ff"];
+        for query in wrong {
+            assert!(read(Route::Predict, query).is_err_and(|(status, _)| status == 400), "{query}");
+        }
+    }
+}
