@@ -52,6 +52,66 @@ fn a_model_that_can_only_give_nan_is_refused() {
 }
 
 #[test]
+fn the_folder_of_a_run_stands_for_its_model() {
+    let (run, data) = (trained(), text(small_data()));
+    let model = run.join("model.safetensors");
+    for command in [["predict", "--device", "cpu", "--model"], ["evaluate", "--device", "cpu", "--model"]] {
+        let data: &[&str] = if command[0] == "evaluate" { &["--data", data] } else { &[data] };
+        let said = |path: &Path| succeed(&[&command[..], &[text(path)], data].concat());
+        assert_eq!(said(run), said(&model), "{}", command[0]);
+    }
+    assert_eq!(succeed(&["inspect", text(run)]), succeed(&["inspect", text(&model)]));
+    let out = scratch().join("begun with a run");
+    succeed(&[&training("1", &out)[..], &["--init", text(run)]].concat());
+    let told = fail(1, &["predict", "--device", "cpu", "--model", data, data]);
+    assert!(told.contains("without model.safetensors") && told.contains(data), "{told}");
+}
+
+#[test]
+fn shells_and_man_know_all_commands_and_options() {
+    let help = succeed(&["--help"]);
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+    let commands: Vec<&str> = commands.into_iter().filter(|name| !name.is_empty() && *name != "help").collect();
+    assert!(commands.contains(&"train") && commands.contains(&"completions"), "{help}");
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = succeed(&["completions", shell]);
+        assert!(commands.iter().all(|name| script.contains(name)), "{shell}");
+        assert!(script.contains("learning-rate"), "{shell}");
+    }
+    let script = scratch().join("humdinger.bash");
+    std::fs::write(&script, succeed(&["completions", "bash"])).unwrap();
+    let complete = format!(
+        "source '{}' && COMP_WORDS=(humdinger ser) && COMP_CWORD=1 && _humdinger humdinger ser humdinger && echo ${{COMPREPLY[@]}}",
+        text(&script)
+    );
+    match std::process::Command::new("bash").args(["-c", &complete]).output() {
+        Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "serve"),
+        Err(_) => eprintln!("SKIPPED: bash is not installed, its completions were not tried"),
+    }
+    assert!(fail_of_clap(&["completions", "none"]).contains("bash"));
+
+    let page = succeed(&["man"]);
+    assert!(page.contains(".TH humdinger 1") && commands.iter().all(|name| page.contains(name)), "{page}");
+    let page = succeed(&["man", "train"]);
+    assert!(page.contains("\\-\\-learning\\-rate"), "{page}");
+    assert!(fail(2, &["man", "nothing"]).contains("nothing"));
+    let out = scratch().join("man1");
+    succeed(&["man", "--out", text(&out)]);
+    for name in commands {
+        assert!(out.join(format!("humdinger-{name}.1")).exists(), "{name}");
+    }
+    assert!(out.join("humdinger.1").exists() && out.join("humdinger-catalogue-make.1").exists());
+}
+
+/// What clap says of wrong usage.
+fn fail_of_clap(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(2));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
 fn predict_keeps_decoded_recordings_only_where_asked() {
     let model = trained().join("model.safetensors");
     let cache = scratch().join("cache of predict");
@@ -102,6 +162,44 @@ fn names_cannot_add_columns_or_command_the_terminal() {
     let table = predict("table");
     assert!(table.lines().count() == 2 && !table.contains(['\t', '\u{1b}']), "{table:?}");
     assert!(table.contains("\\tb\\n9.0") && table.contains("\\u{1b}[31mred.wav"), "{table:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cache_that_others_can_write_to_is_not_used() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let model = trained().join("model.safetensors");
+    let arguments = ["predict", "--cache", "--device", "cpu", "--model", text(&model), text(small_data())];
+    let predict = |cache: &Path| {
+        let output = humdinger().env("HUMDINGER_CACHE", cache).args(arguments).output().unwrap();
+        assert!(output.status.success());
+        let kept = std::fs::read_dir(cache.join("clips")).map_or(0, Iterator::count);
+        (kept, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let folder = |name: &str, mode: u32| {
+        let folder = scratch().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+        folder
+    };
+    let (kept, told) = predict(&folder("cache of my own", 0o755));
+    assert!(kept == 12 && !told.contains("the cache folder"), "{kept} {told}");
+    for mode in [0o777, 0o1777] {
+        let open = folder(&format!("cache of {mode:o}"), mode);
+        let (kept, told) = predict(&open);
+        assert!(kept == 0 && told.contains(&format!("mode {mode:o}")) && told.contains(text(&open)), "{kept} {told}");
+    }
+    let within = folder("cache with open clips", 0o755);
+    folder("cache with open clips/clips", 0o777);
+    assert_eq!(predict(&within).0, 0);
+    let others = folder("cache of somebody else", 0o755);
+    match chown(&others, Some(63251), None) {
+        Ok(()) => {
+            let (kept, told) = predict(&others);
+            assert!(kept == 0 && told.contains("another user (number 63251)"), "{kept} {told}");
+        }
+        Err(_) => eprintln!("SKIPPED: only root can make a folder of another user"),
+    }
 }
 
 #[cfg(unix)]
@@ -168,5 +266,58 @@ mod unix {
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[test]
+    fn a_file_that_may_not_grow_is_an_error_that_names_it() {
+        // In blocks of 512 bytes: the model and the checkpoint are larger.
+        let out = scratch().join("small files");
+        let output = by_shell("ulimit -f 60", &training("1", &out)).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("error: ") && error.contains(".safetensors") && error.contains("too large"), "{error}");
+    }
+
+    /// The same as a user that has no threads but the first: root is given as many as it wants.
+    fn with_threads(count: usize, arguments: &[&str]) -> Option<std::process::Output> {
+        let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+        let mut shell = if root {
+            let mut other = Command::new("setpriv");
+            other.args(["--reuid", "63251", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "bash"]);
+            other
+        } else {
+            Command::new("bash")
+        };
+        shell.args(["-c", &format!("ulimit -u {count} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_humdinger")]);
+        let output = shell.args(arguments).env("HUMDINGER_CACHE", "").stdin(Stdio::null()).output().ok()?;
+        let unable = String::from_utf8_lossy(&output.stderr);
+        (!["setpriv:", "Permission denied", "ulimit: "].iter().any(|text| unable.contains(text))).then_some(output)
+    }
+
+    #[test]
+    fn few_threads_are_enough_or_an_error() {
+        let model = trained().join("model.safetensors");
+        let data = text(small_data());
+        let predict = ["predict", "--device", "cpu", "--model", text(&model), data, "--format", "csv"];
+        let expected = succeed(&predict);
+        for count in [1, 2, 3] {
+            for arguments in [&predict[..], &["check", data], &["serve", "--port", "0"]] {
+                let Some(output) = with_threads(count, arguments) else {
+                    eprintln!("SKIPPED: this test needs bash, for root setpriv, and a folder that others can read");
+                    return;
+                };
+                let error = String::from_utf8_lossy(&output.stderr);
+                assert!(!error.contains("panicked") && matches!(output.status.code(), Some(0 | 1)), "{count}: {error}");
+                if arguments[0] == "serve" {
+                    assert!(output.status.code() == Some(1) && error.contains("thread"), "{error}");
+                }
+                if count == 1 {
+                    assert!(error.contains("warning: the system gives"), "{error}");
+                }
+                if arguments[0] == "predict" {
+                    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{count}");
+                }
+            }
+        }
     }
 }

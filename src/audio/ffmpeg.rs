@@ -108,13 +108,19 @@ fn read<R: Read + Send + 'static>(
 ) -> Option<Output> {
     let mut pipe = of(child)?;
     let (send, receive) = mpsc::channel();
-    std::thread::spawn(move || {
+    let collect = move || {
         let mut bytes = Vec::new();
         let ended = pipe.by_ref().take(most).read_to_end(&mut bytes).is_ok();
         let whole = ended && (bytes.len() as u64) < most;
         drop(send.send((bytes, whole)));
         // Whoever writes on must not wait for a reader.
         drop(std::io::copy(&mut pipe, &mut std::io::sink()));
-    });
+    };
+    // Without it the program would wait for a reader for ever.
+    if std::thread::Builder::new().spawn(collect).is_err() {
+        drop(child.kill());
+        drop(child.wait());
+        return None;
+    }
     Some(receive)
 }

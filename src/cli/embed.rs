@@ -26,7 +26,7 @@ enum Format {
 /// Write what a model hears in recordings as vectors, to search, cluster or train other classifiers with
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The model file
+    /// The model file, or the folder of a run
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
     /// Sound files, or folders of them

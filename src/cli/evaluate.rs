@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// Hold a model against labelled recordings.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The model file
+    /// The model file, or the folder of a run
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
     /// Folder or CSV file of recordings, labelled as for training

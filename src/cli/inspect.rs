@@ -19,7 +19,7 @@ enum TargetArg {
 /// Show the layers, parameters and plans of a model or a recipe.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The model file
+    /// The model file, or the folder of a run
     #[arg(value_name = "MODEL", required_unless_present = "recipe", conflicts_with = "recipe")]
     model: Option<PathBuf>,
     /// A recipe, instead of a model

@@ -9,6 +9,7 @@ mod embed;
 mod evaluate;
 mod identify;
 mod inspect;
+mod manual;
 mod pitch;
 mod predict;
 mod pretrain;
@@ -17,6 +18,7 @@ mod signals;
 mod spectrogram;
 mod synth;
 mod terminal;
+mod threads;
 mod train;
 
 use crate::device::DeviceChoice;
@@ -58,6 +60,8 @@ enum Command {
     Serve(serve::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
+    Completions(manual::Completions),
+    Man(manual::Man),
     /// Make a data set of hummed and whistled public-domain tunes
     Synth(synth::Args),
 }
@@ -68,6 +72,9 @@ pub fn main() -> ExitCode {
     quiet_device_chooser();
     // Clap prints its own errors, and exits with 2.
     let cli = Cli::try_parse().unwrap_or_else(|error| with_suggestion(error).exit());
+    #[cfg(unix)]
+    signals::survive_large_files();
+    threads::prepare();
     let result = match cli.command {
         Command::Spectrogram(arguments) => spectrogram::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Doctor(arguments) => doctor::run(arguments).map(|()| ExitCode::SUCCESS),
@@ -84,6 +91,8 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(arguments) => bench::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Completions(arguments) => manual::completions(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Man(arguments) => manual::man(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Synth(arguments) => synth::run(arguments).map(|()| ExitCode::SUCCESS),
     };
     match result {

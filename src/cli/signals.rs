@@ -20,6 +20,14 @@ pub(super) fn on_end(told: impl FnMut() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
+/// From now on a file that grows beyond what the process may write (`ulimit -f`) is an error of that file, like a full disk, and no
+/// longer the sudden end of the process.
+#[cfg(unix)]
+pub(super) fn survive_large_files() {
+    // Where it cannot be ignored, all is as before.
+    drop(ignore(Signal::SIGXFSZ));
+}
+
 /// Those of the signals that end a run which the process was started to ignore.
 #[cfg(unix)]
 fn ignored_signals() -> Vec<Signal> {

@@ -49,9 +49,20 @@ impl Key {
 impl Cache {
     /// The cache in the user's cache directory (`$XDG_CACHE_HOME` or `~/.cache`, `~/Library/Caches`, `%LOCALAPPDATA%`;
     /// `HUMDINGER_CACHE` overrides it); `None` where there is no such place.
-    pub fn open_default() -> Option<Self> {
+    ///
+    /// # Errors
+    /// Says in a sentence why a folder that is there is not used: others could put sound of their own into it.
+    pub fn open_default() -> Result<Option<Self>, String> {
         let bound = std::env::var("HUMDINGER_CACHE_BYTES").ok().and_then(|s| s.parse().ok()).unwrap_or(DEFAULT_BOUND);
-        Self::open(&default_folder()?.join("clips"), bound)
+        let Some(parent) = default_folder() else { return Ok(None) };
+        let folder = parent.join("clips");
+        for folder in [&parent, &folder] {
+            if let Some(why) = others_may_write(folder) {
+                let what = "decoded recordings are neither taken from there nor kept";
+                return Err(format!("the cache folder {} {why}: {what}", folder.display()));
+            }
+        }
+        Ok(Self::open(&folder, bound))
     }
 
     /// A cache in `folder`, which is made, of at most `bound` bytes; `None` when the folder cannot be made.
@@ -139,6 +150,25 @@ impl Cache {
             total -= size;
         }
     }
+}
+
+/// Why what is in a folder need not be this user's; none where it is, or there is no folder yet.
+#[cfg(unix)]
+fn others_may_write(folder: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = std::fs::metadata(folder).ok()?;
+    let (owner, own) = (meta.uid(), nix::unistd::geteuid().as_raw());
+    // Root could write to it in any case.
+    if owner != own && owner != 0 {
+        return Some(format!("belongs to another user (number {owner})"));
+    }
+    let mode = meta.mode() & 0o7777;
+    (mode & 0o002 != 0).then(|| format!("can be written to by everybody (mode {mode:o}; chmod go-w mends that)"))
+}
+
+#[cfg(not(unix))]
+fn others_may_write(_: &Path) -> Option<String> {
+    None
 }
 
 /// Reads a file into what held another.

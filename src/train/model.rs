@@ -2,13 +2,14 @@
 
 use super::familiar::{self, Familiar};
 use super::recipe::{FrontEnd, Recipe, View};
+use super::trainer::files;
 use super::weights::Weights;
 use crate::audio::resample::RATES;
 use crate::graph::{Session, State, States};
 use crate::nn::{self, Classifier};
 use crate::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The key of the header's metadata that [`Header`] is stored under, as JSON.
 const KEY: &str = "humdinger";
@@ -83,11 +84,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads a model file.
+    /// Reads a model file, or that of a run folder.
     ///
     /// # Errors
     /// Where the file cannot be read, is damaged, has no header of ours or one of a later version.
     pub fn read(path: &Path) -> Result<Self> {
+        let path = &file_of(path)?;
         Self::of_weights(Weights::read(path)?, path)
     }
 
@@ -176,6 +178,27 @@ impl Model {
         weights.metadata = [(KEY.to_string(), header)].into();
         Ok(weights)
     }
+}
+
+/// The model file that a path means: itself, or that of a run folder.
+///
+/// # Errors
+/// Where it is a folder without a model.
+pub fn file_of(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.into());
+    }
+    let file = path.join(files::MODEL);
+    if file.is_file() {
+        return Ok(file);
+    }
+    let fold = path.join("fold-1");
+    let detail = if fold.join(files::MODEL).is_file() {
+        format!("is a run with folds, which have a model each; name one of them, as {}", fold.display())
+    } else {
+        format!("is a folder without {}; name a model file, or the folder of a run", files::MODEL)
+    };
+    Err(Error::file(path, detail))
 }
 
 /// More songs than anybody has; a damaged header must not make a network that fills the memory.

@@ -176,10 +176,12 @@ fn stage(
     std::thread::scope(|scope| {
         // Without room in between: one round is trained on, the next is made or waits.
         let (send, receive) = sync_channel(0);
-        scope.spawn(move || {
+        let singers = move || {
             // Nobody receives any more where training has failed.
             (0..rounds).map(|round| make(work, before + round, tunes)).try_for_each(|clips| send.send(clips).ok())
-        });
+        };
+        let failed = |e: std::io::Error| Error::Data(format!("no thread can be started for the singers: {e}"));
+        std::thread::Builder::new().spawn_scoped(scope, singers).map_err(failed)?;
         let mut training = Training::new(work, number, tunes.len(), rounds, device, begin)?;
         for round in 0..rounds {
             let clips = received(&receive)??;

@@ -48,9 +48,15 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// The cache to read through, where there is to be one.
-    pub fn cache(self) -> Option<Cache> {
-        if self.no_cache { None } else { Cache::open_default() }
+    /// The cache to read through, where there is to be one; where it is not to be trusted, that is said.
+    pub fn cache(self, say: &dyn Fn(&str)) -> Option<Cache> {
+        if self.no_cache {
+            return None;
+        }
+        Cache::open_default().unwrap_or_else(|why| {
+            say(&format!("warning: {why}"));
+            None
+        })
     }
 }
 
@@ -65,7 +71,7 @@ pub fn load(
     reading: Reading,
     say: &dyn Fn(&str),
 ) -> Result<Dataset> {
-    let cache = reading.cache();
+    let cache = reading.cache(say);
     let options = LoadOptions {
         sample_rate: front_end.sample_rate,
         most_samples: first_only.then_some(front_end.window),
@@ -95,20 +101,13 @@ pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
     // Never those that another version of the synthesiser has made.
     let name = format!("{}-singers-seed-{seed}-{:016x}", options.singers, synth::fingerprint(&options)?);
     let folder = parent.join("synthetic").join(name);
-    let ready = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    if ready(&folder) {
-        return Ok(folder);
-    }
-    say(&format!("making the built-in recordings in {}", folder.display()));
     remove_unfinished(&parent.join("synthetic"));
-    match synth::write(&folder, &options, true) {
-        // Another run may have been faster.
-        Err(_) if ready(&folder) => Ok(folder),
+    match synth::keep(&folder, &options, say) {
         Err(Error::File { path, detail }) => {
-            Err(Error::file(path, format!("{detail}; name another folder for such files in HUMDINGER_CACHE")))
+            Err(Error::file(path, format!("{detail}; or name another folder for such files in HUMDINGER_CACHE")))
         }
         Err(error) => Err(error),
-        Ok(_) => Ok(folder),
+        Ok(()) => Ok(folder),
     }
 }
 

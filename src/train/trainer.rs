@@ -8,7 +8,7 @@ use super::engine::{ClipHeard, Engine};
 use super::familiar::{Familiar, probabilities};
 use super::folder::RunFolder;
 use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, unknown_threshold};
-use super::model::{FORMAT_VERSION, Header, Model, load_weights, model_states, read_weights};
+use super::model::{FORMAT_VERSION, Header, Model, file_of, load_weights, model_states, read_weights};
 use super::network::Mode;
 use super::recipe::{FrontEnd, Recipe};
 use super::report::{Report, Training, last_part};
@@ -453,7 +453,10 @@ pub fn initial_weights(init: &Init, names: &[String]) -> Result<Option<(Weights,
     let (weights, path) = match init {
         Init::Fresh => return Ok(None),
         Init::Base => (base::weights()?, PathBuf::from(init.describe())),
-        Init::File(path) => (Weights::read(path)?, path.clone()),
+        Init::File(path) => {
+            let path = file_of(path)?;
+            (Weights::read(&path)?, path)
+        }
     };
     // Weights without a description of ours, such as PyTorch's, have to fit as they are.
     let others = Model::describe(&weights, &path)?.is_some_and(|header| header.names() != names);

@@ -65,7 +65,7 @@ enum Which {
 /// Name the songs in recordings.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The model file [default: the base model that comes with the program, which names the built-in tunes]
+    /// The model file, or the folder of a run [default: the base model that comes with the program, which names the built-in tunes]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Sound files, or folders of them; - for standard input, which is heard while it comes
@@ -293,7 +293,7 @@ impl Answering<'_> {
         let (args, header) = (self.args, self.predictor.model.header.clone());
         let reading = Reading::from(args.reading);
         // Most recordings are asked about once, and thousands of them would push out those that are trained on.
-        let cache = if args.cache { reading.cache() } else { None };
+        let cache = if args.cache { reading.cache(&|text| warn(&plain(text))) } else { None };
         let options = LoadOptions {
             sample_rate: header.front_end.sample_rate,
             // Enough to tell that there is more.

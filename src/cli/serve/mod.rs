@@ -37,7 +37,7 @@ use work::Work;
 /// Serve a page to hum to, and answer other programs over HTTP (docs/http-api.md)
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The model file [default: the base model that comes with the program, which names the built-in tunes]
+    /// The model file, or the folder of a run [default: the base model that comes with the program, which names the built-in tunes]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// A catalogue of songs, made by `humdinger catalogue make`, for POST /identify
@@ -90,6 +90,9 @@ struct Site {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     let limits = limits(&args.limits)?;
+    if super::threads::few() {
+        return Err(Error::Data("the system gives too few threads for a server (ulimit -u)".into()));
+    }
     let choice = super::device(&args.device)?;
     let name = args.model.as_ref().map_or(base::NAME.to_string(), |path| path.display().to_string());
     let model = args.model.clone();

@@ -7,6 +7,7 @@
 
 pub mod compose;
 pub mod dsp;
+mod kept;
 pub mod room;
 pub mod singer;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use super::dataset::progress_bar;
 use crate::audio::wav;
 use crate::{Error, Result};
 use dsp::Dice;
+pub use kept::keep;
 pub use singer::{Singer, Style};
 pub use tunes::{Tune, tunes};
 
