@@ -215,7 +215,7 @@ fn runs_that_cannot_be_written_or_resumed() {
     let file = scratch().join("a file");
     std::fs::write(&file, b"x").unwrap();
     contains(&fail(1, &[&train[..], &["--out", text(&file.join("run"))]].concat()), &["a file/run", "cannot be made"]);
-    contains(&fail(2, &["train", "--resume", text(finished()), "--epochs", "7"]), &["--resume", "epochs"]);
+    contains(&fail(2, &["train", "--resume", text(finished()), "--seed", "7"]), &["--resume", "seed"]);
 
     // A checkpoint of another configuration.
     let other = scratch().join("other");

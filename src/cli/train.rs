@@ -145,7 +145,8 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
     let resumed = args.resume.as_deref().map(RunFolder::open).transpose()?;
     let (mut config, chosen, start) = match &resumed {
         Some(folder) => {
-            (of_run(folder.path(), &args)?, Chosen { epochs: true, learning_rate: true, frozen: true }, Start::Resume)
+            let (config, start) = of_run(folder.path(), &args)?;
+            (config, Chosen { epochs: true, learning_rate: true, frozen: true }, start)
         }
         None => {
             let (config, chosen) = given(&args)?;
@@ -155,7 +156,7 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
     // Whatever can be known to be wrong is said before the recordings are read.
     let choice = super::device(&config.device)?;
     match (&resumed, &args.out) {
-        (Some(folder), _) => run::check_unfinished(folder.path(), &config)?,
+        (Some(folder), _) => run::check_unfinished(folder.path(), &config, start)?,
         (None, Some(out)) => RunFolder::check_free(out)?,
         (None, None) => {}
     }
@@ -249,8 +250,8 @@ fn given(args: &Args) -> Result<(Config, Chosen)> {
     Ok((config, chosen))
 }
 
-/// The configuration of a run folder. Flags may repeat it, but only the device may differ.
-fn of_run(folder: &Path, args: &Args) -> Result<Config> {
+/// The configuration of a run folder, and how the run goes on. Flags may repeat it; the device may differ, and the number of epochs.
+fn of_run(folder: &Path, args: &Args) -> Result<(Config, Start)> {
     let file = folder.join(files::CONFIG);
     let text = std::fs::read_to_string(&file)
         .map_err(|e| Error::file(folder, format!("is not a run folder: {} cannot be read: {e}", files::CONFIG)))?;
@@ -258,14 +259,18 @@ fn of_run(folder: &Path, args: &Args) -> Result<Config> {
     let before = of_run.clone().resolve()?;
     let config = args.settings().or(of_run).resolve()?;
     let different = before.differences(&config);
+    // Folds are trained one after the other, each to its end.
+    if different == ["epochs"] && config.folds.is_none() {
+        return Ok((config, Start::Longer));
+    }
     if !different.is_empty() {
         let detail = format!(
-            "the run began with other settings ({}); only --device and --embed-audio may change",
+            "the run began with other settings ({}); only --device, --embed-audio and, without folds, --epochs may change",
             different.join(", ")
         );
         return Err(Error::usage("--resume", detail));
     }
-    Ok(config)
+    Ok((config, Start::Resume))
 }
 
 /// A flag that Ctrl-C sets. A second Ctrl-C ends the process at once.

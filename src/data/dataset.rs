@@ -81,6 +81,8 @@ pub struct Dataset {
     pub labels_from: String,
     /// What to know of the set as a whole, one sentence each.
     pub notes: Vec<String>,
+    /// Checksums of what is in the clips' files, by id; none of clips that were made in memory.
+    pub contents: BTreeMap<String, u64>,
 }
 
 /// How to load a data set.
@@ -132,7 +134,7 @@ impl Dataset {
                 let read = reader.read(&file.path, options);
                 let read = read.map(|audio| (arena.put(&audio.channels), audio.warnings.clone()));
                 bar.inc(1);
-                (file, read)
+                (file, read, reader.contents())
             })
             .collect();
         bar.finish_and_clear();
@@ -141,11 +143,13 @@ impl Dataset {
         let mut warnings = Vec::new();
         let mut readable = Vec::with_capacity(decoded.len());
         let mut spans = Vec::with_capacity(decoded.len());
-        for (file, read) in decoded {
+        let mut contents = BTreeMap::new();
+        for (file, read, sum) in decoded {
             match read {
                 Ok((span, told)) => {
                     let name = file.path.display();
                     warnings.extend(told.iter().map(|warning| format!("{name}: {warning}")));
+                    contents.insert(file.id.clone(), sum);
                     readable.push(file);
                     spans.push(span);
                 }
@@ -177,7 +181,7 @@ impl Dataset {
             warnings.push(alike::same_recording(&names));
         }
         let labels_from = listing.labels_from;
-        Ok(Self { clips, classes, sample_rate: options.sample_rate, left_out, warnings, labels_from, notes })
+        Ok(Self { clips, classes, sample_rate: options.sample_rate, left_out, warnings, labels_from, notes, contents })
     }
 
     /// Clips of each song, in the order of [`Dataset::classes`].

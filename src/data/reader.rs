@@ -9,6 +9,7 @@ use crate::{Error, Result};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Reads sound files into memory that serves for the next one: fresh memory for each costs more than what is in it.
 #[derive(Debug, Default)]
@@ -16,6 +17,7 @@ pub struct Reader {
     file: Vec<u8>,
     entry: Vec<u8>,
     audio: Audio,
+    contents: u64,
 }
 
 impl Reader {
@@ -24,8 +26,9 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read or decoded.
     pub fn read(&mut self, path: &Path, options: &LoadOptions) -> Result<&Audio> {
-        let Self { file, entry, audio } = self;
+        let Self { file, entry, audio, contents } = self;
         read_whole(path, file)?;
+        *contents = xxh3_64(file);
         let key = options.cache.map(|cache| (cache, Key::new(file, options.sample_rate)));
         if !key.is_some_and(|(cache, key)| cache.load_into(key, entry, audio)) {
             *audio = decode::decode_bytes(std::mem::take(file), path)?.resampled(options.sample_rate)?;
@@ -37,6 +40,11 @@ impl Reader {
             audio.channels.iter_mut().for_each(|channel| channel.truncate(most.max(1)));
         }
         Ok(audio)
+    }
+
+    /// A checksum (XXH3) of what was in the last file.
+    pub fn contents(&self) -> u64 {
+        self.contents
     }
 }
 

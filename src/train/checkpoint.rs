@@ -1,13 +1,15 @@
 //! Checkpoints: everything that a run needs to go on as though it had never stopped.
 
 use super::config::{Config, Settings};
-use super::model::read_states;
+use super::model::{Header, Model, read_states};
 use super::tables::EpochRow;
 use super::weights::Weights;
 use crate::graph::{Session, State};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
+use xxhash_rust::xxh3::Xxh3;
 
 /// The key of the file's metadata. The text is TOML, since that keeps every bit of a floating-point number.
 const KEY: &str = "humdinger_checkpoint";
@@ -35,6 +37,9 @@ pub struct Progress {
     pub best_epoch: Option<usize>,
     /// Whether all is done.
     pub finished: bool,
+    /// The epochs that were done when more were asked for: patience begins anew there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continued_at: Option<usize>,
     /// The completed epochs.
     #[serde(default)]
     pub rows: Vec<EpochRow>,
@@ -46,8 +51,26 @@ struct Text {
     version: u32,
     /// Of the data, see [`fingerprint`].
     data: String,
+    /// Of what is in the recordings' files, see [`sound_fingerprint`]; checkpoints of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sound: Option<String>,
+    /// The header of the best model so far, as JSON; checkpoints of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    best: Option<String>,
     config: Settings,
     progress: Progress,
+}
+
+/// Begins the names of the best model's tensors.
+const BEST: &str = "best.";
+
+/// Identifies the recordings of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recordings {
+    /// By names, labels and lengths: see [`fingerprint`].
+    pub clips: String,
+    /// By what is in their files, where that is known: see [`sound_fingerprint`].
+    pub sound: Option<String>,
 }
 
 /// A run's complete state.
@@ -55,12 +78,14 @@ struct Text {
 pub struct Checkpoint {
     /// What the run does.
     pub config: Config,
-    /// Identifies the training clips.
-    pub data: String,
+    /// Its recordings.
+    pub data: Recordings,
     /// How far it has come.
     pub progress: Progress,
     /// Every state: parameters, running statistics, moments.
     pub weights: Weights,
+    /// The best model so far; a run must not depend on what others do to its file.
+    pub best: Option<Model>,
 }
 
 impl Checkpoint {
@@ -68,11 +93,18 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Where the device fails.
-    pub fn take(session: &mut dyn Session, config: &Config, data: &str, progress: &Progress) -> Result<Self> {
+    pub fn take(
+        session: &mut dyn Session,
+        config: &Config,
+        data: &Recordings,
+        progress: &Progress,
+        best: Option<&Model>,
+    ) -> Result<Self> {
         let states: Vec<State> = session.states().kept().cloned().collect();
         let tensors = read_states(session, states)?.into_iter().map(|(state, tensor)| (state.name, tensor));
         let weights = Weights { tensors: tensors.collect(), ..Weights::default() };
-        Ok(Self { config: config.clone(), data: data.into(), progress: progress.clone(), weights })
+        let (config, progress, best) = (config.clone(), progress.clone(), best.cloned());
+        Ok(Self { config, data: data.clone(), progress, weights, best })
     }
 
     /// Puts all states into a session.
@@ -92,19 +124,46 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Has the run go on to another number of epochs in all, whether it is finished or not; `folder` is for the message.
+    ///
+    /// # Errors
+    /// Where so many are done already.
+    pub fn lengthen(&mut self, config: &Config, folder: &Path) -> Result<()> {
+        let done = self.progress.epoch;
+        if config.epochs <= done {
+            let (folder, asked) = (folder.display(), config.epochs);
+            let detail =
+                format!("{folder} has done {done} epochs, and {asked} are not more; give the number of all epochs");
+            return Err(Error::usage("--epochs", detail));
+        }
+        self.config.epochs = config.epochs;
+        self.progress.finished = false;
+        self.progress.continued_at = Some(done);
+        Ok(())
+    }
+
     /// Writes the file, in one piece or not at all.
     ///
     /// # Errors
     /// Where it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
+        let unwritable = |e: &dyn std::fmt::Display| Error::file(path, format!("cannot be written: {e}"));
+        let best = self.best.as_ref().map(|best| serde_json::to_string(&best.header)).transpose();
         let text = Text {
             version: VERSION,
-            data: self.data.clone(),
+            data: self.data.clips.clone(),
+            sound: self.data.sound.clone(),
+            best: best.map_err(|e| unwritable(&e))?,
             config: self.config.settings(),
             progress: self.progress.clone(),
         };
-        let text = toml::to_string(&text).map_err(|e| Error::file(path, format!("cannot be written: {e}")))?;
+        let text = toml::to_string(&text).map_err(|e| unwritable(&e))?;
         let mut weights = self.weights.clone();
+        if let Some(best) = &self.best {
+            let tensors = best.weights.tensors.iter().map(|(name, tensor)| (format!("{BEST}{name}"), tensor.clone()));
+            weights.tensors.extend(tensors);
+            weights.counts.extend(best.weights.counts.iter().map(|(name, &count)| (format!("{BEST}{name}"), count)));
+        }
         weights.metadata.insert(KEY.into(), text);
         weights.write(path)
     }
@@ -124,14 +183,27 @@ impl Checkpoint {
             let detail = format!("is a checkpoint of version {}; this humdinger continues {VERSION}", text.version);
             return Err(Error::file(path, detail));
         }
-        Ok(Self { config: text.config.of_earlier_runs().resolve()?, data: text.data, progress: text.progress, weights })
+        let best = match &text.best {
+            None => None,
+            Some(header) => {
+                let bad = |e| Error::file(path, format!("its best model cannot be understood: {e}"));
+                let header: Header = serde_json::from_str(header).map_err(bad)?;
+                let mut of_best = Weights::default();
+                (of_best.tensors, weights.tensors) = best_of(weights.tensors);
+                (of_best.counts, weights.counts) = best_of(weights.counts);
+                Some(Model { header, weights: of_best, familiar: None })
+            }
+        };
+        let config = text.config.of_earlier_runs().resolve()?;
+        let data = Recordings { clips: text.data, sound: text.sound };
+        Ok(Self { config, data, progress: text.progress, weights, best })
     }
 
     /// Whether a run of this configuration on these data may go on from here.
     ///
     /// # Errors
     /// Names the settings that differ, or says that the recordings do.
-    pub fn check(&self, config: &Config, data: &str, path: &Path) -> Result<()> {
+    pub fn check(&self, config: &Config, data: &Recordings, path: &Path) -> Result<()> {
         let different = self.config.differences(config);
         if !different.is_empty() {
             let detail = format!(
@@ -140,14 +212,39 @@ impl Checkpoint {
             );
             return Err(Error::file(path, detail));
         }
-        if self.data != data {
+        if self.data.clips != data.clips {
             return Err(Error::file(
                 path,
                 "is a checkpoint of a run on other recordings: files were added, removed, renamed or changed in length",
             ));
         }
+        if let (Some(before), Some(now)) = (&self.data.sound, &data.sound)
+            && before != now
+        {
+            let detail =
+                "is a checkpoint of a run on other recordings: files of the same names and lengths were replaced";
+            return Err(Error::file(path, detail));
+        }
         Ok(())
     }
+}
+
+/// What belongs to the best model, by its names there, and what does not.
+fn best_of<T>(all: BTreeMap<String, T>) -> (BTreeMap<String, T>, BTreeMap<String, T>) {
+    let (best, others): (BTreeMap<String, T>, _) = all.into_iter().partition(|(name, _)| name.starts_with(BEST));
+    (best.into_iter().map(|(name, value)| (name[BEST.len()..].to_string(), value)).collect(), others)
+}
+
+/// A short text that differs where the files of clips do, given their names and checksums; none where one is not known, as of clips
+/// that were made in memory.
+pub fn sound_fingerprint<'a>(clips: impl IntoIterator<Item = (&'a str, Option<u64>)>) -> Option<String> {
+    let mut hash = Xxh3::new();
+    for (id, contents) in clips {
+        hash.update(id.as_bytes());
+        hash.update(&[0]);
+        hash.update(&contents?.to_le_bytes());
+    }
+    Some(format!("{:016x}", hash.digest()))
 }
 
 /// A short text that differs where names, labels or lengths of clips differ (FNV-1a, 64 bits).
@@ -169,7 +266,12 @@ mod tests {
     use crate::Tensor;
     use crate::cpu::{CpuSession, Pool};
     use crate::graph::States;
+    use crate::train::model::FORMAT_VERSION;
     use std::sync::Arc;
+
+    fn data(clips: &str, sound: Option<&str>) -> Recordings {
+        Recordings { clips: clips.into(), sound: sound.map(String::from) }
+    }
 
     #[test]
     fn every_bit_comes_back() -> Result<()> {
@@ -201,13 +303,41 @@ mod tests {
         let config = Settings::default().resolve()?;
         let folder = tempfile::tempdir().map_err(|e| Error::Data(e.to_string()))?;
         let path = folder.path().join("checkpoint.safetensors");
-        Checkpoint::take(&mut session, &config, "abc", &progress)?.write(&path)?;
+        let best = Model {
+            header: Header {
+                format_version: FORMAT_VERSION,
+                recipe: config.recipe,
+                classes: vec!["a".into(), "b".into()],
+                outputs: 2,
+                front_end: config.recipe.front_end(),
+                temperature: 1.0 / 3.0,
+                usual_distance: None,
+                unknown_threshold: 0.1 + 0.2,
+                epoch: 1,
+                heard: None,
+                began_with: None,
+            },
+            weights: Weights {
+                tensors: [("w".to_string(), Tensor::new([2], vec![0.3, -0.0])?)].into(),
+                counts: [("bn.num_batches_tracked".to_string(), 7)].into(),
+                ..Weights::default()
+            },
+            familiar: None,
+        };
+        Checkpoint::take(&mut session, &config, &data("abc", Some("1")), &progress, Some(&best))?.write(&path)?;
         let read = Checkpoint::read(&path)?;
+        assert!(read.best.as_ref().is_some_and(|read| read.weights == best.weights && read.header.epoch == 1));
         assert_eq!(read.progress, progress);
-        assert!(read.check(&config, "abc", &path).is_ok());
-        assert!(read.check(&config, "abd", &path).is_err());
+        for (now, right) in [
+            (data("abc", Some("1")), true),
+            (data("abc", None), true),
+            (data("abd", Some("1")), false),
+            (data("abc", Some("2")), false),
+        ] {
+            assert_eq!(read.check(&config, &now, &path).is_ok(), right, "{now:?}");
+        }
         let other = Settings { seed: Some(5), ..Settings::default() }.resolve()?;
-        assert!(read.check(&other, "abc", &path).unwrap_err().to_string().contains("other settings (seed)"));
+        assert!(read.check(&other, &read.data, &path).unwrap_err().to_string().contains("other settings (seed)"));
         let mut fresh = CpuSession::<f32>::new(states, Arc::new(Pool::new(1)))?;
         read.restore(&mut fresh, &path)?;
         let mut moments = [0.0; 3];

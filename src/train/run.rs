@@ -56,22 +56,26 @@ pub fn check(config: &Config, data: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is something left to do in a run folder, and its checkpoint is of this configuration.
+/// Whether there is something left to do in a run folder, and its checkpoint is of this configuration; with [`Start::Longer`] but for
+/// the number of epochs.
 ///
 /// # Errors
 /// Where the run is finished, or its checkpoint cannot be read or is another run's.
-pub fn check_unfinished(folder: &Path, config: &Config) -> Result<()> {
+pub fn check_unfinished(folder: &Path, config: &Config, start: Start) -> Result<()> {
     let at = folder.join(files::CHECKPOINT);
     let finished = if config.folds.is_some() {
         folder.join(FOLDS).exists()
     } else if at.exists() {
-        let checkpoint = Checkpoint::read(&at)?;
+        let mut checkpoint = Checkpoint::read(&at)?;
+        if start == Start::Longer {
+            checkpoint.lengthen(config, folder)?;
+        }
         checkpoint.check(config, &checkpoint.data, &at)?;
         checkpoint.progress.finished
     } else {
         false
     };
-    if finished { Err(Error::file(folder, "this run is finished; there is nothing to resume")) } else { Ok(()) }
+    if finished { Err(super::trainer::finished(folder, config)) } else { Ok(()) }
 }
 
 /// The table of a cross-validation's folds, in the run folder.

@@ -2,7 +2,7 @@
 
 use super::base;
 use super::batch::{Batch, Draw};
-use super::checkpoint::{Checkpoint, Progress, fingerprint};
+use super::checkpoint::{Checkpoint, Progress, Recordings, fingerprint, sound_fingerprint};
 use super::config::{Config, Init};
 use super::engine::{ClipHeard, Engine};
 use super::familiar::{Familiar, probabilities};
@@ -65,6 +65,8 @@ pub enum Start {
     Resume,
     /// From the folder's checkpoint, where there is one; a finished run is only evaluated again.
     Complete,
+    /// From the folder's checkpoint, finished or not, to another number of epochs in all.
+    Longer,
 }
 
 /// What whoever watches a run is told.
@@ -102,9 +104,11 @@ struct Trainer<'a> {
     engine: Engine,
     outputs: usize,
     names: Vec<String>,
-    fingerprint: String,
+    recordings: Recordings,
     progress: Progress,
     steps: Steps,
+    /// The best model so far; none where a checkpoint of before has it in its file alone.
+    best: Option<Model>,
     saved: Instant,
 }
 
@@ -117,10 +121,10 @@ pub fn train(job: &Job, watch: &mut dyn Watch) -> Result<Outcome> {
     let mut trainer = Trainer::new(job, watch)?;
     while trainer.progress.epoch < job.config.epochs && !trainer.impatient(watch) {
         if !trainer.epoch(watch)? {
-            return trainer.finish(false);
+            return trainer.finish(false, watch);
         }
     }
-    trainer.finish(true)
+    trainer.finish(true, watch)
 }
 
 impl<'a> Trainer<'a> {
@@ -132,21 +136,27 @@ impl<'a> Trainer<'a> {
         let mut engine = Engine::for_training(job.device, config, outputs, per_epoch * config.epochs, &data.clips)?;
         let side = |clips: &'a [usize]| clips.iter().map(|&i| &data.clips[i]);
         let identity = |clip: &'a Clip| (clip.id.as_str(), clip.label, clip.len());
-        let fingerprint = fingerprint(side(&split.train).chain(side(&split.validation)).map(identity));
+        let both = || side(&split.train).chain(side(&split.validation));
+        let contents = |clip: &'a Clip| (clip.id.as_str(), data.contents.get(&clip.id).copied());
+        let (clips, sound) = (fingerprint(both().map(identity)), sound_fingerprint(both().map(contents)));
+        let recordings = Recordings { clips, sound };
         let path = |name: &str| job.out.join(name);
         let at = path(files::CHECKPOINT);
         // A run that was killed before its first checkpoint has done nothing yet.
         let resume = job.start != Start::New && at.exists();
-        let (progress, steps) = if resume {
-            let checkpoint = Checkpoint::read(&at)?;
-            checkpoint.check(config, &fingerprint, &at)?;
+        let (progress, steps, best) = if resume {
+            let mut checkpoint = Checkpoint::read(&at)?;
+            if job.start == Start::Longer {
+                checkpoint.lengthen(config, job.out)?;
+            }
+            checkpoint.check(config, &recordings, &at)?;
             if checkpoint.progress.finished && job.start == Start::Resume {
-                return Err(Error::file(job.out, "this run is finished; there is nothing to resume"));
+                return Err(finished(job.out, config));
             }
             checkpoint.restore(&mut *engine.session, &at)?;
             engine.set_steps(checkpoint.progress.step);
             let steps = Steps::resume(&path(files::STEPS), checkpoint.progress.step)?;
-            (checkpoint.progress, steps)
+            (checkpoint.progress, steps, checkpoint.best)
         } else {
             initialise(&mut engine, &config.init, &names, watch)?;
             if job.start == Start::New {
@@ -154,13 +164,17 @@ impl<'a> Trainer<'a> {
             }
             std::fs::create_dir_all(job.out).map_err(|e| Error::file(job.out, format!("cannot be made: {e}")))?;
             write_whole(&path(files::CONFIG), config.to_toml()?.as_bytes())?;
-            (Progress::default(), Steps::create(&path(files::STEPS))?)
+            (Progress::default(), Steps::create(&path(files::STEPS))?, None)
         };
         let saved = Instant::now();
-        let mut trainer = Self { job, engine, outputs, names, fingerprint, progress, steps, saved };
-        if !resume {
+        let mut trainer = Self { job, engine, outputs, names, recordings, progress, steps, best, saved };
+        let longer = resume && job.start == Start::Longer;
+        if !resume || longer {
             // So that a run that is killed during its first epoch can be resumed too.
             trainer.checkpoint()?;
+        }
+        if longer {
+            write_whole(&trainer.path(files::CONFIG), config.to_toml()?.as_bytes())?;
         }
         Ok(trainer)
     }
@@ -175,10 +189,13 @@ impl<'a> Trainer<'a> {
         let Some(best) = self.progress.best_epoch.filter(|_| patience > 0 && self.progress.best_loss.is_some()) else {
             return false;
         };
-        let over = self.progress.position == 0 && epoch >= best + patience;
+        // Who asks for more epochs gets them as though training had just begun to improve.
+        let since = best.max(self.progress.continued_at.unwrap_or(0));
+        let over = self.progress.position == 0 && epoch >= since + patience;
         if over {
             watch.note(&format!(
-                "epoch {best} had the best model, and {patience} more brought none: training ends here"
+                "epoch {best} had the best model, and {} more brought none: training ends here",
+                epoch - best
             ));
         }
         over
@@ -187,7 +204,8 @@ impl<'a> Trainer<'a> {
     /// Writes the checkpoint.
     fn checkpoint(&mut self) -> Result<()> {
         let Job { config, .. } = *self.job;
-        let checkpoint = Checkpoint::take(&mut *self.engine.session, config, &self.fingerprint, &self.progress)?;
+        let checkpoint =
+            Checkpoint::take(&mut *self.engine.session, config, &self.recordings, &self.progress, self.best.as_ref())?;
         // A gradient can overflow although the loss was finite.
         let broken =
             |(name, t): (&String, &crate::Tensor)| t.data().iter().any(|x| !x.is_finite()).then(|| name.clone());
@@ -355,11 +373,33 @@ impl<'a> Trainer<'a> {
         let weights = read_weights(&mut *self.engine.session, self.progress.step)?;
         let header =
             Header { temperature, unknown_threshold, epoch, ..header(self.job.config, self.job.data, self.outputs) };
-        Model { header, weights, familiar: None }.write(&self.path(files::MODEL))
+        let model = Model { header, weights, familiar: None };
+        model.write(&self.path(files::MODEL))?;
+        self.best = Some(model);
+        Ok(())
+    }
+
+    /// The best model, as this run has written it; what somebody else has put in its place, or removed, is told, and its file is
+    /// written again.
+    fn best_model(&mut self, watch: &mut dyn Watch) -> Result<Model> {
+        let path = self.path(files::MODEL);
+        let Some(best) = self.best.take() else { return Model::read(&path) };
+        // Temperature and threshold are fitted anew each time that a run ends.
+        let same = |model: &Model| {
+            (&model.weights.tensors, &model.weights.counts) == (&best.weights.tensors, &best.weights.counts)
+                && model.header.classes == best.header.classes
+        };
+        let what = match Model::read(&path) {
+            Ok(model) if same(&model) => return Ok(best),
+            Ok(_) => "is no longer the model that this run has trained",
+            Err(_) => "is missing or damaged",
+        };
+        watch.note(&format!("warning: {} {what}; it is written again", path.display()));
+        Ok(best)
     }
 
     /// Writes predictions and report by the best model so far; where training is not complete, a checkpoint first.
-    fn finish(mut self, finished: bool) -> Result<Outcome> {
+    fn finish(mut self, finished: bool, watch: &mut dyn Watch) -> Result<Outcome> {
         let Job { config, data, split, out, .. } = *self.job;
         if !finished {
             self.checkpoint()?;
@@ -369,7 +409,7 @@ impl<'a> Trainer<'a> {
             }
         }
         let path = self.path(files::MODEL);
-        let mut model = Model::read(&path)?;
+        let mut model = self.best_model(watch)?;
         load_weights(&mut *self.engine.session, &model.weights, &path, false)?;
         // Not after every epoch: it takes a pass over all training clips, and all views.
         let heard = self.hear(Engine::hear)?;
@@ -425,6 +465,14 @@ impl<'a> Trainer<'a> {
         let Progress { step: steps, best_epoch: model_epoch, rows, .. } = self.progress;
         Ok(Outcome { finished, steps, model_epoch, metrics, predictions, rows })
     }
+}
+
+/// That there is nothing left to do.
+pub(super) fn finished(folder: &Path, config: &Config) -> Error {
+    let epochs = config.epochs;
+    let more =
+        if config.folds.is_some() { String::new() } else { format!("; --epochs with more than {epochs} trains on") };
+    Error::file(folder, format!("this run is finished; there is nothing to resume{more}"))
 }
 
 /// What the models of a run say of themselves before they are trained.
