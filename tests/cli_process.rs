@@ -164,6 +164,53 @@ fn names_cannot_add_columns_or_command_the_terminal() {
     assert!(table.contains("\\tb\\n9.0") && table.contains("\\u{1b}[31mred.wav"), "{table:?}");
 }
 
+#[test]
+fn where_there_is_no_terminal_progress_is_a_line_now_and_then() {
+    let watch = |seconds: &str, epochs: &str, name: &str| {
+        let out = scratch().join(name);
+        let output = humdinger().env("HUMDINGER_PROGRESS", seconds).args(training(epochs, &out)).output().unwrap();
+        assert!(output.status.success());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let lines = told.lines().filter(|line| line.starts_with("epoch ") && line.contains(" clips, loss ")).count();
+        (lines, output.stdout.len(), told)
+    };
+    let started = std::time::Instant::now();
+    let (lines, _, told) = watch("1", "30", "lines");
+    // A line a second at most.
+    let most = started.elapsed().as_secs() as usize;
+    assert!((1..=most).contains(&lines) || most < 3, "{lines} lines in {most} s: {told}");
+    assert!(!told.contains('\u{1b}') && !told.contains('\r'), "{told:?}");
+    assert_eq!(watch("0", "1", "no lines").0, 0);
+}
+
+#[test]
+fn it_says_as_much_as_is_wanted() {
+    let (model, data) = (trained().join("model.safetensors"), text(small_data()));
+    let predict = ["predict", "--device", "cpu", "--model", text(&model), data];
+    let told = |arguments: &[&str]| {
+        let output = run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), error)
+    };
+    // One of the recordings is clipped, of which is warned.
+    let (_, answers, usual) = told(&predict);
+    assert!(usual.contains("warning: "), "{usual}");
+    for quiet in ["-q", "--quiet"] {
+        assert_eq!(told(&[&[quiet], &predict[..]].concat()), (Some(0), answers.clone(), String::new()));
+        assert_eq!(told(&[&predict[..], &[quiet]].concat()), (Some(0), answers.clone(), String::new()));
+    }
+    let (code, _, error) = told(&["predict", "-q", "missing.wav"]);
+    assert!(code == Some(1) && error.starts_with("error: ") && error.lines().count() == 1, "{error}");
+    let (_, verbose, error) = told(&[&predict[..], &["-v"]].concat());
+    assert_eq!(verbose, answers);
+    assert!(error.lines().last().is_some_and(|line| line.starts_with("took ") && line.contains(" s")), "{error}");
+    assert_eq!(told(&[&predict[..], &["-v", "-q"]].concat()).0, Some(2));
+    let out = scratch().join("quiet");
+    let (code, summary, error) = told(&[&training("1", &out)[..], &["-q"]].concat());
+    assert!(code == Some(0) && error.is_empty() && summary.contains("accuracy"), "{error}");
+    assert!(!summary.contains("1/1") && !summary.contains("batch size"), "{summary}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_cache_that_others_can_write_to_is_not_used() {

@@ -465,13 +465,13 @@ fn the_model_is_described_and_the_page_is_whole() {
 #[test]
 fn it_ends_when_it_is_asked_to() {
     for signal in ["-INT", "-TERM"] {
-        let mut server = Server::start(&[]);
+        let mut server = Server::start(&["--verbose"]);
         let mut idle = server.connect();
         assert_eq!(server.get("/health").status, 200);
         let started = Instant::now();
         let (code, errors) = server.end(signal);
         assert!(code == Some(0) && started.elapsed() < Duration::from_secs(9), "{code:?} {errors}");
-        assert!(!errors.contains("panicked"), "{errors}");
+        assert!(!errors.contains("panicked") && errors.contains("GET /health 200 "), "{errors}");
         let mut rest = Vec::new();
         assert!(idle.read_to_end(&mut rest).is_ok() && rest.is_empty());
     }
@@ -515,7 +515,9 @@ fn the_documentation_works_as_it_is_written() {
     // Every route and every option is in it.
     let options = String::from_utf8(humdinger().args(["serve", "--help"]).output().unwrap().stdout).unwrap();
     let options = options.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 3);
-    for option in options.filter(|option| !["--help", "--version", "--device", "--model"].contains(option)) {
+    for option in options
+        .filter(|option| !["--help", "--version", "--device", "--model", "--quiet", "--verbose"].contains(option))
+    {
         let option = option.trim_end_matches([',', '.', ';', ':']);
         assert!(text_of.contains(option), "{option} is not in docs/http-api.md");
     }

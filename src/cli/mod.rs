@@ -21,6 +21,7 @@ mod terminal;
 mod threads;
 mod train;
 
+use crate::data::progress;
 use crate::device::DeviceChoice;
 use crate::train::Recipe;
 use crate::train::source::Reading;
@@ -32,11 +33,18 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Names the song that somebody hums, sings or whistles.
 #[derive(Debug, Parser)]
 #[command(name = "humdinger", version, propagate_version = true, max_term_width = 120)]
 struct Cli {
+    /// Say nothing but answers and errors: no progress, no notes, no warnings
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Also say how long it took, and how much memory; of `serve` every request
+    #[arg(short, long, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -74,6 +82,12 @@ pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| with_suggestion(error).exit());
     #[cfg(unix)]
     signals::survive_large_files();
+    let started = Instant::now();
+    VERBOSE.store(cli.verbose, Ordering::Relaxed);
+    if cli.quiet {
+        QUIET.store(true, Ordering::Relaxed);
+        progress::hide();
+    }
     threads::prepare();
     let result = match cli.command {
         Command::Spectrogram(arguments) => spectrogram::run(arguments).map(|()| ExitCode::SUCCESS),
@@ -95,11 +109,16 @@ pub fn main() -> ExitCode {
         Command::Man(arguments) => manual::man(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Synth(arguments) => synth::run(arguments).map(|()| ExitCode::SUCCESS),
     };
+    if cli.verbose {
+        let memory =
+            most_memory().map_or(String::new(), |bytes| format!(", at most {} MB of memory", bytes / 1_000_000));
+        warn(&format!("took {:.2} s{memory}", started.elapsed().as_secs_f64()));
+    }
     match result {
         Ok(code) => code,
         Err(error) => {
             let hint = if matches!(error, Error::Gpu(_)) { "; `--device cpu` computes on the CPU" } else { "" };
-            warn(&format!("error: {error}{hint}"));
+            let _ = writeln!(std::io::stderr(), "error: {error}{hint}");
             ExitCode::from(error.exit_code())
         }
     }
@@ -156,9 +175,30 @@ fn print_line(to: &mut dyn Write, line: impl std::fmt::Display) -> Result<()> {
     }
 }
 
-/// Prints a line to standard error, where nothing can be done about failure.
+/// Prints a line to standard error, where nothing can be done about failure; nothing with `--quiet`.
 fn warn(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    if !QUIET.load(Ordering::Relaxed) {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}
+
+/// Whether nothing is to be said but answers and errors, and whether more than usual.
+static QUIET: AtomicBool = AtomicBool::new(false);
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+
+fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+fn is_verbose() -> bool {
+    VERBOSE.load(Ordering::Relaxed)
+}
+
+/// The most memory in bytes that the process has had, where the system tells.
+fn most_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 /// Text that somebody else chose (a file's name, a song's), with control characters escaped as in Rust's literals: a tab would

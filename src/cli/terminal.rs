@@ -1,6 +1,7 @@
 //! What somebody who watches `humdinger train` sees: a table that grows by a line per epoch, and a progress bar below it.
 
 use crate::Result;
+use crate::data::progress;
 use crate::train::Config;
 use crate::train::report::duration;
 use crate::train::tables::EpochRow;
@@ -66,6 +67,9 @@ impl Terminal {
 impl Watch for Terminal {
     fn note(&mut self, text: &str) {
         self.clear();
+        if super::is_quiet() {
+            return;
+        }
         // What follows may be another fold, with epochs, and a pace, of its own.
         (self.headed, self.first) = (false, None);
         // A reader that has gone must not end a long training run.
@@ -77,8 +81,12 @@ impl Watch for Terminal {
         let left = left.map_or(String::new(), |seconds| format!("   {} left", duration(seconds)));
         let width = 2 * self.width + 7;
         let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::new(of as u64);
-            let style = ProgressStyle::with_template("{prefix} {bar:32.cyan/blue.dim} {pos}/{len} clips   {msg}");
+            let bar = ProgressBar::with_draw_target(Some(of as u64), progress::target());
+            let looks = match progress::in_lines() {
+                true => "epoch {prefix}, {pos} of {len} clips, {msg}",
+                false => "{prefix} {bar:32.cyan/blue.dim} {pos}/{len} clips   {msg}",
+            };
+            let style = ProgressStyle::with_template(looks);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
@@ -89,6 +97,9 @@ impl Watch for Terminal {
 
     fn epoch(&mut self, row: &EpochRow, best: bool) {
         self.clear();
+        if super::is_quiet() {
+            return;
+        }
         let width = 2 * self.width + 7;
         let validates = row.val_loss.is_some();
         if !std::mem::replace(&mut self.headed, true) {

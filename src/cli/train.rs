@@ -2,6 +2,7 @@
 
 use super::terminal::{BOLD, Terminal, entry, say, styled};
 use super::{warn, whole};
+use crate::data::Dataset;
 use crate::data::split::SplitBy;
 use crate::device::Device;
 use crate::train::config::Chosen;
@@ -182,17 +183,9 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
         (None, None) => RunFolder::create_first(default_folders(&config))?,
     };
     let out = folder.path();
-    for (name, value) in config.table() {
-        entry(name, value)?;
+    if !super::is_quiet() {
+        begins(&config, &data, &device, out)?;
     }
-    entry("computed on", &device)?;
-    let all: Vec<usize> = (0..data.clips.len()).collect();
-    let people = match source::people(&data, &all) {
-        0 => String::new(),
-        people => format!(", {people} people"),
-    };
-    entry("recordings", format!("{} clips, {} songs{people}", data.clips.len(), data.classes.len()))?;
-    entry("run folder", format!("{}\n", out.display()))?;
     let stop = listen()?;
     let mut watch = Terminal::new(&config);
     let ending = run::run(&config, &data, &device, &folder, start, &stop, &mut watch);
@@ -225,6 +218,21 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// What a run is about to do.
+fn begins(config: &Config, data: &Dataset, device: &Device, out: &Path) -> Result<()> {
+    for (name, value) in config.table() {
+        entry(name, value)?;
+    }
+    entry("computed on", device)?;
+    let all: Vec<usize> = (0..data.clips.len()).collect();
+    let people = match source::people(data, &all) {
+        0 => String::new(),
+        people => format!(", {people} people"),
+    };
+    entry("recordings", format!("{} clips, {} songs{people}", data.clips.len(), data.classes.len()))?;
+    entry("run folder", format!("{}\n", out.display()))
 }
 
 /// The configuration of a new run: flags, then the file, then the defaults; and what of it was given.

@@ -11,6 +11,7 @@ use super::cache::Cache;
 use super::check;
 use super::find::{Excluded, none_lost};
 use super::labels::{self, Labelled, LeftOut, Listing};
+use super::progress;
 use super::reader::Reader;
 use super::samples::{Arena, Samples};
 use crate::{Error, Result};
@@ -210,14 +211,16 @@ impl Dataset {
     }
 }
 
-/// A progress bar on stderr over `length` recordings, after words that say what is done; where that is no terminal, or it is not to be `shown`, nothing is seen.
+/// A progress bar on stderr over `length` recordings, after words that say what is done, or now and then a line where that is no terminal;
+/// nothing where it is not to be `shown`.
 pub(crate) fn progress_bar(length: usize, doing: &'static str, shown: bool) -> ProgressBar {
     let length = length as u64;
     if !shown {
         return ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
     }
-    let bar = ProgressBar::new(length);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
+    let bar = ProgressBar::with_draw_target(Some(length), progress::target());
+    let looks = if progress::in_lines() { "{msg}: {pos} of {len}" } else { "{msg} {wide_bar} {pos}/{len} {eta}" };
+    if let Ok(style) = ProgressStyle::with_template(looks) {
         bar.set_style(style);
     }
     bar.with_message(doing)

@@ -8,6 +8,7 @@ pub mod draws;
 pub mod find;
 pub mod labels;
 pub mod names;
+pub(crate) mod progress;
 pub mod reader;
 pub mod samples;
 pub mod songbook;

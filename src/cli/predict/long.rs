@@ -5,6 +5,7 @@ use crate::audio::Audio;
 use crate::audio::decode::decode_bytes;
 use crate::audio::stream::{Opened, SoundStream};
 use crate::audio::wav;
+use crate::data::progress;
 use crate::train::listen::{Listener, Listening};
 use crate::train::passages::Passage;
 use crate::train::predict::{Predictor, WindowPrediction};
@@ -177,8 +178,13 @@ pub(super) fn listen(
 /// How far it is and how long it still takes, on a terminal.
 fn progress(seconds: Option<f64>, path: &Path) -> ProgressBar {
     let Some(seconds) = seconds else { return ProgressBar::hidden() };
-    let bar = ProgressBar::new(seconds as u64);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent} %, {eta} left") {
+    let bar = ProgressBar::with_draw_target(Some(seconds as u64), progress::target());
+    let looks = if progress::in_lines() {
+        "{msg}: {percent} %, {eta} left"
+    } else {
+        "{msg} {wide_bar} {percent} %, {eta} left"
+    };
+    if let Ok(style) = ProgressStyle::with_template(looks) {
         bar.set_style(style);
     }
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());

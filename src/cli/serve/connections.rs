@@ -4,6 +4,7 @@ use super::api::{self, Found, Route};
 use super::page::{self, Page};
 use super::upload::{self, Refusal};
 use super::{Site, warn};
+use crate::cli::{is_verbose, plain};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -17,7 +18,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -107,6 +108,7 @@ async fn connection(stream: TcpStream, site: Arc<Site>, mut ending: watch::Recei
 /// The answer to a request, whatever it is.
 async fn answer(site: &Arc<Site>, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
+    let started = Instant::now();
     let waits = head.headers.contains_key(header::EXPECT);
     let mut body = Some(body);
     let mut answer = match respond(site, &head, &mut body).await {
@@ -117,6 +119,11 @@ async fn answer(site: &Arc<Site>, request: Request<Incoming>) -> Answer {
         // What nobody wanted still comes; a client that waits to be asked for it is told instead.
         Some(body) if !body.is_end_stream() && !waits => forget(body),
         _ => {}
+    }
+    if is_verbose() {
+        // Without the query, which may hold the token.
+        let (path, status, seconds) = (head.uri.path(), answer.status().as_u16(), started.elapsed().as_secs_f64());
+        warn(&plain(&format!("{} {path} {status} {seconds:.3} s", head.method)));
     }
     let headers = answer.headers_mut();
     for (name, value) in page::HEADERS {
