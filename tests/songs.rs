@@ -316,6 +316,50 @@ fn songs_are_found_by_their_notes() {
 }
 
 #[test]
+fn imaginary_people_sing_any_songs() {
+    let folder = scratch().join("own-songs");
+    std::fs::create_dir_all(&folder).unwrap();
+    // Nothing that is built in: triplets and lengths that are no whole beats.
+    let tunes = [
+        "C2 (3EGE c3 B A2 z G4 F/E/D C4",
+        "d c B A3/2 G3 F E d2 A2 z2 B c d3 A6",
+        "G (3GAB d2 g3 f e d c B A4 G2 D2 G6",
+    ];
+    for (i, body) in tunes.iter().enumerate() {
+        let text = format!("X:1\nT:Song_{i}\nL:1/8\nQ:1/4=110\nK:G\n{body} {body}\n");
+        std::fs::write(folder.join(format!("my_song {i}.abc")), text).unwrap();
+    }
+    let (sings, catalogue) = (scratch().join("own-sings"), scratch().join("own.cat"));
+    let said =
+        succeed(&["synth", "--tunes", text(&folder), "--singers", "4", "--out", text(&sings), "--styles", "hum"]);
+    assert!(said.contains("12 recordings (0 whistled) of 3 tunes by 4 people"), "{said}");
+    // Labels and people are read from the names.
+    let checked = succeed(&["check", text(&sings), "--json"]);
+    let checked: serde_json::Value = serde_json::from_str(&checked).unwrap();
+    assert_eq!(
+        checked["songs"].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["my-song-0", "my-song-1", "my-song-2"]
+    );
+    assert_eq!(checked["people"].as_object().unwrap().len(), 4);
+    succeed(&["catalogue", "make", text(&folder), "--out", text(&catalogue)]);
+    let answers = succeed(&["identify", "--catalogue", text(&catalogue), "--format", "jsonl", text(&sings)]);
+    let right = |line: &&str| {
+        let answer: serde_json::Value = serde_json::from_str(line).unwrap();
+        let name = answer["candidates"][0]["id"].as_str().unwrap().replace(['_', ' '], "-");
+        answer["file"].as_str().unwrap().ends_with(&format!("_{name}.wav"))
+    };
+    let count = answers.lines().filter(right).count();
+    assert!(count >= 11, "{count} of 12: {answers}");
+
+    let told =
+        fail(2, &["synth", "--tunes", &format!("Twinkle,{}", text(&folder)), "--out", text(&scratch().join("x"))]);
+    assert!(told.contains("--tunes") && told.contains("`Twinkle` is a built-in tune"), "{told}");
+    let empty = scratch().join("no-songs");
+    std::fs::create_dir_all(&empty).unwrap();
+    assert!(fail(1, &["synth", "--tunes", text(&empty), "--out", text(&scratch().join("x"))]).contains("no melody in"));
+}
+
+#[test]
 fn numbered_notation_is_read() {
     let folder = scratch().join("numbered");
     std::fs::create_dir_all(&folder).unwrap();

@@ -106,7 +106,7 @@ fn songs(count: usize) -> String {
 }
 
 /// Says what was decided and refused.
-fn told(book: Songbook) -> Result<Songbook> {
+pub(super) fn told(book: Songbook) -> Result<Songbook> {
     book.decisions.iter().try_for_each(|text| say(plain(text)))?;
     book.refused.iter().for_each(|(name, reason)| warn(&plain(&format!("left out: {name}: {reason}"))));
     book.left_out.iter().for_each(|l| warn(&plain(&format!("left out: {l}"))));

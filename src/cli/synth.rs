@@ -1,10 +1,11 @@
 //! `humdinger synth`: writes a synthetic data set.
 
 use super::say;
-use crate::Result;
-use crate::data::synth::{self, Channels, Options, Style, Styles};
+use crate::data::songbook::read_songs;
+use crate::data::synth::{self, Channels, Options, Style, Styles, Tune};
+use crate::{Error, Result};
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum StylesArg {
@@ -38,7 +39,7 @@ pub struct Args {
     /// Number of the first person; a second data set that begins where the first ends has other people in it
     #[arg(long, value_name = "N", default_value_t = Options::default().first_person)]
     first_person: usize,
-    /// Tunes by name, separated by commas [default: twelve of them]
+    /// Built-in tunes by name, separated by commas [default: twelve of them]; or files and folders of melodies, as `catalogue make` reads them
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     tunes: Vec<String>,
     /// Recordings of each tune by each person
@@ -61,10 +62,31 @@ pub struct Args {
     anywhere: f64,
 }
 
+/// The tunes of files and folders, where that is what was named and not built-in tunes.
+fn own_tunes(names: &[String]) -> Result<Option<Vec<Tune>>> {
+    let built_in = |name: &String| synth::tunes::find(name).is_some();
+    let (known, paths): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| built_in(name));
+    let Some(first) = paths.iter().find(|path| Path::new(path).exists()) else { return Ok(None) };
+    if let Some(name) = known.first() {
+        let detail =
+            format!("`{name}` is a built-in tune and `{first}` are files of melodies: name one kind or the other");
+        return Err(Error::usage("--tunes", detail));
+    }
+    let book = super::catalogue::told(read_songs(&paths.iter().map(PathBuf::from).collect::<Vec<_>>(), None)?)?;
+    match book.songs.is_empty() {
+        true => Err(Error::Data(format!(
+            "no melody in {}; MIDI, ABC, numbered notation and recordings are read",
+            names.join(", ")
+        ))),
+        false => Ok(Some(Tune::of_songs(&book.songs))),
+    }
+}
+
 pub fn run(args: Args) -> Result<()> {
     if args.list {
         return synth::tunes().iter().try_for_each(|tune| say(&tune.name));
     }
+    let own = own_tunes(&args.tunes)?;
     let options = Options {
         seed: args.seed,
         singers: args.singers,
@@ -86,7 +108,10 @@ pub fn run(args: Args) -> Result<()> {
         anywhere: args.anywhere,
     };
     let out = args.out.unwrap_or_default();
-    let made = synth::write(&out, &options, true)?;
+    let made = match &own {
+        Some(tunes) => synth::write_tunes(&out, &tunes.iter().collect::<Vec<_>>(), &options, true)?,
+        None => synth::write(&out, &options, true)?,
+    };
     say(format!(
         "{}: {} recordings ({} whistled) of {} tunes by {} people, {:.0} s, {:.1} MB",
         out.display(),

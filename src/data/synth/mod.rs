@@ -179,13 +179,17 @@ pub struct Summary {
 /// # Errors
 /// [`Error::Usage`] for options out of range.
 pub fn plan(options: &Options) -> Result<Vec<Plan<'static>>> {
+    plan_of(&options.chosen_tunes()?, options)
+}
+
+/// The same of tunes of one's own.
+fn plan_of<'a>(chosen: &[&'a Tune], options: &Options) -> Result<Vec<Plan<'a>>> {
     options.check()?;
-    let chosen = options.chosen_tunes()?;
     let mut plans = Vec::new();
     for person in options.first_person..options.first_person + options.singers {
-        for &tune in &chosen {
-            // The place in the whole list: which clips are whistled must not depend on which tunes were asked for.
-            let place = tunes().iter().position(|t| t.name == tune.name).unwrap_or(0);
+        for (i, &tune) in chosen.iter().enumerate() {
+            // The place in the whole list: which clips are whistled must not depend on which of the built-in tunes were asked for.
+            let place = tunes().iter().position(|t| t.name == tune.name).unwrap_or(i);
             let (mut hums, mut whistles) = (0, 0);
             for k in 0..options.takes {
                 let style = match options.styles {
@@ -320,7 +324,16 @@ fn gasp(dry: &mut [f64], performance: &singer::Performance, level: f64, rate: f6
 /// # Errors
 /// [`Error::Usage`] for options out of range; [`Error::File`] when `out` exists and is not an empty folder, or cannot be written.
 pub fn write(out: &Path, options: &Options, progress: bool) -> Result<Summary> {
-    let plans = plan(options)?;
+    write_tunes(out, &options.chosen_tunes()?, options, progress)
+}
+
+/// The same with these tunes instead of those that `options` name. Their names tell their files apart: letters, digits and `-`, as
+/// [`Tune::of_songs`] makes them.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_tunes(out: &Path, chosen: &[&Tune], options: &Options, progress: bool) -> Result<Summary> {
+    let plans = plan_of(chosen, options)?;
     if out.exists() {
         let mut entries =
             std::fs::read_dir(out).map_err(|e| Error::file(out, format!("is no folder to write to: {e}")))?;
@@ -362,7 +375,7 @@ pub fn write(out: &Path, options: &Options, progress: bool) -> Result<Summary> {
         clips: plans.len(),
         whistles: plans.iter().filter(|p| p.style == Style::Whistle).count(),
         singers: options.singers,
-        tunes: options.chosen_tunes()?.iter().map(|t| t.name.to_string()).collect(),
+        tunes: chosen.iter().map(|t| t.name.to_string()).collect(),
         seconds: plans.len() as f64 * options.seconds,
         bytes,
     })

@@ -3,7 +3,9 @@
 //! Numbered notation (jianpu, the Galin-Paris-Chevé method): `1` to `7` are the degrees of the major scale of any key, so a tune is
 //! written once for every singer. A minor tune is written on the sixth degree of its relative major.
 
+use crate::melody::song::Song;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 /// One note or rest of a tune.
@@ -29,6 +31,26 @@ pub struct Tune {
 }
 
 impl Tune {
+    /// Songs as singers know them: rests where none of a song's notes sounds for a sixteenth of a second or more, phrases as the song has
+    /// them, and names that are fit for file names and tell the tunes apart: of each song's id the letters and digits, with `-`
+    /// between them.
+    pub fn of_songs(songs: &[Song]) -> Vec<Self> {
+        let mut taken = BTreeSet::new();
+        let name = |song: &Song, taken: &mut BTreeSet<String>| {
+            let words: Vec<&str> =
+                song.id.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+            let plain = if words.is_empty() { "song".to_string() } else { words.join("-") };
+            let numbered = (2..).map(|n| format!("{plain}-{n}"));
+            // Names that differ in capitals alone are one file on some systems.
+            let free = std::iter::once(plain.clone()).chain(numbered).find(|name| taken.insert(name.to_lowercase()));
+            free.unwrap_or(plain)
+        };
+        songs
+            .iter()
+            .map(|song| Self { name: name(song, &mut taken).into(), tempo: song.tempo, notes: notes_of(song) })
+            .collect()
+    }
+
     /// Where the tune can be begun: the index of the first note of each phrase.
     pub fn phrase_starts(&self) -> Vec<usize> {
         let after = self.notes.iter().enumerate().filter(|(_, n)| n.phrase_end).map(|(i, _)| i + 1);
@@ -40,6 +62,31 @@ impl Tune {
         let sung = || self.notes.iter().filter_map(|n| n.semitone.map(|s| (f64::from(s), n.beats)));
         sung().map(|(s, b)| s * b).sum::<f64>() / sung().map(|(_, b)| b).sum::<f64>()
     }
+}
+
+/// A song's notes and rests in beats, in semitones above the first.
+fn notes_of(song: &Song) -> Vec<Note> {
+    const SHORTEST_REST: f64 = 1.0 / 16.0;
+    let first = song.notes.first().map_or(0.0, |note| note.midi);
+    let beats = |seconds: f64| seconds * song.tempo / 60.0;
+    let mut notes = Vec::with_capacity(song.notes.len());
+    for (i, note) in song.notes.iter().enumerate() {
+        let next = song.notes.get(i + 1).map_or(note.end, |next| next.start);
+        let rest = next - note.end;
+        let rests = rest >= SHORTEST_REST;
+        let end = if rests { note.end } else { next };
+        // What was sung is not always in tune.
+        let semitone = Some((note.midi - first).round() as i32);
+        notes.push(Note {
+            semitone,
+            beats: beats(end - note.start),
+            phrase_end: i + 1 == song.notes.len() || song.phrases.contains(&(i + 1)),
+        });
+        if rests {
+            notes.push(Note { semitone: None, beats: beats(rest), phrase_end: false });
+        }
+    }
+    notes
 }
 
 /// Reads numbered notation. Notes are apart by spaces: an optional `#` or `b`, a degree `1` to `7` (or `0`, a rest), then any of
@@ -239,6 +286,7 @@ const NOTATION: &[(&str, f64, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::melody::notes::SungNote;
 
     #[test]
     fn notation_is_read() {
@@ -257,6 +305,27 @@ mod tests {
         for bad in ["8", "1x", "| 1", "0 0", "#", ""] {
             assert!(parse(bad).is_err(), "`{bad}` was accepted");
         }
+    }
+
+    #[test]
+    fn songs_are_sung_as_they_are_written() -> Result<(), String> {
+        let note = |start: f64, end: f64, midi: f64| SungNote { start, end, midi };
+        // At 120 beats a minute: a crotchet, a quaver with a triplet's gap too short for a rest, a rest that ends a phrase, the end.
+        let notes = vec![note(0.0, 0.5, 60.2), note(0.5, 0.72, 64.0), note(0.75, 1.25, 67.0), note(2.25, 2.75, 59.0)];
+        let song = |id: &str| Song::new(id, "", 120.0, notes.clone(), &[]);
+        let tunes = Tune::of_songs(&[song("a/Küche_7:2")?, song("a-küche-7 2")?, song("//")?]);
+        let names: Vec<&str> = tunes.iter().map(|tune| &*tune.name).collect();
+        assert_eq!(names, ["a-Küche-7-2", "a-küche-7-2-2", "song"]);
+        let sung: Vec<_> = tunes[0].notes.iter().map(|n| (n.semitone, n.beats, n.phrase_end)).collect();
+        let want = [
+            (Some(0), 1.0, false),
+            (Some(4), 0.5, false),
+            (Some(7), 1.0, true),
+            (None, 2.0, false),
+            (Some(-1), 1.0, true),
+        ];
+        assert_eq!(sung, want);
+        Ok(())
     }
 
     #[test]
