@@ -5,11 +5,11 @@ use super::{warn, whole};
 use crate::data::Dataset;
 use crate::data::split::SplitBy;
 use crate::device::Device;
-use crate::train::config::Chosen;
 use crate::train::folder::RunFolder;
 use crate::train::recipe::Defaults;
 use crate::train::report::duration;
 use crate::train::run::{self, Ending, default_folders};
+use crate::train::suit::Chosen;
 use crate::train::trainer::{Outcome, Start, files};
 use crate::train::{Config, Init, Recipe, Settings, Variation, source};
 use crate::{Error, Result};
@@ -131,6 +131,7 @@ impl Args {
             folds: self.folds,
             augment: self.no_augment.then_some(false),
             without: (!self.without.is_empty()).then(|| self.without.clone()),
+            parts: None,
             shuffle: self.no_shuffle.then_some(false),
             outputs: self.outputs,
             init: self.init.clone().map(absolute_init),
@@ -147,7 +148,7 @@ pub fn run_command(args: Args) -> Result<ExitCode> {
     let (mut config, chosen, start) = match &resumed {
         Some(folder) => {
             let (config, start) = of_run(folder.path(), &args)?;
-            (config, Chosen { epochs: true, learning_rate: true, frozen: true }, start)
+            (config, Chosen { epochs: true, learning_rate: true, frozen: true, parts: true }, start)
         }
         None => {
             let (config, chosen) = given(&args)?;
@@ -249,6 +250,7 @@ fn given(args: &Args) -> Result<(Config, Chosen)> {
         epochs: settings.epochs.is_some(),
         learning_rate: settings.learning_rate.is_some(),
         frozen: settings.frozen.is_some(),
+        parts: settings.parts.is_some(),
     };
     let config = settings.resolve()?;
     let by_column = config.split.as_deref().is_some_and(|by| matches!(by.parse(), Ok(SplitBy::Column(_))));

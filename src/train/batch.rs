@@ -2,7 +2,7 @@
 
 use super::recipe::{FrontEnd, Recipe};
 use super::recordings::Recordings;
-use super::variations::{Variation, Variations};
+use super::variations::{Parts, Variation, Variations};
 use crate::data::Clip;
 use crate::data::draws::{Mask, NotebookDraws, NotebookSizes, Purpose, Stream};
 use crate::graph::{PlanId, Series, Session};
@@ -18,9 +18,6 @@ pub const MASKS: usize = 2;
 const SHIFT: f64 = 14.0;
 const STRETCH: f64 = 0.4;
 const WIDEST: [usize; 2] = [12, 25];
-/// `melody`: the share of training clips of which only a part is heard, and its shortest length in windows.
-const CUT: f64 = 0.3;
-const SHORTEST: f64 = 0.375;
 
 /// Values for the inputs of a plan. Which of them a plan has depends on the recipe and on whether it augments.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -125,7 +122,7 @@ impl Batch {
 
     /// Appends a training item of `melody` with those of its variations that are wanted.
     pub fn push_melody(&mut self, front_end: &FrontEnd, clip: &Clip, draw: Draw, wanted: Variations) {
-        let draws = MelodyDraws::new(draw, clip.len(), front_end).only(wanted, clip.len(), front_end);
+        let draws = MelodyDraws::new(draw, clip.len(), front_end, wanted.parts).only(wanted, clip.len(), front_end);
         self.push_samples(clip, draws.part, front_end);
         self.warp.extend([draws.shift as f32, draws.stretch as f32]);
         self.frequency_masks.extend(pairs(draws.frequency));
@@ -220,12 +217,13 @@ struct MelodyDraws {
 }
 
 impl MelodyDraws {
-    fn new(draw: Draw, length: usize, front_end: &FrontEnd) -> Self {
+    fn new(draw: Draw, length: usize, front_end: &FrontEnd, parts: Parts) -> Self {
         let mut stream = Stream::new(Purpose::Augment, draw.seed, draw.epoch, draw.item);
         let whole = length.min(front_end.window);
-        let shortest = whole.min((SHORTEST * front_end.window as f64) as usize);
+        let [shortest, longest] =
+            [parts.shortest, parts.longest].map(|windows| whole.min((windows * front_end.window as f64) as usize));
         // Drawn whether or not it is used, so that one choice does not change the others.
-        let (cut, cut_to) = (stream.chance(CUT), shortest + stream.below(whole - shortest + 1));
+        let (cut, cut_to) = (stream.chance(parts.share), shortest + stream.below(longest - shortest + 1));
         let heard = if cut { cut_to } else { whole };
         let from = stream.below(length - heard + 1);
         let shift = stream.uniform(-SHIFT, SHIFT);
@@ -339,7 +337,7 @@ mod tests {
         let mut cut = 0;
         for item in 0..2000 {
             let length = 70_000 - 30 * item as usize;
-            let draws = MelodyDraws::new(draw(item), length, &front_end);
+            let draws = MelodyDraws::new(draw(item), length, &front_end, Parts::SOME);
             let whole = length.min(front_end.window);
             let heard = draws.part.len();
             assert!(draws.part.end <= length && heard <= whole && heard >= whole.min(24_000), "{item}: {draws:?}");
@@ -350,7 +348,7 @@ mod tests {
         }
         // Three in ten of the 1 533 clips that are longer than the shortest part.
         assert!((390..530).contains(&cut), "{cut}");
-        let draws = |item| MelodyDraws::new(draw(item), 64_000, &front_end);
+        let draws = |item| MelodyDraws::new(draw(item), 64_000, &front_end, Parts::SOME);
         assert!(draws(1) == draws(1) && draws(1) != draws(2));
     }
 
@@ -360,10 +358,10 @@ mod tests {
         for item in 0..50 {
             let draw = Draw { seed: 3, epoch: 1, item };
             for length in [9_000, 64_000, 90_000] {
-                let all = MelodyDraws::new(draw, length, &front_end);
+                let all = MelodyDraws::new(draw, length, &front_end, Parts::SOME);
                 let without = |ways: &[Variation]| {
                     let wanted = Variations::without(ways);
-                    MelodyDraws::new(draw, length, &front_end).only(wanted, length, &front_end)
+                    MelodyDraws::new(draw, length, &front_end, Parts::SOME).only(wanted, length, &front_end)
                 };
                 assert_eq!(without(&[]), all);
                 assert_eq!(without(&[Variation::Key]), MelodyDraws { shift: 0.0, ..all.clone() });

@@ -3,7 +3,7 @@
 pub use super::init::{FRESH, Init};
 use super::recipe::Recipe;
 use super::suggest::did_you_mean;
-use super::variations::{Variation, Variations};
+use super::variations::{Parts, Variation, Variations};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -41,6 +41,8 @@ pub struct Settings {
     pub augment: Option<bool>,
     /// Kinds of variation that are left out.
     pub without: Option<Vec<Variation>>,
+    /// How `melody` cuts training clips to parts.
+    pub parts: Option<Parts>,
     /// A new random order in each epoch; else in order of file name.
     pub shuffle: Option<bool>,
     /// Outputs of the network, where that is not the number of songs.
@@ -55,7 +57,7 @@ pub struct Settings {
     pub embed_audio: Option<bool>,
 }
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "data",
     "recipe",
     "device",
@@ -70,6 +72,7 @@ const KEYS: [&str; 20] = [
     "folds",
     "augment",
     "without",
+    "parts",
     "shuffle",
     "outputs",
     "init",
@@ -130,6 +133,7 @@ impl Settings {
             folds: self.folds.or(other.folds),
             augment: self.augment.or(other.augment),
             without: self.without.or(other.without),
+            parts: self.parts.or(other.parts),
             shuffle: self.shuffle.or(other.shuffle),
             outputs: self.outputs.or(other.outputs),
             init: self.init.or(other.init),
@@ -174,6 +178,8 @@ impl Settings {
             folds: self.folds,
             augment: self.augment.unwrap_or(true),
             without: self.without.unwrap_or_default(),
+            // Runs of before there was a choice say nothing of it, and were cut like this.
+            parts: self.parts.unwrap_or(Parts::SOME),
             shuffle: self.shuffle.unwrap_or(true),
             outputs: self.outputs,
             init,
@@ -184,17 +190,6 @@ impl Settings {
         config.check()?;
         Ok(config)
     }
-}
-
-/// Which settings somebody chose, of those that depend on the number of recordings otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chosen {
-    /// `epochs`.
-    pub epochs: bool,
-    /// `learning_rate`.
-    pub learning_rate: bool,
-    /// `frozen`.
-    pub frozen: bool,
 }
 
 /// A complete configuration. The fields are those of [`Settings`].
@@ -215,6 +210,7 @@ pub struct Config {
     pub folds: Option<usize>,
     pub augment: bool,
     pub without: Vec<Variation>,
+    pub parts: Parts,
     pub shuffle: bool,
     pub outputs: Option<usize>,
     pub init: Init,
@@ -258,6 +254,11 @@ impl Config {
                 format!("the base model is melody's, not {}'s; name a file of weights, or {FRESH}", self.recipe);
             return Err(Error::usage("--init", detail));
         }
+        self.parts.check()?;
+        if self.recipe != Recipe::Melody && self.parts != Parts::SOME {
+            let detail = format!("the recipe {} hears all of its clips", self.recipe);
+            return Err(Error::usage("parts", detail));
+        }
         if self.recipe != Recipe::Melody && !self.without.is_empty() {
             let detail = format!("the recipe {} is varied as a whole; --no-augment leaves it alone", self.recipe);
             return Err(Error::usage("--without", detail));
@@ -271,26 +272,9 @@ impl Config {
         Ok(())
     }
 
-    /// Sets what nobody chose to what is best with so many training clips.
-    pub fn suit(&mut self, clips: usize, chosen: Chosen) {
-        let (epochs, rate, frozen) = match self.init {
-            Init::Base => self.recipe.from_base(clips),
-            _ => (self.recipe.epochs(clips), self.learning_rate, self.frozen),
-        };
-        if !chosen.epochs {
-            self.epochs = epochs;
-        }
-        if !chosen.learning_rate {
-            self.learning_rate = rate;
-        }
-        if !chosen.frozen {
-            self.frozen = frozen;
-        }
-    }
-
     /// How `melody` varies its training clips, where it does.
     pub fn variations(&self) -> Variations {
-        Variations::without(&self.without)
+        Variations::without(&self.without).cut(self.parts)
     }
 
     /// The configuration as settings that say everything.
@@ -311,6 +295,7 @@ impl Config {
             folds: own.folds,
             augment: Some(own.augment),
             without: (!own.without.is_empty()).then_some(own.without),
+            parts: (own.parts != Parts::SOME).then_some(own.parts),
             shuffle: Some(own.shuffle),
             outputs: own.outputs,
             init: Some(own.init.path()),
@@ -362,6 +347,10 @@ impl Config {
         rows.push(("augmentation", if self.augment { "on" } else { "off" }.into()));
         if !self.without.is_empty() {
             rows.push(("left out", self.without.iter().map(|way| way.name()).collect::<Vec<_>>().join(", ")));
+        }
+        if self.recipe == Recipe::Melody && self.augment && self.variations().has(Variation::Parts) {
+            let Parts { share, shortest, longest } = self.parts;
+            rows.push(("cut", format!("{:.0} % of the clips, to {shortest} to {longest} windows", 100.0 * share)));
         }
         rows.push(("order", if self.shuffle { "shuffled every epoch" } else { "by file name" }.into()));
         if let Some(outputs) = self.outputs {
@@ -432,6 +421,7 @@ mod tests {
             outputs: Some(10),
             init: Some("w".into()),
             without: Some(vec![Variation::Key]),
+            parts: Some(Parts::MOST),
             embed_audio: Some(true),
             ..Settings::default()
         }

@@ -129,17 +129,6 @@ impl Recipe {
         }
     }
 
-    /// Passes over so many training clips, the highest learning rate, and how many of the first blocks stay as they are, where training
-    /// begins with the base model. Chosen with 8 to 40 recordings of 8 songs: see RESULTS.md.
-    pub fn from_base(self, clips: usize) -> (usize, f64, usize) {
-        if clips < 20 {
-            // What so few clips change in the network's middle is chance.
-            return (100, 8e-3, 5);
-        }
-        let epochs = (1500.0 / clips as f64).round() as usize;
-        (epochs.clamp(6, 100), 4e-3, 0)
-    }
-
     /// The network of models that are trained now.
     pub fn classifier(self, outputs: usize) -> Classifier {
         match self {
@@ -204,15 +193,6 @@ mod tests {
         let epochs = [1, 40, 100, 384, 400, 480, 1600, 100_000].map(|clips| Recipe::Melody.epochs(clips));
         assert_eq!(epochs, [300, 300, 300, 125, 120, 100, 90, 90]);
         assert_eq!([1, 400, 100_000].map(|clips| Recipe::Notebook.epochs(clips)), [200; 3]);
-    }
-
-    #[test]
-    fn few_clips_are_gone_over_more_often_from_the_base_model_on() {
-        let epochs = [0, 8, 24, 40, 400, 100_000].map(|clips| Recipe::Melody.from_base(clips).0);
-        assert!(epochs.windows(2).all(|pair| pair[0] >= pair[1]), "{epochs:?}");
-        assert!(epochs[5] >= 5 && epochs[0] <= 120, "{epochs:?}");
-        let steps = [8, 24, 40].map(|clips: usize| Recipe::Melody.from_base(clips).0 * clips.div_ceil(16));
-        assert!(steps.iter().all(|&steps| steps >= 90), "{steps:?}");
     }
 
     #[test]

@@ -1,0 +1,112 @@
+//! What is best with so many training clips, for the settings that nobody chose.
+
+use super::config::{Config, Init};
+use super::variations::Parts;
+
+/// Which settings somebody chose, of those that depend on the number of recordings otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// `epochs`.
+    pub epochs: bool,
+    /// `learning_rate`.
+    pub learning_rate: bool,
+    /// `frozen`.
+    pub frozen: bool,
+    /// `parts`.
+    pub parts: bool,
+}
+
+/// How `melody` is trained where it begins with the base model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FineTuning {
+    /// Passes over the training clips.
+    pub epochs: usize,
+    /// The schedule's highest learning rate.
+    pub learning_rate: f64,
+    /// How many of the network's first blocks stay as they are.
+    pub frozen: usize,
+    /// How clips are cut.
+    pub parts: Parts,
+}
+
+impl FineTuning {
+    /// What is best with so many training clips. Chosen with 8 to 384 recordings of 8 songs: see RESULTS.md.
+    pub fn with(clips: usize) -> Self {
+        if clips < 20 {
+            // What so few clips change in the network's middle is chance, and parts of them tell less than they cost.
+            return Self { epochs: 100, learning_rate: 8e-3, frozen: 5, parts: Parts::SOME };
+        }
+        let passes = |over: f64| (over / clips as f64).round() as usize;
+        // Short parts are learnt from many of them: ten passes, or as many steps as ten passes over 384 clips are.
+        let epochs = passes(1500.0).max(passes(3840.0).min(10)).clamp(6, 100);
+        Self { epochs, learning_rate: 4e-3, frozen: 0, parts: Parts::MOST }
+    }
+}
+
+impl Config {
+    /// Sets what nobody chose to what is best with so many training clips.
+    pub fn suit(&mut self, clips: usize, chosen: Chosen) {
+        if self.init != Init::Base {
+            if !chosen.epochs {
+                self.epochs = self.recipe.epochs(clips);
+            }
+            return;
+        }
+        let FineTuning { epochs, learning_rate, frozen, parts } = FineTuning::with(clips);
+        if !chosen.epochs {
+            self.epochs = epochs;
+        }
+        if !chosen.learning_rate {
+            self.learning_rate = learning_rate;
+        }
+        if !chosen.frozen {
+            self.frozen = frozen;
+        }
+        if !chosen.parts {
+            self.parts = parts;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::config::Settings;
+    use crate::{Error, Result};
+
+    #[test]
+    fn few_clips_are_gone_over_more_often_from_the_base_model_on() {
+        let epochs = [0, 8, 24, 40, 400, 100_000].map(|clips| FineTuning::with(clips).epochs);
+        assert_eq!(FineTuning::with(384).epochs, 10);
+        assert!(epochs.windows(2).all(|pair| pair[0] >= pair[1]), "{epochs:?}");
+        assert!(epochs[5] >= 5 && epochs[0] <= 120, "{epochs:?}");
+        let steps = [8, 24, 40].map(|clips: usize| FineTuning::with(clips).epochs * clips.div_ceil(16));
+        assert!(steps.iter().all(|&steps| steps >= 90), "{steps:?}");
+    }
+
+    #[test]
+    fn clips_are_cut_as_often_as_helps_and_as_before_in_runs_of_before() -> Result<()> {
+        let free = Chosen { epochs: false, learning_rate: false, frozen: false, parts: false };
+        let suited = |clips, chosen| {
+            let mut config = Settings::default().resolve()?;
+            config.suit(clips, chosen);
+            Ok::<_, Error>(config)
+        };
+        assert_eq!(
+            [8, 400].map(|clips| suited(clips, free).map(|c| c.parts).ok()),
+            [Some(Parts::SOME), Some(Parts::MOST)]
+        );
+        assert_eq!(suited(400, Chosen { parts: true, ..free })?.parts, Parts::SOME);
+        let text = suited(400, free)?.to_toml()?;
+        let again = Settings::parse(&text).map_err(Error::Data)?.resolve()?;
+        assert_eq!(again.parts, Parts::MOST);
+        // Without the table, as programs of before wrote it.
+        let before = text.split("[parts]").next().unwrap_or_default();
+        let before = Settings::parse(before).map_err(Error::Data)?.of_earlier_runs().resolve()?;
+        assert_eq!((before.parts, before.differences(&again)), (Parts::SOME, vec!["parts".to_string()]));
+        let wrong = Settings::parse("recipe = \"notebook\"\n[parts]\nshare = 0.5\nshortest = 0.5\nlongest = 0.75")
+            .map_err(Error::Data)?;
+        assert!(wrong.resolve().unwrap_err().to_string().contains("notebook hears all"));
+        Ok(())
+    }
+}
