@@ -61,6 +61,23 @@ fn the_folder_of_a_run_stands_for_its_model() {
         assert_eq!(said(run), said(&model), "{}", command[0]);
     }
     assert_eq!(succeed(&["inspect", text(run)]), succeed(&["inspect", text(&model)]));
+    let said: serde_json::Value = serde_json::from_str(&succeed(&["inspect", "--json", text(run)])).unwrap();
+    let songs = said["songs"].as_array().unwrap();
+    assert_eq!(
+        (songs.len(), &said["recipe"], &said["front_end"]["sample_rate"]),
+        (3, &"notebook".into(), &11_000.into())
+    );
+    // The shapes are those of the file.
+    let weights = Weights::read(&model).unwrap();
+    for tensor in said["tensors"].as_array().unwrap() {
+        let shape: Vec<usize> = serde_json::from_value(tensor["shape"].clone()).unwrap();
+        let name = tensor["name"].as_str().unwrap();
+        assert_eq!(weights.tensors[name].shape().dims(), shape, "{name}");
+    }
+    assert_eq!(said["tensors"].as_array().unwrap().len(), weights.tensors.len());
+    let recipe: serde_json::Value =
+        serde_json::from_str(&succeed(&["inspect", "--json", "--recipe", "melody"])).unwrap();
+    assert!(recipe["parameters"].as_u64().is_some_and(|count| count > 1_000) && recipe.get("songs").is_none());
     let out = scratch().join("begun with a run");
     succeed(&[&training("1", &out)[..], &["--init", text(run)]].concat());
     let told = fail(1, &["predict", "--device", "cpu", "--model", data, data]);
@@ -87,7 +104,7 @@ fn shells_and_man_know_all_commands_and_options() {
     );
     match std::process::Command::new("bash").args(["-c", &complete]).output() {
         Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "serve"),
-        Err(_) => eprintln!("SKIPPED: bash is not installed, its completions were not tried"),
+        Err(_) => skipped("SKIPPED: bash is not installed, its completions were not tried"),
     }
     assert!(fail_of_clap(&["completions", "none"]).contains("bash"));
 
@@ -102,6 +119,12 @@ fn shells_and_man_know_all_commands_and_options() {
         assert!(out.join(format!("humdinger-{name}.1")).exists(), "{name}");
     }
     assert!(out.join("humdinger.1").exists() && out.join("humdinger-catalogue-make.1").exists());
+}
+
+/// Not through `eprintln`, which a test that passes keeps to itself.
+fn skipped(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// What clap says of wrong usage.
@@ -245,7 +268,7 @@ fn a_cache_that_others_can_write_to_is_not_used() {
             let (kept, told) = predict(&others);
             assert!(kept == 0 && told.contains("another user (number 63251)"), "{kept} {told}");
         }
-        Err(_) => eprintln!("SKIPPED: only root can make a folder of another user"),
+        Err(_) => skipped("SKIPPED: only root can make a folder of another user"),
     }
 }
 
@@ -350,7 +373,7 @@ mod unix {
         for count in [1, 2, 3] {
             for arguments in [&predict[..], &["check", data], &["serve", "--port", "0"]] {
                 let Some(output) = with_threads(count, arguments) else {
-                    eprintln!("SKIPPED: this test needs bash, for root setpriv, and a folder that others can read");
+                    skipped("SKIPPED: this test needs bash, for root setpriv, and a folder that others can read");
                     return;
                 };
                 let error = String::from_utf8_lossy(&output.stderr);

@@ -433,6 +433,9 @@ fn a_melody_is_identified_as_by_the_command() {
     expected["file"] = "clip.wav".into();
     let answer = server.post("/identify?anywhere=true&name=clip.wav", &std::fs::read(path).unwrap());
     assert_eq!((answer.status, answer.json()), (200, expected));
+    let listed = succeed(&["catalogue", "list", "--json", text(catalogue())]);
+    let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((listed.len(), &listed[0]["title"], &listed[0]["notes"]), (2, &"Scale".into(), &15.into()));
     let told = fail(1, &["serve", "--catalogue", "missing.cat"]);
     assert!(told.contains("missing.cat"), "{told}");
 }
@@ -502,7 +505,8 @@ fn the_documentation_works_as_it_is_written() {
         // Where a program is not installed, that is said and not passed over.
         let tool = if kind == "sh" { "curl" } else { "python3" };
         if std::process::Command::new(tool).arg("--version").output().is_err() {
-            eprintln!("SKIPPED: {tool} is not installed, an example of docs/http-api.md was not run");
+            let text = format!("SKIPPED: {tool} is not installed, an example of docs/http-api.md was not run");
+            let _ = writeln!(std::io::stderr(), "{text}");
             continue;
         }
         let output = humdinger_like(program[0]).args(&program[1..]).arg(&code).current_dir(&folder).output().unwrap();

@@ -54,6 +54,9 @@ enum Action {
         /// The catalogue
         #[arg(value_name = "CATALOGUE")]
         catalogue: PathBuf,
+        /// Print one JSON object for each song, in a line of its own
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -97,7 +100,7 @@ pub fn run(args: Args) -> Result<()> {
             write_whole(&path, &catalogue.to_bytes())?;
             say(format!("{}: {} removed, {} now", path.display(), ids.len(), songs(catalogue.songs().len())))
         }
-        Action::List { catalogue } => list(&catalogue),
+        Action::List { catalogue, json } => list(&catalogue, json),
     }
 }
 
@@ -132,8 +135,19 @@ fn not_read(book: &Songbook, replaced: usize) -> String {
     text
 }
 
-fn list(path: &Path) -> Result<()> {
+fn list(path: &Path, json: bool) -> Result<()> {
     let catalogue = Catalogue::read(path)?;
+    if json {
+        return catalogue.songs().iter().try_for_each(|song| {
+            say(serde_json::json!({
+                "id": song.id,
+                "title": song.title,
+                "notes": song.notes.len(),
+                "seconds": song.seconds(),
+                "beats_per_minute": song.tempo,
+            }))
+        });
+    }
     say("id\tnotes\tseconds\tbeats a minute\ttitle")?;
     catalogue.songs().iter().try_for_each(|song| {
         let (id, title) = (plain(&song.id), plain(&song.title));

@@ -6,6 +6,7 @@ use crate::ops::{Fusions, fuse};
 use crate::train::Recipe;
 use crate::train::model::{Model, model_states};
 use crate::train::network::{Mode, Network};
+use crate::train::recipe::FrontEnd;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -34,6 +35,42 @@ pub struct Args {
     /// What the plans are made for
     #[arg(long, value_enum, default_value_t = TargetArg::Gpu)]
     target: TargetArg,
+    /// Print one JSON object instead: what the model knows and how it hears, its tensors with their shapes, and no plans
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a program may want to know.
+fn object(
+    recipe: Recipe,
+    outputs: usize,
+    front_end: &FrontEnd,
+    model: Option<&Model>,
+    network: &Network,
+) -> Result<serde_json::Value> {
+    let failed = |e: serde_json::Error| Error::Data(format!("the description cannot be written: {e}"));
+    let tensors: Vec<_> = model_states(&network.states)
+        .iter()
+        .map(|state| serde_json::json!({"name": state.name, "shape": state.shape.dims()}))
+        .collect();
+    let mut object = serde_json::json!({
+        "recipe": recipe.name(),
+        "outputs": outputs,
+        "front_end": serde_json::to_value(front_end).map_err(failed)?,
+        "parameters": network.parameters(),
+        "tensors": tensors,
+    });
+    if let Some(Model { header, familiar, .. }) = model {
+        object["songs"] = header.classes.clone().into();
+        object["format_version"] = header.format_version.into();
+        object["epoch"] = header.epoch.into();
+        object["temperature"] = header.temperature.into();
+        object["threshold"] = header.unknown_threshold.into();
+        object["usual_distance"] = familiar.as_ref().map(|familiar| familiar.usual).into();
+        object["heard"] = header.heard.clone().into();
+        object["began_with"] = header.began_with.clone().into();
+    }
+    Ok(object)
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -49,6 +86,12 @@ pub fn run(args: Args) -> Result<()> {
     }
     if !(2..=100_000).contains(&outputs) {
         return Err(Error::usage("--outputs", format!("{outputs} is not from 2 to 100000")));
+    }
+    if args.json {
+        let of_model = model.as_ref().map(|model| model.header.classifier());
+        let classifier = of_model.unwrap_or_else(|| recipe.classifier(outputs));
+        let (network, _) = Network::of(recipe, &front_end, classifier, 0, true, 0)?;
+        return say(object(recipe, outputs, &front_end, model.as_ref(), &network)?);
     }
     say(format!("recipe {recipe}, {outputs} outputs"))?;
     if let Some(Model { header, weights, familiar }) = &model {
