@@ -4,7 +4,7 @@ use crate::cpu::{CpuSession, Pool};
 use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu::{Gpu, GpuSession, adapters};
-use crate::graph::{Parallel, Session, States, Target};
+use crate::graph::{Communicator, Parallel, Session, States, Target};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -58,6 +58,8 @@ const GPU_ROOM: usize = 1 << 28;
 pub struct Device {
     kind: Kind,
     reason: String,
+    /// Those among which sessions share out their batches.
+    ranks: Option<Arc<dyn Communicator>>,
 }
 
 enum Kind {
@@ -94,7 +96,7 @@ impl Device {
             DeviceChoice::Gpu(number) => {
                 let gpu = Gpu::open(number)?;
                 let software = if gpu.adapter().is_software() { "; a software one, slower than the CPU" } else { "" };
-                Ok(Self { reason: format!("asked for{software}"), kind: Kind::Gpu(gpu) })
+                Ok(Self { reason: format!("asked for{software}"), kind: Kind::Gpu(gpu), ranks: None })
             }
             DeviceChoice::Auto => {
                 let (software, real): (Vec<_>, Vec<_>) = adapters().into_iter().partition(|a| a.is_software());
@@ -105,7 +107,9 @@ impl Device {
                     return Ok(Self::cpu(&found));
                 };
                 Ok(match Gpu::open_adapter(best) {
-                    Ok(gpu) => Self { kind: Kind::Gpu(gpu), reason: "the first GPU of this machine".into() },
+                    Ok(gpu) => {
+                        Self { kind: Kind::Gpu(gpu), reason: "the first GPU of this machine".into(), ranks: None }
+                    }
                     Err(error) => Self::cpu(&error.to_string()),
                 })
             }
@@ -126,12 +130,30 @@ impl Device {
 
     /// The CPU with all its cores.
     fn cpu(reason: &str) -> Self {
-        Self { kind: Kind::Cpu(Arc::new(Pool::of_machine())), reason: reason.into() }
+        Self { kind: Kind::Cpu(Arc::new(Pool::of_machine())), reason: reason.into(), ranks: None }
     }
 
     /// The CPU with this many threads, the calling one included.
     pub fn with_threads(threads: usize) -> Self {
-        Self { kind: Kind::Cpu(Arc::new(Pool::new(threads))), reason: "asked for".into() }
+        Self { kind: Kind::Cpu(Arc::new(Pool::new(threads))), reason: "asked for".into(), ranks: None }
+    }
+
+    /// The same as one of several ranks: its sessions share out the batches of plans with inputs
+    /// [by item](crate::graph::Graph::by_item).
+    ///
+    /// # Errors
+    /// Where it is a GPU.
+    pub fn among(self, ranks: Arc<dyn Communicator>) -> Result<Self> {
+        match self.kind {
+            Kind::Cpu(_) => Ok(Self { ranks: (ranks.size() > 1).then_some(ranks), ..self }),
+            #[cfg(feature = "gpu")]
+            Kind::Gpu(_) => Err(Error::Gpu("ranks share out the batches of CPUs alone".into())),
+        }
+    }
+
+    /// The ranks, where there are several.
+    pub fn ranks(&self) -> Option<&Arc<dyn Communicator>> {
+        self.ranks.as_ref()
     }
 
     /// What plans for this device must be made for.
@@ -170,7 +192,13 @@ impl Device {
     /// Where the device has too little memory.
     pub fn session(&self, states: Arc<States>) -> Result<Box<dyn Session>> {
         Ok(match &self.kind {
-            Kind::Cpu(pool) => Box::new(CpuSession::<f32>::new(states, pool.clone())?),
+            Kind::Cpu(pool) => {
+                let session = CpuSession::<f32>::new(states, pool.clone())?;
+                Box::new(match &self.ranks {
+                    Some(ranks) => session.among(ranks.clone()),
+                    None => session,
+                })
+            }
             #[cfg(feature = "gpu")]
             Kind::Gpu(gpu) => Box::new(GpuSession::new(gpu.clone(), states)?),
         })
@@ -180,7 +208,13 @@ impl Device {
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Cpu(pool) => write!(f, "CPU, {} ({})", threads(pool.workers()), self.reason),
+            Kind::Cpu(pool) => {
+                let each = threads(pool.workers());
+                match &self.ranks {
+                    Some(ranks) => write!(f, "CPU, {} ranks, the first with {each}", ranks.size()),
+                    None => write!(f, "CPU, {each} ({})", self.reason),
+                }
+            }
             #[cfg(feature = "gpu")]
             Kind::Gpu(gpu) => write!(f, "{} ({})", gpu.adapter(), self.reason),
         }

@@ -62,6 +62,17 @@ pub enum Error {
         detail: String,
     },
 
+    /// A rank failed, and the others with it, which all know.
+    #[error("{}{message}", if *rank == 0 { String::new() } else { format!("rank {rank}: ") })]
+    Rank {
+        /// Which.
+        rank: usize,
+        /// What went wrong there.
+        message: String,
+        /// The exit code of its error.
+        code: u8,
+    },
+
     /// Training stopped because the loss was no longer finite.
     #[error("{0}")]
     NonFinite(String),
@@ -92,6 +103,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } => 2,
+            Self::Rank { code, .. } => *code,
             _ => 1,
         }
     }

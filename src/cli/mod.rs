@@ -13,6 +13,8 @@ mod manual;
 mod pitch;
 mod predict;
 mod pretrain;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod serve;
 mod signals;
 mod spectrogram;

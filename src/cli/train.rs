@@ -1,10 +1,10 @@
 //! `humdinger train`.
 
-use super::terminal::{BOLD, Terminal, entry, say, styled};
+use super::terminal::{BOLD, Blind, Terminal, entry, say, styled};
 use super::{warn, whole};
 use crate::data::Dataset;
 use crate::data::split::SplitBy;
-use crate::device::Device;
+use crate::device::{Device, DeviceChoice};
 use crate::train::folder::RunFolder;
 use crate::train::recipe::Defaults;
 use crate::train::report::duration;
@@ -144,54 +144,128 @@ impl Args {
 
 pub fn run_command(args: Args) -> Result<ExitCode> {
     super::go_on_without_reader();
-    let resumed = args.resume.as_deref().map(RunFolder::open).transpose()?;
-    let (mut config, chosen, start) = match &resumed {
-        Some(folder) => {
-            let (config, start) = of_run(folder.path(), &args)?;
-            (config, Chosen { epochs: true, learning_rate: true, frozen: true, parts: true }, start)
+    #[cfg(feature = "mpi")]
+    if let Some(code) = super::ranks::run(&args)? {
+        return Ok(code);
+    }
+    #[cfg(not(feature = "mpi"))]
+    refuse_company()?;
+    go(&Begun::new(&args, Device::choose)?, false)
+}
+
+/// Several processes without MPI would all train the same.
+#[cfg(not(feature = "mpi"))]
+fn refuse_company() -> Result<()> {
+    for launcher in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"] {
+        let size = std::env::var(launcher).ok().and_then(|size| size.parse::<usize>().ok());
+        if let Some(size) = size.filter(|&size| size > 1) {
+            let detail = format!(
+                "says that {size} processes train together, and this humdinger was built without its feature `mpi`; \
+                 build it with `--features mpi`, or start it alone"
+            );
+            return Err(Error::usage(launcher, detail));
         }
-        None => {
-            let (config, chosen) = given(&args)?;
-            (config, chosen, Start::New)
+    }
+    Ok(())
+}
+
+/// A run that can go ahead.
+pub(super) struct Begun {
+    config: Config,
+    data: Dataset,
+    device: Device,
+    folder: RunFolder,
+    start: Start,
+}
+
+impl Begun {
+    /// The run that the arguments ask for: recordings read, device chosen, folder made or found.
+    pub fn new(args: &Args, choose: impl FnOnce(DeviceChoice) -> Result<Device>) -> Result<Self> {
+        let resumed = args.resume.as_deref().map(RunFolder::open).transpose()?;
+        let (mut config, chosen, start) = match &resumed {
+            Some(folder) => {
+                let chosen = Chosen { epochs: true, learning_rate: true, frozen: true, parts: true };
+                let (config, start) = of_run(folder.path(), args)?;
+                (config, chosen, start)
+            }
+            None => {
+                let (config, chosen) = given(args)?;
+                (config, chosen, Start::New)
+            }
+        };
+        // Whatever can be known to be wrong is said before the recordings are read.
+        let choice = super::device(&config.device)?;
+        match (&resumed, &args.out) {
+            (Some(folder), _) => run::check_unfinished(folder.path(), &config, start)?,
+            (None, Some(out)) => RunFolder::check_free(out)?,
+            (None, None) => {}
         }
-    };
-    // Whatever can be known to be wrong is said before the recordings are read.
-    let choice = super::device(&config.device)?;
-    match (&resumed, &args.out) {
-        (Some(folder), _) => run::check_unfinished(folder.path(), &config, start)?,
-        (None, Some(out)) => RunFolder::check_free(out)?,
-        (None, None) => {}
+        if let (None, Init::File(init)) = (&resumed, &config.init) {
+            std::fs::metadata(init).map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound => Error::file(init, "no such file"),
+                _ => Error::file(init, format!("cannot be read: {e}")),
+            })?;
+        }
+        let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
+        if let (None, Some(note)) = (&resumed, source::note_on_names(&config, &data)) {
+            warn(&note);
+        }
+        let clips = source::splits(&config, &data)?.iter().map(|split| split.train.len()).max();
+        config.suit(clips.unwrap_or(0), chosen);
+        let device = choose(choice)?;
+        if resumed.is_none() {
+            run::check(&config, &data)?;
+        }
+        let folder = match (resumed, &args.out) {
+            (Some(folder), _) => folder,
+            (None, Some(out)) => RunFolder::create(out)?,
+            (None, None) => RunFolder::create_first(default_folders(&config))?,
+        };
+        Ok(Self { config, data, device, folder, start })
     }
-    if let (None, Init::File(init)) = (&resumed, &config.init) {
-        std::fs::metadata(init).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::file(init, "no such file"),
-            _ => Error::file(init, format!("cannot be read: {e}")),
-        })?;
+
+    /// What other ranks need to know to begin the same run: the folder, whether it is gone on with, and the configuration.
+    #[cfg(feature = "mpi")]
+    pub fn to_text(&self) -> Result<String> {
+        let resume = self.start != Start::New;
+        Ok(format!("{}\n{resume}\n{}", self.folder.path().display(), self.config.to_toml()?))
     }
-    let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
-    if let (None, Some(note)) = (&resumed, source::note_on_names(&config, &data)) {
-        warn(&note);
+
+    /// The run that another rank has begun.
+    #[cfg(feature = "mpi")]
+    pub fn of_another(text: &[u8], args: &Args, choose: impl FnOnce(DeviceChoice) -> Result<Device>) -> Result<Self> {
+        let text = String::from_utf8_lossy(text);
+        let mut lines = text.splitn(3, '\n');
+        let (out, resume, config) =
+            (lines.next().unwrap_or_default(), lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        let config = Settings::parse(config).map_err(|detail| Error::usage("config.toml", detail))?.resolve()?;
+        let data = source::dataset(&config, args.reading.into(), &|_| ())?;
+        let device = choose(super::device(&config.device)?)?;
+        let start = if resume == "true" { Start::Resume } else { Start::New };
+        Ok(Self { config, data, device, folder: RunFolder::of_another(Path::new(out)), start })
     }
-    let clips = source::splits(&config, &data)?.iter().map(|split| split.train.len()).max();
-    config.suit(clips.unwrap_or(0), chosen);
-    let device = Device::choose(choice)?;
-    if resumed.is_none() {
-        run::check(&config, &data)?;
-    }
-    let folder = match (resumed, &args.out) {
-        (Some(folder), _) => folder,
-        (None, Some(out)) => RunFolder::create(out)?,
-        (None, None) => RunFolder::create_first(default_folders(&config))?,
-    };
+}
+
+/// Trains, and tells of it, or does so quietly where another rank tells.
+pub(super) fn go(Begun { config, data, device, folder, start }: &Begun, quietly: bool) -> Result<ExitCode> {
     let out = folder.path();
-    if !super::is_quiet() {
-        begins(&config, &data, &device, out)?;
+    if !quietly && !super::is_quiet() {
+        begins(config, data, device, out)?;
     }
-    let stop = listen()?;
-    let mut watch = Terminal::new(&config);
-    let ending = run::run(&config, &data, &device, &folder, start, &stop, &mut watch);
+    let stop = listen(quietly)?;
+    let mut watch = Terminal::new(config);
+    let ending = if quietly {
+        run::run(config, data, device, folder, *start, &stop, &mut Blind)
+    } else {
+        run::run(config, data, device, folder, *start, &stop, &mut watch)
+    };
     watch.clear();
-    match ending? {
+    let ending = ending?;
+    if quietly {
+        let complete = matches!(&ending, Ending::Folds(_)) || matches!(&ending, Ending::Single(one) if one.finished);
+        return Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(130) });
+    }
+    match ending {
         Ending::Single(outcome) if outcome.finished => {
             summary(&outcome, out)?;
             Ok(ExitCode::SUCCESS)
@@ -284,14 +358,16 @@ fn of_run(folder: &Path, args: &Args) -> Result<(Config, Start)> {
 }
 
 /// A flag that Ctrl-C sets. A second Ctrl-C ends the process at once.
-fn listen() -> Result<Arc<AtomicBool>> {
+fn listen(quietly: bool) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     super::signals::on_end(move || {
         if flag.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        warn("stopping after this step; once more to stop at once");
+        if !quietly {
+            warn("stopping after this step; once more to stop at once");
+        }
     })?;
     Ok(stop)
 }

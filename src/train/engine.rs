@@ -9,11 +9,12 @@ use super::recipe::{FrontEnd, Recipe, View};
 use super::recordings::Recordings;
 use crate::data::Clip;
 use crate::device::Device;
-use crate::graph::{Plan, PlanId, Session, Target};
+use crate::graph::{Communicator, Plan, PlanId, Session, Target};
 use crate::nn::{self, Adam, Classifier, Schedule};
 use crate::ops::{Fusions, fuse};
 use crate::{Error, Result};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -61,6 +62,8 @@ pub struct Engine {
     recordings: Option<Arc<Recordings>>,
     /// Seconds that a run took lately, by plan.
     paces: HashMap<(Mode, usize), f64>,
+    /// Those that share out what is heard.
+    ranks: Option<Arc<dyn Communicator>>,
 }
 
 impl Engine {
@@ -76,12 +79,13 @@ impl Engine {
     ) -> Result<Self> {
         let (network, _) = Network::of(recipe, front_end, classifier, 0, false, 0)?;
         let session = device.session(network.states.clone())?;
-        Ok(Self::new(session, device.target(), network, None))
+        Ok(Self::new(session, device, network, None))
     }
 
-    fn new(session: Box<dyn Session>, target: Target, network: Network, optimiser: Option<(Adam, Schedule)>) -> Self {
+    fn new(session: Box<dyn Session>, device: &Device, network: Network, optimiser: Option<(Adam, Schedule)>) -> Self {
         let (plans, paces) = Default::default();
-        Self { session, target, network, optimiser, plans, recordings: None, paces }
+        let (target, ranks) = (device.target(), device.ranks().cloned());
+        Self { session, target, network, optimiser, plans, recordings: None, paces, ranks }
     }
 
     /// An engine that trains for `steps` steps on some of these clips, and hears them. The CPU reads them where they are, a GPU with
@@ -119,7 +123,7 @@ impl Engine {
             adam.weight_decay = config.weight_decay;
             (adam, schedule)
         });
-        Ok(Self::new(session, device.target(), network, optimiser))
+        Ok(Self::new(session, device, network, optimiser))
     }
 
     /// An empty batch: of samples, or of places in the device's memory.
@@ -275,10 +279,16 @@ impl Engine {
     ) -> Result<()> {
         let (outputs, length) = (self.network.outputs, self.network.vector_length());
         let views = if mode == Mode::EvaluateViews { self.network.front_end.views.clone() } else { vec![View::PLAIN] };
-        let mut rest = windows;
-        while !rest.is_empty() {
-            let (part, after) = rest.split_at(rest.len().min(count * self.at_once(mode, count)));
-            rest = after;
+        let mut logits = vec![0.0; windows.len() * views.len() * outputs];
+        let mut vectors = vec![0.0; windows.len() * views.len() * length];
+        // Ranks take whole batches each, so that what is heard does not depend on their number.
+        let ranks = self.ranks.clone();
+        let size = ranks.as_ref().map_or(1, |ranks| ranks.size());
+        let start = |rank: usize| (rank * windows.len().div_ceil(count) / size * count).min(windows.len());
+        let own = ranks.as_ref().map_or(0, |ranks| ranks.rank());
+        let (mut done, end) = (start(own), start(own + 1));
+        while done < end {
+            let part = &windows[done..end.min(done + count * self.at_once(mode, count))];
             let mut batches = Vec::new();
             for windows in part.chunks(count) {
                 let mut batch = self.batch();
@@ -288,15 +298,24 @@ impl Engine {
                 }
                 batches.push(batch);
             }
-            let mut logits = vec![0.0; part.len() * views.len() * outputs];
-            let mut vectors = vec![0.0; part.len() * views.len() * length];
-            self.run(mode, &batches, &[], &mut [("logits", &mut logits), ("vectors", &mut vectors)])?;
-            let mut rows = logits.chunks_exact(outputs).zip(vectors.chunks_exact(length));
-            for window in part {
-                let heard = rows.by_ref().take(views.len());
-                let heard = heard.map(|(logits, vector)| Heard { logits: logits.to_vec(), embedding: vector.to_vec() });
-                results[window.clip].extend(heard);
+            let rows = done * views.len()..(done + part.len()) * views.len();
+            let logits = &mut logits[rows.start * outputs..rows.end * outputs];
+            let vectors = &mut vectors[rows.start * length..rows.end * length];
+            self.run(mode, &batches, &[], &mut [("logits", logits), ("vectors", vectors)])?;
+            done += part.len();
+        }
+        if let Some(ranks) = &ranks {
+            for (values, each) in [(&mut logits, outputs), (&mut vectors, length)] {
+                let at = |rank: usize| start(rank) * views.len() * each * size_of::<f32>();
+                let parts: Vec<Range<usize>> = (0..size).map(|rank| at(rank)..at(rank + 1)).collect();
+                ranks.all_gather(bytemuck::cast_slice_mut(values), &parts)?;
             }
+        }
+        let mut rows = logits.chunks_exact(outputs).zip(vectors.chunks_exact(length));
+        for window in windows {
+            let heard = rows.by_ref().take(views.len());
+            let heard = heard.map(|(logits, vector)| Heard { logits: logits.to_vec(), embedding: vector.to_vec() });
+            results[window.clip].extend(heard);
         }
         Ok(())
     }

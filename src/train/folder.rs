@@ -98,6 +98,11 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// A folder that another process works on for this one, which leaves it alone.
+    pub fn of_another(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), lock: None, made: false }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -2,6 +2,7 @@
 
 pub mod base;
 pub mod batch;
+pub mod begin;
 pub mod checkpoint;
 pub mod compare;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod source;
 pub mod suggest;
 pub mod suit;
 pub mod tables;
+mod together;
 pub mod trainer;
 pub mod variations;
 pub mod verdict;

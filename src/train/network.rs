@@ -132,6 +132,7 @@ impl Network {
         };
         let logits = self.classifier.logits(&mut graph, features, nn::Mode::Train)?;
         let labels = graph.index_input(inputs::LABELS, [count])?;
+        graph.by_item(labels)?;
         let loss = graph.cross_entropy(logits, labels, self.label_smoothing)?.loss;
         if let Some(adam) = adam {
             adam.minimise(&mut graph, loss)?;
@@ -150,15 +151,21 @@ impl Network {
     fn features(&self, graph: &mut Graph, mode: Mode, count: usize) -> Result<Value> {
         let front_end = &self.front_end;
         let augment = mode == Mode::Train { augment: true };
+        // Ranks share out the batches of training; what they evaluate they share out by batches.
+        let training = matches!(mode, Mode::Train { .. });
+        let by_item = |graph: &mut Graph, x: Value| if training { graph.by_item(x) } else { Ok(()) };
         let mut x = if self.resident {
             let FrontEnd { channels, window: length, repeat, .. } = *front_end;
             let recordings = graph.state(recordings::STATE)?;
             let places = graph.index_input(inputs::PLACES, [count, Place::LEN])?;
+            by_item(graph, places)?;
             graph.excerpts(recordings, places, Excerpts { channels, length, repeat })?
         } else {
             let x = graph.input(inputs::SAMPLES, [count, front_end.channels, front_end.window])?;
+            by_item(graph, x)?;
             if augment && self.recipe == Recipe::Notebook {
                 let start = graph.index_input(inputs::START, [count])?;
+                by_item(graph, start)?;
                 graph.circular_crop(x, start, front_end.window)?
             } else {
                 x
@@ -168,6 +175,8 @@ impl Network {
         let masks = |graph: &mut Graph, x: Value, fill: Fill| {
             let frequency = graph.index_input(inputs::FREQUENCY_MASKS, [count, MASKS, 2])?;
             let time = graph.index_input(inputs::TIME_MASKS, [count, MASKS, 2])?;
+            by_item(graph, frequency)?;
+            by_item(graph, time)?;
             graph.mask(x, frequency, time, fill)
         };
         match self.recipe {
@@ -191,6 +200,7 @@ impl Network {
                 }
                 if augment || mode == Mode::EvaluateViews {
                     let by = graph.input(inputs::WARP, [count * views, 2])?;
+                    by_item(graph, by)?;
                     x = graph.warp(x, by)?;
                 }
                 x = graph.standardise(x, Per::Item, 1e-5)?;

@@ -1,5 +1,6 @@
 //! A whole `train` command: one run, or one for each fold of a cross-validation.
 
+use super::begin::{self, initial_weights};
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::folder::RunFolder;
@@ -9,7 +10,8 @@ use super::network::Network;
 use super::report::{Report, last_part};
 use super::source;
 use super::tables::write_predictions;
-use super::trainer::{Job, Outcome, Start, Watch, files, initial_weights, train};
+use super::together::Together;
+use super::trainer::{Job, Outcome, Start, Watch, files, train};
 use super::weights::write_whole;
 use crate::data::Dataset;
 use crate::device::Device;
@@ -75,7 +77,7 @@ pub fn check_unfinished(folder: &Path, config: &Config, start: Start) -> Result<
     } else {
         false
     };
-    if finished { Err(super::trainer::finished(folder, config)) } else { Ok(()) }
+    if finished { Err(begin::finished(folder, config)) } else { Ok(()) }
 }
 
 /// The table of a cross-validation's folds, in the run folder.
@@ -100,7 +102,12 @@ pub fn run(
         let job = Job { config, data, split: &splits[0], device, out, start, stop };
         return Ok(Ending::Single(Box::new(train(&job, watch)?)));
     }
-    write_whole(&out.join(files::CONFIG), config.to_toml()?.as_bytes())?;
+    let mut together = Together::new(device.ranks().map(|ranks| &**ranks));
+    if together.writes() {
+        let written = write_whole(&out.join(files::CONFIG), config.to_toml()?.as_bytes());
+        together.own(written)?;
+    }
+    together.meet()?;
     let mut outcomes = Vec::new();
     for (i, split) in splits.iter().enumerate() {
         watch.note(&format!("fold {} of {}", i + 1, splits.len()));
@@ -115,20 +122,37 @@ pub fn run(
         }
         outcomes.push(outcome);
     }
-    let folds = summarise(config, data, device, out, outcomes)?;
-    write_folds(&out.join(FOLDS), &folds.folds)?;
+    let (predictions, folds) = summarise(config, data, outcomes)?;
+    if together.writes() {
+        let written = write_summary(config, data, device, out, &predictions, &folds);
+        together.own(written)?;
+    }
+    together.meet()?;
     Ok(Ending::Folds(Box::new(folds)))
 }
 
-fn summarise(config: &Config, data: &Dataset, device: &Device, out: &Path, outcomes: Vec<Outcome>) -> Result<Folds> {
+fn summarise(config: &Config, data: &Dataset, outcomes: Vec<Outcome>) -> Result<(Vec<Prediction>, Folds)> {
     let names = source::names(data, source::outputs(config, data)?);
     let mut predictions: Vec<Prediction> = outcomes.iter().flat_map(|o| o.predictions.iter().cloned()).collect();
     predictions.sort_by(|a, b| a.id.cmp(&b.id));
     let pooled = Metrics::new(&predictions, &names);
-    write_predictions(&out.join(files::PREDICTIONS), &predictions, &names)?;
     let folds: Vec<Metrics> = outcomes.into_iter().filter_map(|outcome| outcome.metrics).collect();
     let accuracies: Vec<f64> = folds.iter().map(|metrics| metrics.accuracy).collect();
     let accuracy = mean_and_spread(&accuracies);
+    Ok((predictions, Folds { folds, pooled, accuracy }))
+}
+
+/// The files of a cross-validation as a whole.
+fn write_summary(
+    config: &Config,
+    data: &Dataset,
+    device: &Device,
+    out: &Path,
+    predictions: &[Prediction],
+    Folds { folds, pooled, accuracy }: &Folds,
+) -> Result<()> {
+    let names = source::names(data, source::outputs(config, data)?);
+    write_predictions(&out.join(files::PREDICTIONS), predictions, &names)?;
     let status = format!(
         "{} folds, accuracy {:.2} % with a spread of {:.2}",
         folds.len(),
@@ -144,16 +168,16 @@ fn summarise(config: &Config, data: &Dataset, device: &Device, out: &Path, outco
         names: &names,
         data,
         trained: &[],
-        metrics: Some(&pooled),
-        predictions: &predictions,
-        folds: &folds,
+        metrics: Some(pooled),
+        predictions,
+        folds,
         training: None,
         settings: config.table(),
         folder: out.to_path_buf(),
         embed_audio: config.embed_audio,
     };
     report.write(&out.join(files::REPORT))?;
-    Ok(Folds { folds, pooled, accuracy })
+    write_folds(&out.join(FOLDS), folds)
 }
 
 fn write_folds(path: &Path, folds: &[Metrics]) -> Result<()> {

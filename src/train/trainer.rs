@@ -1,19 +1,19 @@
 //! The training loop of one run folder.
 
-use super::base;
 use super::batch::{Batch, Draw};
+use super::begin::{Begun, begin, header};
 use super::checkpoint::{Checkpoint, Progress, Recordings, fingerprint, sound_fingerprint};
-use super::config::{Config, Init};
+use super::config::Config;
 use super::engine::{ClipHeard, Engine};
 use super::familiar::{Familiar, probabilities};
-use super::folder::RunFolder;
 use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, unknown_threshold};
-use super::model::{FORMAT_VERSION, Header, Model, file_of, load_weights, model_states, read_weights};
+use super::model::{Header, Model, load_weights, read_weights};
 use super::network::Mode;
 use super::recipe::{FrontEnd, Recipe};
 use super::report::{Report, Training, last_part};
 use super::tables::{EpochRow, StepRow, Steps, read_steps, write_epochs, write_predictions};
-use super::weights::{Weights, write_whole};
+use super::together::Together;
+use super::weights::write_whole;
 use super::{source, tables};
 use crate::data::split::Split;
 use crate::data::{Clip, Dataset, draws};
@@ -106,10 +106,12 @@ struct Trainer<'a> {
     names: Vec<String>,
     recordings: Recordings,
     progress: Progress,
-    steps: Steps,
-    /// The best model so far; none where a checkpoint of before has it in its file alone.
+    /// Of the rank that writes the run folder.
+    steps: Option<Steps>,
+    /// The best model so far, of that rank; none where a checkpoint of before has it in its file alone.
     best: Option<Model>,
     saved: Instant,
+    together: Together<'a>,
 }
 
 /// Trains (or goes on training) and leaves a complete run folder.
@@ -140,43 +142,41 @@ impl<'a> Trainer<'a> {
         let contents = |clip: &'a Clip| (clip.id.as_str(), data.contents.get(&clip.id).copied());
         let (clips, sound) = (fingerprint(both().map(identity)), sound_fingerprint(both().map(contents)));
         let recordings = Recordings { clips, sound };
-        let path = |name: &str| job.out.join(name);
-        let at = path(files::CHECKPOINT);
-        // A run that was killed before its first checkpoint has done nothing yet.
-        let resume = job.start != Start::New && at.exists();
-        let (progress, steps, best) = if resume {
-            let mut checkpoint = Checkpoint::read(&at)?;
-            if job.start == Start::Longer {
-                checkpoint.lengthen(config, job.out)?;
-            }
-            checkpoint.check(config, &recordings, &at)?;
-            if checkpoint.progress.finished && job.start == Start::Resume {
-                return Err(finished(job.out, config));
-            }
-            checkpoint.restore(&mut *engine.session, &at)?;
-            engine.set_steps(checkpoint.progress.step);
-            let steps = Steps::resume(&path(files::STEPS), checkpoint.progress.step)?;
-            (checkpoint.progress, steps, checkpoint.best)
-        } else {
-            initialise(&mut engine, &config.init, &names, watch)?;
-            if job.start == Start::New {
-                RunFolder::check_free(job.out)?;
-            }
-            std::fs::create_dir_all(job.out).map_err(|e| Error::file(job.out, format!("cannot be made: {e}")))?;
-            write_whole(&path(files::CONFIG), config.to_toml()?.as_bytes())?;
-            (Progress::default(), Steps::create(&path(files::STEPS))?, None)
+        let mut together = Together::new(job.device.ranks().map(|ranks| &**ranks));
+        together.same("recordings", &format!("{} {:?}", recordings.clips, recordings.sound))?;
+        together.same("settings", &config.to_toml()?)?;
+        let mut begun = None;
+        if together.writes() {
+            let result = begin(job, &recordings, &names, &mut engine, watch);
+            together.own(result.map(|result| begun = Some(result)))?;
+        }
+        together.meet()?;
+        let (known, steps, best) = match begun {
+            Some(Begun { resumed, progress, steps, best }) => (Some((resumed, progress)), Some(steps), best),
+            None => (None, None, None),
         };
+        let (resume, progress) = together.begin(known, &mut *engine.session)?;
+        engine.set_steps(progress.step);
         let saved = Instant::now();
-        let mut trainer = Self { job, engine, outputs, names, recordings, progress, steps, best, saved };
+        let mut trainer = Self { job, engine, outputs, names, recordings, progress, steps, best, saved, together };
         let longer = resume && job.start == Start::Longer;
         if !resume || longer {
             // So that a run that is killed during its first epoch can be resumed too.
-            trainer.checkpoint()?;
+            trainer.write(Self::checkpoint)?;
         }
         if longer {
-            write_whole(&trainer.path(files::CONFIG), config.to_toml()?.as_bytes())?;
+            trainer.write(|own| write_whole(&own.path(files::CONFIG), config.to_toml()?.as_bytes()))?;
         }
         Ok(trainer)
+    }
+
+    /// Does what only the rank does that writes the run folder.
+    fn write(&mut self, what: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        if !self.together.writes() {
+            return Ok(());
+        }
+        let result = what(self);
+        self.together.own(result)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -212,7 +212,7 @@ impl<'a> Trainer<'a> {
         if let Some(name) = checkpoint.weights.tensors.iter().find_map(broken) {
             return Err(self.not_finite(&format!("`{name}` is no longer finite after")));
         }
-        self.steps.sync()?;
+        self.steps.as_ref().map_or(Ok(()), Steps::sync)?;
         checkpoint.write(&self.path(files::CHECKPOINT))?;
         self.saved = Instant::now();
         Ok(())
@@ -257,7 +257,7 @@ impl<'a> Trainer<'a> {
         let before = self.progress.seconds;
         let mut rate = None;
         while self.progress.position < count {
-            if stop.load(Ordering::SeqCst) {
+            if self.together.stop(stop.load(Ordering::SeqCst))? {
                 self.progress.seconds = before + started.elapsed().as_secs_f64();
                 return Ok(false);
             }
@@ -276,27 +276,30 @@ impl<'a> Trainer<'a> {
                     loss: result.loss,
                     learning_rate: result.learning_rate,
                 };
-                self.steps.add(&row)?;
+                self.write(|own| own.steps.as_mut().map_or(Ok(()), |steps| steps.add(&row)))?;
                 if !result.loss.is_finite() {
-                    return Err(self.not_finite("the loss is not finite at"));
+                    let error = self.not_finite("the loss is not finite at");
+                    return Err(self.together.all(error));
                 }
                 watch.step(epoch + 1, self.progress.position, count, result.loss);
             }
             if self.saved.elapsed().as_secs_f64() > CHECKPOINT_SECONDS && self.progress.position < count {
                 self.progress.seconds = before + started.elapsed().as_secs_f64();
-                self.checkpoint()?;
+                self.write(Self::checkpoint)?;
             }
         }
         let trained = before + started.elapsed().as_secs_f64();
         let learning_rate = match rate {
             Some(rate) => rate,
             // Resumed behind the epoch's last step.
+            None if !self.together.writes() => 0.0,
             None => read_steps(&self.path(files::STEPS))?.last().map_or(0.0, |row| row.learning_rate),
         };
         // The views of the finished model would take longer than the epoch's steps.
         let heard = self.hear(Engine::hear_plainly)?;
         if heard.iter().flat_map(|(windows, _)| windows.iter().flat_map(|w| &w.logits)).any(|x| !x.is_finite()) {
-            return Err(self.not_finite("the validation clips' scores are not finite after"));
+            let error = self.not_finite("the validation clips' scores are not finite after");
+            return Err(self.together.all(error));
         }
         let metrics = self.metrics(&self.predictions(&heard, 1.0, None));
         let row = EpochRow {
@@ -313,15 +316,17 @@ impl<'a> Trainer<'a> {
         if best {
             self.progress.best_loss = row.val_loss;
             self.progress.best_epoch = Some(epoch + 1);
-            self.write_model(epoch + 1, &heard)?;
+            self.write(|own| own.write_model(epoch + 1, &heard))?;
         }
         watch.epoch(&row, best);
         let progress = &mut self.progress;
         progress.rows.push(row);
         progress.epoch += 1;
         (progress.position, progress.right, progress.loss_sum, progress.seconds) = (0, 0, 0.0, 0.0);
-        write_epochs(&self.path(files::EPOCHS), &self.progress.rows)?;
-        self.checkpoint()?;
+        self.write(|own| {
+            write_epochs(&own.path(files::EPOCHS), &own.progress.rows)?;
+            own.checkpoint()
+        })?;
         Ok(true)
     }
 
@@ -400,28 +405,54 @@ impl<'a> Trainer<'a> {
 
     /// Writes predictions and report by the best model so far; where training is not complete, a checkpoint first.
     fn finish(mut self, finished: bool, watch: &mut dyn Watch) -> Result<Outcome> {
-        let Job { config, data, split, out, .. } = *self.job;
         if !finished {
-            self.checkpoint()?;
+            self.write(Self::checkpoint)?;
             if self.progress.best_epoch.is_none() {
                 let heard = self.hear(Engine::hear_plainly)?;
-                self.write_model(0, &heard)?;
+                self.write(|own| own.write_model(0, &heard))?;
             }
         }
         let path = self.path(files::MODEL);
-        let mut model = self.best_model(watch)?;
-        load_weights(&mut *self.engine.session, &model.weights, &path, false)?;
+        let mut kept = None;
+        self.write(|own| {
+            let model = own.best_model(watch)?;
+            load_weights(&mut *own.engine.session, &model.weights, &path, false)?;
+            kept = Some(model);
+            Ok(())
+        })?;
+        self.together.meet()?;
+        self.together.weights(&mut *self.engine.session)?;
         // Not after every epoch: it takes a pass over all training clips, and all views.
         let heard = self.hear(Engine::hear)?;
-        model.familiar = self.familiar(&heard)?;
-        model.header.temperature = fit_temperature(&heard);
-        let mut predictions = self.predictions(&heard, model.header.temperature, model.familiar.as_ref());
-        model.header.unknown_threshold = unknown_threshold(&predictions);
-        predictions.iter_mut().for_each(|prediction| prediction.least = model.header.unknown_threshold);
-        model.write(&path)?;
+        let familiar = self.familiar(&heard)?;
+        let temperature = fit_temperature(&heard);
+        let mut predictions = self.predictions(&heard, temperature, familiar.as_ref());
+        let unknown_threshold = unknown_threshold(&predictions);
+        predictions.iter_mut().for_each(|prediction| prediction.least = unknown_threshold);
         let metrics = self.metrics(&predictions);
+        if let Some(mut model) = kept {
+            model.familiar = familiar;
+            (model.header.temperature, model.header.unknown_threshold) = (temperature, unknown_threshold);
+            self.write(|own| own.write_outcome(&model, finished, metrics.as_ref(), &predictions))?;
+        }
+        self.together.meet()?;
+        self.progress.finished = finished;
+        let Progress { step: steps, best_epoch: model_epoch, rows, .. } = self.progress;
+        Ok(Outcome { finished, steps, model_epoch, metrics, predictions, rows })
+    }
+
+    /// Writes the finished model, the predictions and the report.
+    fn write_outcome(
+        &mut self,
+        model: &Model,
+        finished: bool,
+        metrics: Option<&Metrics>,
+        predictions: &[Prediction],
+    ) -> Result<()> {
+        let Job { config, data, split, out, .. } = *self.job;
+        model.write(&self.path(files::MODEL))?;
         if metrics.is_some() {
-            write_predictions(&self.path(files::PREDICTIONS), &predictions, &self.names)?;
+            write_predictions(&self.path(files::PREDICTIONS), predictions, &self.names)?;
         }
         let steps = tables::read_steps(&self.path(files::STEPS))?;
         let status = match finished {
@@ -445,8 +476,8 @@ impl<'a> Trainer<'a> {
             names: &self.names,
             data,
             trained: &split.train,
-            metrics: metrics.as_ref(),
-            predictions: &predictions,
+            metrics,
+            predictions,
             folds: &[],
             training: Some(training),
             settings: [config.table(), model.header.table()].concat(),
@@ -455,74 +486,14 @@ impl<'a> Trainer<'a> {
         };
         report.write(&out.join(files::REPORT))?;
         if finished {
-            self.progress.finished = true;
             // The session holds the best weights by now, and the last ones are what the checkpoint has.
             let at = self.path(files::CHECKPOINT);
             let mut checkpoint = Checkpoint::read(&at)?;
             checkpoint.progress.finished = true;
             checkpoint.write(&at)?;
         }
-        let Progress { step: steps, best_epoch: model_epoch, rows, .. } = self.progress;
-        Ok(Outcome { finished, steps, model_epoch, metrics, predictions, rows })
+        Ok(())
     }
-}
-
-/// That there is nothing left to do.
-pub(super) fn finished(folder: &Path, config: &Config) -> Error {
-    let epochs = config.epochs;
-    let more =
-        if config.folds.is_some() { String::new() } else { format!("; --epochs with more than {epochs} trains on") };
-    Error::file(folder, format!("this run is finished; there is nothing to resume{more}"))
-}
-
-/// What the models of a run say of themselves before they are trained.
-pub(super) fn header(config: &Config, data: &Dataset, outputs: usize) -> Header {
-    Header {
-        format_version: FORMAT_VERSION,
-        recipe: config.recipe,
-        classes: data.classes.clone(),
-        outputs,
-        front_end: config.recipe.front_end(),
-        temperature: 1.0,
-        usual_distance: None,
-        unknown_threshold: 0.0,
-        epoch: 0,
-        heard: None,
-        began_with: Some(config.init.name()),
-    }
-}
-
-/// The weights that a run begins with, where they are not freshly drawn; where they come from; and whether they are a model's of
-/// other songs, which lends all but its last layer.
-///
-/// # Errors
-/// Where they cannot be read.
-pub fn initial_weights(init: &Init, names: &[String]) -> Result<Option<(Weights, PathBuf, bool)>> {
-    let (weights, path) = match init {
-        Init::Fresh => return Ok(None),
-        Init::Base => (base::weights()?, PathBuf::from(init.describe())),
-        Init::File(path) => {
-            let path = file_of(path)?;
-            (Weights::read(&path)?, path)
-        }
-    };
-    // Weights without a description of ours, such as PyTorch's, have to fit as they are.
-    let others = Model::describe(&weights, &path)?.is_some_and(|header| header.names() != names);
-    Ok(Some((weights, path, others)))
-}
-
-fn initialise(engine: &mut Engine, init: &Init, names: &[String], watch: &mut dyn Watch) -> Result<()> {
-    let Some((weights, path, others)) = initial_weights(init, names)? else { return Ok(()) };
-    load_weights(&mut *engine.session, &weights, &path, others)?;
-    if others && *init != Init::Base {
-        let skipped: Vec<String> = model_states(engine.session.states())
-            .iter()
-            .filter(|state| state.name.starts_with("lin."))
-            .map(|state| format!("`{}`", state.name))
-            .collect();
-        watch.note(&format!("{} knows other songs: {} begin anew", path.display(), skipped.join(" and ")));
-    }
-    Ok(())
 }
 
 /// Whether a model is to take the place of the best so far: its validation loss is lower, or nothing tells.

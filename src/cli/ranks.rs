@@ -1,0 +1,63 @@
+//! `humdinger train` as one of several processes that MPI has started together.
+
+use super::train::{Args, Begun, go};
+use super::warn;
+use crate::device::{Device, DeviceChoice};
+use crate::ranks::{Communicator, Mpi};
+use crate::{Error, Result};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Trains as one of several ranks; `None` where this process was started alone.
+///
+/// # Errors
+/// Where MPI cannot be started. What goes wrong later is told here, once.
+pub(super) fn run(args: &Args) -> Result<Option<ExitCode>> {
+    // MPI takes its time to start, and looks around: not for nothing.
+    let launched = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "PMI_RANK", "MPI_LOCALNRANKS"];
+    if launched.iter().all(|name| std::env::var_os(name).is_none()) {
+        return Ok(None);
+    }
+    let mpi = Arc::new(Mpi::start()?);
+    if mpi.size() == 1 {
+        return Ok(None);
+    }
+    match together(args, &mpi) {
+        Ok(code) => Ok(Some(code)),
+        // All ranks end with it.
+        Err(error @ Error::Rank { .. }) => {
+            if mpi.rank() == 0 {
+                warn(&format!("error: {error}"));
+            }
+            Ok(Some(ExitCode::from(error.exit_code())))
+        }
+        // The others do not know, and would wait for ever.
+        Err(error) => {
+            warn(&format!("error: rank {}: {error}", mpi.rank()));
+            mpi.abort(error.exit_code())
+        }
+    }
+}
+
+fn together(args: &Args, mpi: &Arc<Mpi>) -> Result<ExitCode> {
+    let (ranks, first): (&dyn Communicator, bool) = (&**mpi, mpi.rank() == 0);
+    let threads = mpi.threads();
+    let choose = |choice| match choice {
+        DeviceChoice::Gpu(_) => {
+            Err(Error::usage("--device", format!("`{choice}` cannot be shared out among ranks; they compute on CPUs")))
+        }
+        _ => Device::with_threads(threads).among(mpi.clone()),
+    };
+    // Rank 0 first: the others then find what it has read in the cache, and need not see the run folder.
+    let mut begun = None;
+    let text =
+        if first { Begun::new(args, choose).and_then(|new| begun.insert(new).to_text()) } else { Ok(String::new()) };
+    let text = ranks.first(ranks.agree(text)?.as_bytes())?;
+    if !first {
+        // One of all tells how far reading has come.
+        crate::data::progress::hide();
+    }
+    let other = if first { Ok(()) } else { Begun::of_another(&text, args, choose).map(|other| begun = Some(other)) };
+    ranks.agree(other)?;
+    begun.map_or(Ok(ExitCode::FAILURE), |begun| go(&begun, !first))
+}
