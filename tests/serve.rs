@@ -464,6 +464,17 @@ fn the_model_is_described_and_the_page_is_whole() {
     }
 }
 
+#[test]
+fn the_folder_of_a_run_stands_for_its_model() {
+    let server = Server::of_base(&["--model", text(model().parent().unwrap())]);
+    let (described, of_file) = (server.get("/model").json(), shared().get("/model").json());
+    assert_eq!(described["songs"], of_file["songs"]);
+    assert_eq!(described["model"], text(model()));
+    assert_eq!(server.get("/").status, 200);
+    let told = fail(1, &["serve", "--model", text(small_data())]);
+    assert!(told.contains("without model.safetensors"), "{told}");
+}
+
 #[cfg(unix)]
 #[test]
 fn it_ends_when_it_is_asked_to() {

@@ -19,7 +19,7 @@ use super::predict::built_in;
 use super::{identify, say, warn};
 use crate::device::Device;
 use crate::train::base;
-use crate::train::model::Model;
+use crate::train::model::{Model, file_of};
 use crate::train::predict::Predictor;
 use crate::{Error, Result};
 use ear::Ear;
@@ -88,7 +88,9 @@ struct Site {
 }
 
 /// Runs the command.
-pub fn run(args: Args) -> Result<()> {
+pub fn run(mut args: Args) -> Result<()> {
+    // The folder of a run stands for its model, for all that is made of it.
+    args.model = args.model.as_deref().map(file_of).transpose()?;
     let limits = limits(&args.limits)?;
     if super::threads::few() {
         return Err(Error::Data("the system gives too few threads for a server (ulimit -u)".into()));
