@@ -181,9 +181,12 @@ impl Device {
 
     /// How many samples of recordings a session may hold: as many as fit a GPU's largest buffer, but no more than leave room for
     /// the rest. The CPU reads them where they are.
-    #[cfg(feature = "gpu")]
     pub fn room(&self) -> usize {
-        self.gpu().map_or(usize::MAX, |gpu| GPU_ROOM.min((gpu.largest_buffer() / 4) as usize))
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.gpu() {
+            return GPU_ROOM.min((gpu.largest_buffer() / 4) as usize);
+        }
+        usize::MAX
     }
 
     /// A session, computing in f32, with the initial values of these states.

@@ -95,19 +95,20 @@
 //!
 //! # Features
 //!
-//! Without any feature the crate is the engine for CPUs. `gpu` adds wgpu, `weights` reads and writes safetensors files; `app`, a
-//! default, is the song classifier and its command line, and `compressed-audio`, too, reads recordings in other formats than WAV.
+//! Without any feature the crate is the engine for CPUs. `gpu` adds wgpu, `weights` reads and writes safetensors files; `songs` is the
+//! song classifier as far as it needs neither files nor threads, for browsers; `app`, a default, is all of it and its command line, and
+//! `compressed-audio`, too, reads recordings in other formats than WAV.
 
 // wgpu's types are nested deeper than the compiler looks by itself; later versions of it refuse that.
 #![recursion_limit = "256"]
 
-#[cfg(feature = "app")]
+#[cfg(feature = "songs")]
 pub mod audio;
 pub mod cases;
 #[cfg(feature = "app")]
 pub mod cli;
 pub mod cpu;
-#[cfg(feature = "app")]
+#[cfg(feature = "songs")]
 pub mod data;
 pub mod device;
 pub mod error;
@@ -115,7 +116,7 @@ pub mod error;
 pub mod gpu;
 pub mod graph;
 mod kernels;
-#[cfg(feature = "app")]
+#[cfg(feature = "songs")]
 pub mod melody;
 pub mod nn;
 pub mod ops;
@@ -123,7 +124,7 @@ pub mod ops;
 pub mod picture;
 pub mod ranks;
 pub mod tensor;
-#[cfg(feature = "app")]
+#[cfg(feature = "songs")]
 pub mod train;
 pub mod vectors;
 

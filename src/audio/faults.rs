@@ -19,7 +19,7 @@ const LEAST_SECONDS: f64 = 0.05;
 
 /// Names what is wrong with decoded sound, in its warnings, and turns round a second channel that is the first one inverted, for
 /// the average of the two would be silence.
-pub(super) fn examine(audio: &mut Audio) {
+pub fn examine(audio: &mut Audio) {
     if audio.seconds() < LEAST_SECONDS {
         return;
     }

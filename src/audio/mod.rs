@@ -1,9 +1,12 @@
 //! WAV, resampling, channels, mel and window tables: everything about sound that needs no graph.
 
 pub mod channels;
+#[cfg(feature = "app")]
 mod chunks;
+#[cfg(feature = "app")]
 pub mod decode;
 pub mod faults;
+#[cfg(feature = "app")]
 mod ffmpeg;
 pub mod filterbank;
 #[cfg(feature = "compressed-audio")]
@@ -15,8 +18,11 @@ mod mpeg;
 #[cfg(feature = "compressed-audio")]
 mod opus;
 pub mod resample;
+#[cfg(feature = "app")]
 pub mod stream;
+#[cfg(feature = "app")]
 pub mod wav;
+#[cfg(feature = "app")]
 mod wav_codecs;
 pub mod window;
 

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pulp::{Simd, WithSimd};
+#[cfg(feature = "app")]
 use rayon::prelude::*;
 
 use crate::{Error, Result, vectors};
@@ -135,11 +136,13 @@ impl Resampler {
     }
 
     /// Input and output samples of a frame: from one to the next the weights are the same.
+    #[cfg(feature = "app")]
     pub(super) fn frame(&self) -> [usize; 2] {
         self.frame
     }
 
     /// Input samples on either side that an output sample may depend on.
+    #[cfg(feature = "app")]
     pub(super) fn reach(&self) -> usize {
         self.taps + LANES * self.stride
     }
@@ -164,9 +167,13 @@ impl Resampler {
         let arch = vectors::arch();
         // Frames are summed so many at once; what is left of a task takes almost as long as that.
         let frames = (PER_TASK / self.frame[1]).next_multiple_of(AT_ONCE).max(1);
-        output.par_chunks_mut(frames * self.frame[1]).enumerate().for_each_init(Vec::new, |room, (chunk, output)| {
+        let (size, sum) = (frames * self.frame[1], |room: &mut Vec<f32>, (chunk, output): (usize, &mut [f32])| {
             arch.dispatch(Frames { table: self, input, first_frame: chunk * frames, output, room });
         });
+        #[cfg(feature = "app")]
+        output.par_chunks_mut(size).enumerate().for_each_init(Vec::new, sum);
+        #[cfg(not(feature = "app"))]
+        output.chunks_mut(size).enumerate().for_each(|part| sum(&mut Vec::new(), part));
         output
     }
 }

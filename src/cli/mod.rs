@@ -7,6 +7,7 @@ mod compare;
 mod doctor;
 mod embed;
 mod evaluate;
+mod export;
 mod identify;
 mod inspect;
 mod manual;
@@ -22,6 +23,7 @@ mod synth;
 mod terminal;
 mod threads;
 mod train;
+pub mod web;
 
 use crate::data::progress;
 use crate::device::DeviceChoice;
@@ -63,6 +65,7 @@ enum Command {
     Compare(compare::Args),
     Predict(Box<predict::Args>),
     Embed(embed::Args),
+    Export(export::Args),
     Pretrain(pretrain::Args),
     Pitch(pitch::Args),
     Catalogue(catalogue::Args),
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Compare(arguments) => compare::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(*arguments).map(|()| ExitCode::SUCCESS),
         Command::Embed(arguments) => embed::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Export(arguments) => export::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Pretrain(arguments) => pretrain::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Pitch(arguments) => pitch::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Catalogue(arguments) => catalogue::run(arguments).map(|()| ExitCode::SUCCESS),

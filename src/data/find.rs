@@ -4,30 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
+pub use super::dataset::LeftOut;
 use crate::audio::decode::is_sound_file;
-use crate::error::counted;
 use crate::{Error, Result};
-
-/// Files left out for one reason.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LeftOut {
-    /// Why, worded to follow "12 files: ".
-    pub reason: String,
-    /// The files' ids, in order of name.
-    pub files: Vec<String>,
-    /// Whether no recording is lost by it (a text beside the recordings, a second link to one): no error even where every
-    /// recording must be read.
-    pub harmless: bool,
-}
-
-impl std::fmt::Display for LeftOut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let count = self.files.len();
-        write!(f, "{}: {}", counted(count, "file"), self.reason)?;
-        let shown: Vec<&str> = self.files.iter().take(3).map(String::as_str).collect();
-        write!(f, " ({}{})", shown.join(", "), if count > shown.len() { ", ..." } else { "" })
-    }
-}
 
 /// Refuses what was left out, where it is not harmless: for those who want every recording read or none.
 ///

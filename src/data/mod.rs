@@ -1,21 +1,35 @@
 //! Labels, splits, batches, augmentation draws and the built-in synthesiser.
 
 pub mod alike;
+#[cfg(feature = "app")]
 pub mod cache;
+#[cfg(feature = "app")]
 pub mod check;
 pub mod dataset;
 pub mod draws;
+#[cfg(feature = "app")]
 pub mod find;
+#[cfg(feature = "app")]
 pub mod labels;
+#[cfg(feature = "app")]
+pub mod load;
 pub mod names;
+#[cfg(feature = "app")]
 pub(crate) mod progress;
+#[cfg(feature = "app")]
 pub mod reader;
 pub mod samples;
+#[cfg(feature = "app")]
 pub mod songbook;
 pub mod split;
+#[cfg(feature = "app")]
 pub mod synth;
+#[cfg(feature = "app")]
 pub mod table;
+#[cfg(feature = "app")]
 mod text;
 
-pub use dataset::{Clip, Dataset, LoadOptions};
+#[cfg(feature = "app")]
+pub use dataset::LoadOptions;
+pub use dataset::{Clip, Dataset};
 pub use samples::Samples;

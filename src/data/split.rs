@@ -6,11 +6,14 @@ use super::alike::equal_sounds;
 use super::dataset::Dataset;
 use super::draws::{Purpose, Stream};
 use super::names::names;
-use super::table::column_key;
 use crate::{Error, Result};
 
 /// Names of columns that say which recordings validate, compared without case and signs.
 pub(super) const SPLIT_COLUMNS: &[&str] = &["split", "subset", "set", "partition", "isvalid", "isvalidation", "istest"];
+
+pub(super) fn column_key(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
 
 /// What decides the side of a clip.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::find::{Excluded, find, identity, special};
 use super::labels::{Labelled, Listing, Source, file_name};
-use super::split::SPLIT_COLUMNS;
+use super::split::{SPLIT_COLUMNS, column_key};
 use super::text;
 use crate::audio::decode::is_sound_file;
 use crate::{Error, Result};
@@ -43,10 +43,6 @@ const PERSON_COLUMNS: &[&str] = &[
     "personid",
     "singerid",
 ];
-
-pub(super) fn column_key(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
 
 struct CsvColumns {
     reader: csv::Reader<std::io::Cursor<String>>,

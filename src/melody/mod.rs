@@ -13,13 +13,19 @@
 //! # Ok::<(), humdinger::Error>(())
 //! ```
 
+#[cfg(feature = "app")]
 pub mod abc;
+#[cfg(feature = "app")]
 pub mod catalogue;
+#[cfg(feature = "app")]
 pub mod midi;
+#[cfg(feature = "app")]
 pub mod midi_in;
 pub mod notes;
 pub mod pitch;
+#[cfg(feature = "app")]
 pub mod search;
+#[cfg(feature = "app")]
 pub mod song;
 pub mod steady;
 

@@ -88,6 +88,13 @@ impl Weights {
     /// # Errors
     /// Where it cannot be written.
     pub fn write_halved(&self, path: &Path, halved: &dyn Fn(&str) -> bool) -> Result<()> {
+        let bytes =
+            self.to_bytes(halved).map_err(|detail| Error::file(path, format!("cannot be written: {detail}")))?;
+        write_whole(path, &bytes)
+    }
+
+    /// The bytes of a file whose tensors of these names are in half precision. The error says what is wrong without a file's name.
+    pub(crate) fn to_bytes(&self, halved: &dyn Fn(&str) -> bool) -> Result<Vec<u8>, String> {
         let half = |tensor: &Tensor| -> Vec<u8> {
             tensor.data().iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect()
         };
@@ -105,12 +112,13 @@ impl Weights {
         for (name, bytes) in &counts {
             views.push((name, TensorView::new(Dtype::I64, Vec::new(), bytes)));
         }
-        let failed = |e: safetensors::SafeTensorError| Error::file(path, format!("cannot be written: {e}"));
-        let views: Vec<(&String, TensorView)> =
-            views.into_iter().map(|(name, view)| Ok((name, view.map_err(failed)?))).collect::<Result<_>>()?;
+        let views: Vec<(&String, TensorView)> = views
+            .into_iter()
+            .map(|(name, view)| Ok((name, view?)))
+            .collect::<Result<_, safetensors::SafeTensorError>>()
+            .map_err(|e| e.to_string())?;
         let metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
-        let bytes = serialize(views, Some(metadata)).map_err(failed)?;
-        write_whole(path, &bytes)
+        serialize(views, Some(metadata)).map_err(|e| e.to_string())
     }
 }
 

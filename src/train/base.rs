@@ -8,7 +8,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The file `models/base.safetensors`.
-const FILE: &[u8] = include_bytes!("../../models/base.safetensors");
+pub const FILE: &[u8] = include_bytes!("../../models/base.safetensors");
 
 /// What stands for it on the command line, in files and in messages.
 pub const NAME: &str = "base";
@@ -32,6 +32,11 @@ pub fn weights() -> Result<Weights> {
 /// A number that differs for different base models: XXH3 of the file, 16 hexadecimal digits.
 pub fn checksum() -> String {
     format!("{:016x}", xxh3_64(FILE))
+}
+
+/// What is said of a run that began with the base model of this file.
+pub fn described(file: &[u8]) -> String {
+    format!("the base model of this program ({:016x})", xxh3_64(file))
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl Batch {
     }
 
     /// What it holds for a real input of this name.
-    fn real(&self, name: &str) -> Option<&[f32]> {
+    pub fn real(&self, name: &str) -> Option<&[f32]> {
         match name {
             inputs::SAMPLES => Some(&self.samples),
             inputs::WARP => Some(&self.warp),
@@ -140,7 +140,7 @@ impl Batch {
     }
 
     /// What it holds for an index input of this name.
-    fn index(&self, name: &str) -> Option<&[u32]> {
+    pub fn index(&self, name: &str) -> Option<&[u32]> {
         match name {
             inputs::PLACES => Some(&self.places),
             inputs::START => Some(&self.start),

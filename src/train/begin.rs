@@ -5,7 +5,7 @@ use super::checkpoint::{Checkpoint, Progress, Recordings};
 use super::config::{Config, Init};
 use super::engine::Engine;
 use super::folder::RunFolder;
-use super::model::{FORMAT_VERSION, Header, Model, file_of, load_weights, model_states};
+use super::model::{Header, Model, file_of, load_weights, model_states};
 use super::tables::Steps;
 use super::trainer::{Job, Start, Watch, files};
 use super::weights::{Weights, write_whole};
@@ -70,19 +70,7 @@ pub(super) fn finished(folder: &Path, config: &Config) -> Error {
 
 /// What the models of a run say of themselves before they are trained.
 pub(super) fn header(config: &Config, data: &Dataset, outputs: usize) -> Header {
-    Header {
-        format_version: FORMAT_VERSION,
-        recipe: config.recipe,
-        classes: data.classes.clone(),
-        outputs,
-        front_end: config.recipe.front_end(),
-        temperature: 1.0,
-        usual_distance: None,
-        unknown_threshold: 0.0,
-        epoch: 0,
-        heard: None,
-        began_with: Some(config.init.name()),
-    }
+    Header::before_training(config.recipe, data.classes.clone(), outputs, config.init.name())
 }
 
 /// The weights that a run begins with, where they are not freshly drawn; where they come from; and whether they are a model's of

@@ -49,7 +49,7 @@ impl Init {
     pub fn describe(&self) -> String {
         match self {
             Self::Fresh => "none: freshly drawn weights".into(),
-            Self::Base => format!("the base model of this program ({})", base::checksum()),
+            Self::Base => base::described(base::FILE),
             Self::File(path) => path.display().to_string(),
         }
     }

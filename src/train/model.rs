@@ -1,8 +1,8 @@
 //! Model files: safetensors with PyTorch's names and layouts; all else that prediction needs is in the header.
 
 use super::familiar::{self, Familiar};
+use super::files;
 use super::recipe::{FrontEnd, Recipe, View};
-use super::trainer::files;
 use super::weights::Weights;
 use crate::audio::resample::RATES;
 use crate::graph::{Session, State, States};
@@ -49,6 +49,23 @@ pub struct Header {
 }
 
 impl Header {
+    /// What a model says of itself before it is trained; `began_with` are the weights that it begins with, in words.
+    pub fn before_training(recipe: Recipe, classes: Vec<String>, outputs: usize, began_with: String) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            recipe,
+            classes,
+            outputs,
+            front_end: recipe.front_end(),
+            temperature: 1.0,
+            usual_distance: None,
+            unknown_threshold: 0.0,
+            epoch: 0,
+            heard: None,
+            began_with: Some(began_with),
+        }
+    }
+
     /// The network that the weights are of.
     pub fn classifier(&self) -> Classifier {
         match self.recipe {
@@ -147,6 +164,14 @@ impl Model {
             return Err("its header contradicts itself: songs, outputs, temperature or front end make no sense".into());
         }
         Ok(header)
+    }
+
+    /// The bytes of a model file.
+    ///
+    /// # Errors
+    /// Where its tensors contradict each other.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.whole()?.to_bytes(&|_| false).map_err(Error::Data)
     }
 
     /// Writes a model file, in one piece or not at all.

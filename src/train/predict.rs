@@ -122,29 +122,8 @@ impl Predictor {
     /// # Errors
     /// Where the device fails, or scores are not finite.
     pub fn windows(&mut self, clip: &Clip, first_only: bool) -> Result<Vec<WindowPrediction>> {
-        let front_end = self.model.header.front_end.clone();
-        let temperature = self.model.header.temperature;
         let heard = self.engine.hear(&[clip], first_only)?.pop().unwrap_or_default();
-        let starts = super::batch::windows(clip.len(), front_end.window, first_only);
-        let seconds = |samples: usize| samples as f64 / f64::from(front_end.sample_rate);
-        let familiar = self.model.familiar.as_ref();
-        let window = |(from, views): (usize, &[Heard])| {
-            let to = clip.len().min(from + front_end.window);
-            let mut probabilities = probabilities(views, temperature, familiar);
-            let share = |familiar: &Familiar| views.iter().map(|heard| familiar.share(&heard.embedding)).sum::<f64>();
-            let mut familiarity = familiar.map_or(1.0, |familiar| share(familiar) / views.len() as f64);
-            if clip.samples.each().all(|channel| is_silent(&channel[from..to])) {
-                probabilities.fill(0.0);
-                familiarity = 1.0;
-            }
-            WindowPrediction { start: seconds(from), end: seconds(to), probabilities, familiarity }
-        };
-        let windows: Vec<_> = starts.into_iter().zip(heard.chunks(front_end.views.len())).map(window).collect();
-        if windows.iter().flat_map(|window| &window.probabilities).any(|p| !p.is_finite()) {
-            let detail = "the model's scores for it are not finite; the model is damaged or not fit for it";
-            return Err(Error::file(&clip.path, detail));
-        }
-        Ok(windows)
+        self.model.windows(clip, first_only, &heard)
     }
 
     /// What the last layer sees of each window of a clip, in the plain view.
@@ -200,6 +179,37 @@ impl Predictor {
             })
             .collect();
         Ok(Evaluation { metrics: Metrics::new(&predictions, &names), predictions, renamed, unknown_songs })
+    }
+}
+
+impl Model {
+    /// What its network heard in each window of a clip, view after view and then the next window, as probabilities: see
+    /// [`Predictor::windows`].
+    ///
+    /// # Errors
+    /// Where scores are not finite.
+    pub fn windows(&self, clip: &Clip, first_only: bool, heard: &[Heard]) -> Result<Vec<WindowPrediction>> {
+        let (front_end, temperature) = (&self.header.front_end, self.header.temperature);
+        let starts = super::batch::windows(clip.len(), front_end.window, first_only);
+        let seconds = |samples: usize| samples as f64 / f64::from(front_end.sample_rate);
+        let familiar = self.familiar.as_ref();
+        let window = |(from, views): (usize, &[Heard])| {
+            let to = clip.len().min(from + front_end.window);
+            let mut probabilities = probabilities(views, temperature, familiar);
+            let share = |familiar: &Familiar| views.iter().map(|heard| familiar.share(&heard.embedding)).sum::<f64>();
+            let mut familiarity = familiar.map_or(1.0, |familiar| share(familiar) / views.len() as f64);
+            if clip.samples.each().all(|channel| is_silent(&channel[from..to])) {
+                probabilities.fill(0.0);
+                familiarity = 1.0;
+            }
+            WindowPrediction { start: seconds(from), end: seconds(to), probabilities, familiarity }
+        };
+        let windows: Vec<_> = starts.into_iter().zip(heard.chunks(front_end.views.len())).map(window).collect();
+        if windows.iter().flat_map(|window| &window.probabilities).any(|p| !p.is_finite()) {
+            let detail = "the model's scores for it are not finite; the model is damaged or not fit for it";
+            return Err(Error::file(&clip.path, detail));
+        }
+        Ok(windows)
     }
 }
 

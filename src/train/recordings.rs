@@ -44,6 +44,11 @@ impl Recordings {
         self.memory().map_or(0, |memory| memory.len())
     }
 
+    /// The content of the state.
+    pub fn content(&self) -> &[f32] {
+        self.memory().map_or(&[], |memory| memory)
+    }
+
     /// Makes the samples the content of the state.
     ///
     /// # Errors

@@ -6,7 +6,8 @@ use super::checkpoint::{Checkpoint, Progress, Recordings, fingerprint, sound_fin
 use super::config::Config;
 use super::engine::{ClipHeard, Engine};
 use super::familiar::{Familiar, probabilities};
-use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, unknown_threshold};
+pub use super::files;
+use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, improves, unknown_threshold};
 use super::model::{Header, Model, load_weights, read_weights};
 use super::network::Mode;
 use super::recipe::{FrontEnd, Recipe};
@@ -22,18 +23,6 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-/// The names of the files in a run folder.
-pub mod files {
-    #![allow(missing_docs)]
-    pub const CONFIG: &str = "config.toml";
-    pub const STEPS: &str = "steps.csv";
-    pub const EPOCHS: &str = "epochs.csv";
-    pub const MODEL: &str = "model.safetensors";
-    pub const CHECKPOINT: &str = "checkpoint.safetensors";
-    pub const PREDICTIONS: &str = "predictions.csv";
-    pub const REPORT: &str = "report.html";
-}
 
 /// Seconds after which a checkpoint is written in the middle of an epoch.
 const CHECKPOINT_SECONDS: f64 = 30.0;
@@ -493,24 +482,5 @@ impl<'a> Trainer<'a> {
             checkpoint.write(&at)?;
         }
         Ok(())
-    }
-}
-
-/// Whether a model is to take the place of the best so far: its validation loss is lower, or nothing tells.
-fn improves(loss: Option<f64>, best: Option<f64>) -> bool {
-    match (loss, best) {
-        (Some(loss), Some(best)) => loss < best,
-        _ => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::improves;
-
-    #[test]
-    fn the_model_of_the_lowest_validation_loss_is_kept() {
-        assert!(improves(Some(0.9), Some(1.0)) && improves(Some(1.0), None) && improves(None, None));
-        assert!(!improves(Some(1.1), Some(1.0)) && !improves(Some(1.0), Some(1.0)));
     }
 }

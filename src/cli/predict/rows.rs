@@ -4,6 +4,7 @@ use super::super::plain;
 use super::Format;
 use super::explain::{Near, Without};
 use super::out::To;
+use crate::train::answer::{self, likeliest, together};
 use crate::train::passages::Passage;
 use crate::train::predict::WindowPrediction;
 use crate::train::verdict::{Decision, Threshold, Verdict};
@@ -37,15 +38,7 @@ pub(super) struct LongAnswer {
 impl Answer {
     /// Of all windows together: the mean over those that are not silent.
     pub fn new(file: String, windows: Vec<WindowPrediction>, seconds: Option<f64>, style: &Style<'_>) -> Self {
-        let mut mean = vec![0.0; style.names.len()];
-        // Windows of silence say nothing of the others.
-        let heard = windows.iter().filter(|window| !window.is_silent());
-        let count = heard.clone().count() as f64;
-        let mut familiarity = if count > 0.0 { 0.0 } else { 1.0 };
-        for window in heard {
-            mean.iter_mut().zip(&window.probabilities).for_each(|(sum, p)| *sum += p / count);
-            familiarity += window.familiarity / count;
-        }
+        let (mean, familiarity) = together(&windows, style.names.len());
         let verdict = Verdict::of(&mean, familiarity, style.threshold);
         let top = likeliest(&mean, style.names, style.top);
         Self { file, verdict, top, windows, seconds, without: Vec::new(), nearest: Vec::new() }
@@ -53,16 +46,8 @@ impl Answer {
 
     /// The object of the JSON forms.
     pub fn json(&self, style: &Style<'_>) -> serde_json::Value {
-        let mut object = serde_json::json!({
-            "file": self.file,
-            "prediction": self.verdict.name(style.names),
-            "confidence": self.verdict.confidence,
-            "top": songs(&self.top),
-            "decision": self.verdict.decision.name(),
-            "threshold": style.threshold.value,
-            "reason": self.verdict.reason(style.names, style.threshold),
-            "seconds": self.seconds,
-        });
+        let Self { file, verdict, top, seconds, .. } = self;
+        let mut object = answer::json(file, verdict, top, style.names, style.threshold, *seconds);
         if !self.without.is_empty() {
             let part = |part: &Without| serde_json::json!({"start": part.start, "end": part.end, "confidence_without": part.confidence});
             object["explanation"] = self.without.iter().map(part).collect();
@@ -110,7 +95,7 @@ impl LongAnswer {
             "file": self.file,
             "prediction": best.map_or("unknown", |best| song_of(best, style.names)),
             "confidence": confidence,
-            "top": songs(&self.surest_songs(style)),
+            "top": answer::songs(&self.surest_songs(style)),
             "decision": decision.name(),
             "threshold": style.threshold.value,
             "reason": why,
@@ -145,13 +130,6 @@ pub(super) fn unread_json(file: &str, why: &str, threshold: f64) -> serde_json::
         "reason": "could not be read",
         "error": why,
     })
-}
-
-/// The likeliest songs with their probabilities, the likeliest first.
-fn likeliest(probabilities: &[f64], names: &[String], top: usize) -> Vec<(String, f64)> {
-    let mut order: Vec<usize> = (0..names.len()).collect();
-    order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-    order.into_iter().take(top).map(|i| (names[i].clone(), probabilities[i])).collect()
 }
 
 /// How answers are printed.
@@ -415,10 +393,6 @@ fn clock(seconds: f64) -> String {
     let tenths = (10.0 * seconds).round() as u64;
     let (hours, minutes, rest) = (tenths / 36_000, tenths / 600 % 60, (tenths % 600) as f64 / 10.0);
     if hours > 0 { format!("{hours}:{minutes:02}:{rest:04.1}") } else { format!("{minutes}:{rest:04.1}") }
-}
-
-fn songs(list: &[(String, f64)]) -> Vec<serde_json::Value> {
-    list.iter().map(|(song, p)| serde_json::json!({"song": song, "probability": p})).collect()
 }
 
 #[cfg(test)]

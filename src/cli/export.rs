@@ -1,0 +1,93 @@
+//! `humdinger export`.
+
+use super::web::{self, WebFile};
+use super::{say, warn};
+use crate::train::weights::UNFINISHED;
+use crate::{Error, Result};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Write a page that names songs in a browser, for any web server
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The folder to write
+    #[arg(long, value_name = "FOLDER")]
+    web: PathBuf,
+    /// The model file [default: the base model that comes with the program]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let files = web::files(args.model.as_deref(), None)?;
+    let there = what_is_there(&args.web, &files)?;
+    write(&args.web, &files, there)?;
+    if there {
+        warn(&format!("{}: the page that was there before is replaced", args.web.display()));
+    }
+    let bytes: usize = files.iter().map(|file| file.bytes.len()).sum();
+    say(format!(
+        "{}: {} files, {:.1} MB; put them on a web server, and open {}",
+        args.web.display(),
+        files.len(),
+        bytes as f64 / 1e6,
+        web::PAGE
+    ))
+}
+
+/// Whether the folder holds such a page already; an error where it holds anything else.
+fn what_is_there(out: &Path, files: &[WebFile]) -> Result<bool> {
+    let entries = match std::fs::read_dir(out) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound && out.symlink_metadata().is_err() => return Ok(false),
+        Err(e) if e.kind() == ErrorKind::NotADirectory => {
+            return Err(Error::file(out, "is a file, or lies below one; name a folder"));
+        }
+        Err(e) => return Err(Error::file(out, format!("cannot be read: {e}"))),
+    };
+    let entries: BTreeSet<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    if entries.is_empty() {
+        return Ok(true);
+    }
+    if !entries.contains(web::ABOUT) || !entries.contains(web::PAGE) {
+        return Err(Error::file(out, "is there already and holds no page of this program; name another folder"));
+    }
+    // Nothing that somebody has put beside the page is lost.
+    match entries.iter().find(|name| !files.iter().any(|file| file.name == **name)) {
+        Some(name) => {
+            Err(Error::file(out, format!("holds `{name}` beside the page; move it away, or name another folder")))
+        }
+        None => Ok(true),
+    }
+}
+
+/// Writes the files into a folder of another name beside it, and gives that the name; what is `there` is removed.
+fn write(out: &Path, files: &[WebFile], there: bool) -> Result<()> {
+    let failed = |e: std::io::Error| Error::file(out, format!("cannot be written: {e}"));
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(failed)?;
+    let beside = || tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent).map_err(failed);
+    let made = beside()?;
+    for file in files {
+        std::fs::write(made.path().join(file.name), &file.bytes).map_err(failed)?;
+    }
+    // A temporary folder is private to its owner; a web server is often somebody else.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(made.path(), std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    }
+    let old = beside()?;
+    if there {
+        std::fs::rename(out, old.path().join("old")).map_err(failed)?;
+    }
+    std::fs::rename(made.path(), out).map_err(|e| {
+        // As before, if that can be.
+        if there {
+            drop(std::fs::rename(old.path().join("old"), out));
+        }
+        failed(e)
+    })
+}

@@ -1,0 +1,133 @@
+//! Loads a data set: every file of a listing, decoded on all cores.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rayon::prelude::*;
+
+use super::alike;
+use super::cache::Cache;
+use super::check;
+use super::dataset::{Clip, Dataset};
+use super::find::{Excluded, none_lost};
+use super::labels::{self, Labelled, Listing};
+use super::progress;
+use super::reader::Reader;
+use super::samples::Arena;
+use crate::{Error, Result};
+
+/// How to load a data set.
+#[derive(Debug)]
+pub struct LoadOptions<'a> {
+    /// Rate that every clip is resampled to, in Hz.
+    pub sample_rate: u32,
+    /// Keep at most so many samples of each clip (after resampling).
+    pub most_samples: Option<usize>,
+    /// An unreadable file is an error instead of being left out.
+    pub strict: bool,
+    /// Decoded clips of earlier runs.
+    pub cache: Option<&'a Cache>,
+    /// Show a progress bar on stderr (when that is a terminal).
+    pub progress: bool,
+}
+
+impl Default for LoadOptions<'_> {
+    /// 11 000 Hz, whole clips, lenient, no cache, no progress bar.
+    fn default() -> Self {
+        Self { sample_rate: 11_000, most_samples: None, strict: false, cache: None, progress: false }
+    }
+}
+
+impl Dataset {
+    /// Lists (see [`labels::list`]) and loads the data set at `path`, on all cores.
+    ///
+    /// # Errors
+    /// When nothing is listed, when no file can be read, and with `strict` when any recording is left out or cannot be read.
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
+        Self::from_listing(labels::list(path)?, path, options)
+    }
+
+    /// Loads the files of a listing; `path` is only for messages.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn from_listing(listing: Listing, path: &Path, options: &LoadOptions) -> Result<Self> {
+        if options.strict {
+            none_lost(path, &listing.left_out)?;
+        }
+        let notes = check::notes(&listing);
+        let bar = progress_bar(listing.files.len(), "reading recordings", options.progress);
+        let arena = Arena::default();
+        let decoded: Vec<_> = listing
+            .files
+            .into_par_iter()
+            .map_init(Reader::default, |reader, file| {
+                let read = reader.read(&file.path, options);
+                let read = read.map(|audio| (arena.put(&audio.channels), audio.warnings.clone()));
+                bar.inc(1);
+                (file, read, reader.contents())
+            })
+            .collect();
+        bar.finish_and_clear();
+
+        let mut excluded = Excluded::default();
+        let mut warnings = Vec::new();
+        let mut readable = Vec::with_capacity(decoded.len());
+        let mut spans = Vec::with_capacity(decoded.len());
+        let mut contents = BTreeMap::new();
+        for (file, read, sum) in decoded {
+            match read {
+                Ok((span, told)) => {
+                    let name = file.path.display();
+                    warnings.extend(told.iter().map(|warning| format!("{name}: {warning}")));
+                    contents.insert(file.id.clone(), sum);
+                    readable.push(file);
+                    spans.push(span);
+                }
+                Err(error) if options.strict => return Err(error),
+                Err(Error::File { detail, .. }) => excluded.add(format!("unreadable: {detail}"), file.id),
+                Err(error) => excluded.add(format!("unreadable: {error}"), file.id),
+            }
+        }
+        let mut left_out = listing.left_out;
+        left_out.extend(excluded.finish());
+        if readable.is_empty() {
+            let reasons: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+            return Err(Error::file(path, format!("none of its recordings can be used: {}", reasons.join("; "))));
+        }
+        let classes: BTreeSet<&String> = readable.iter().map(|file| &file.label).collect();
+        let classes: Vec<String> = classes.into_iter().cloned().collect();
+        let mut clips: Vec<Clip> = readable
+            .into_iter()
+            .zip(arena.close(spans))
+            .map(|(Labelled { path, id, label, person, columns }, samples)| {
+                let label = classes.partition_point(|class| *class < label);
+                Clip { id, path, samples, label, person, columns }
+            })
+            .collect();
+        clips.sort_by(|a, b| a.id.cmp(&b.id));
+        for equal in alike::equal_sounds(&clips) {
+            let names: Vec<(&str, &str)> =
+                equal.iter().map(|&i| (clips[i].id.as_str(), classes[clips[i].label].as_str())).collect();
+            warnings.push(alike::same_recording(&names));
+        }
+        let labels_from = listing.labels_from;
+        Ok(Self { clips, classes, sample_rate: options.sample_rate, left_out, warnings, labels_from, notes, contents })
+    }
+}
+
+/// A progress bar on stderr over `length` recordings, after words that say what is done, or now and then a line where that is no terminal;
+/// nothing where it is not to be `shown`.
+pub(crate) fn progress_bar(length: usize, doing: &'static str, shown: bool) -> ProgressBar {
+    let length = length as u64;
+    if !shown {
+        return ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
+    }
+    let bar = ProgressBar::with_draw_target(Some(length), progress::target());
+    let looks = if progress::in_lines() { "{msg}: {pos} of {len}" } else { "{msg} {wide_bar} {pos}/{len} {eta}" };
+    if let Ok(style) = ProgressStyle::with_template(looks) {
+        bar.set_style(style);
+    }
+    bar.with_message(doing)
+}

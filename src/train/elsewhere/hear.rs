@@ -1,0 +1,74 @@
+//! A model that names songs on somebody else's device.
+
+use super::super::answer::{json, likeliest, together};
+use super::super::batch::{Batch, windows};
+use super::super::model::{Model, fitting};
+use super::super::network::Network;
+use super::super::predict::WindowPrediction;
+use super::super::verdict::{Threshold, Verdict};
+use super::{heard, in_views, plan};
+use crate::Result;
+use crate::data::Clip;
+use crate::graph::{Plan, Target};
+use serde_json::Value as Json;
+use std::path::Path;
+
+/// A model that names songs on somebody else's device.
+pub struct Hearer {
+    /// What the model is.
+    pub model: Model,
+    network: Network,
+}
+
+impl Hearer {
+    /// `path` is where the model came from, for messages.
+    ///
+    /// # Errors
+    /// Where its weights do not fit its recipe.
+    pub fn new(model: Model, path: &Path) -> Result<Self> {
+        let header = &model.header;
+        let (network, _) = Network::of(header.recipe, &header.front_end, header.classifier(), 0, false, 0)?;
+        fitting(&network.states, &model.weights, path, false)?;
+        Ok(Self { model, network })
+    }
+
+    /// What the device runs for each window: the inputs are those of [`Hearer::batches`], the outputs `logits` and `vectors`. Its states
+    /// are the model's tensors.
+    ///
+    /// # Errors
+    /// Where no plan can be made.
+    pub fn plan(&self) -> Result<Plan> {
+        plan(&self.network, self.network.evaluation(), 1, None, Target::Gpu)
+    }
+
+    /// What the device is to hear of a clip, one window after the other. The clip is at the model's rate.
+    pub fn batches(&self, clip: &Clip) -> Vec<Batch> {
+        let starts = windows(clip.len(), self.network.front_end.window, self.first_only());
+        in_views(&self.network, starts.into_iter().map(|from| (clip, from)), Batch::default)
+    }
+
+    fn first_only(&self) -> bool {
+        self.model.header.recipe.first_window_only()
+    }
+
+    /// What `predict --format json --top` says of the clip, from the outputs of all its batches one after the other.
+    ///
+    /// # Errors
+    /// Where they are of other batches, or scores are not finite.
+    pub fn answer(&self, clip: &Clip, logits: &[f32], vectors: &[f32], top: usize) -> Result<Json> {
+        let heard = heard(logits, vectors, [self.network.outputs, self.network.vector_length()])?;
+        let windows = self.model.windows(clip, self.first_only(), &heard)?;
+        Ok(self.answer_of(clip, &windows, top))
+    }
+
+    /// The same of what was heard in its windows.
+    pub fn answer_of(&self, clip: &Clip, windows: &[WindowPrediction], top: usize) -> Json {
+        let header = &self.model.header;
+        let names = header.names();
+        let threshold = Threshold { value: header.unknown_threshold, of_model: true };
+        let (mean, familiarity) = together(windows, names.len());
+        let verdict = Verdict::of(&mean, familiarity, threshold);
+        let seconds = clip.len() as f64 / f64::from(header.front_end.sample_rate);
+        json(&clip.id, &verdict, &likeliest(&mean, &names, top), &names, threshold, Some(seconds))
+    }
+}

@@ -1,0 +1,203 @@
+// Uses the page in headless Chromium as visitors do: hums to it, drops files on it, teaches it songs.
+//
+//     node page.mjs PAGE SOUNDS [--shots FOLDER]
+//
+// PAGE holds what `humdinger export --web PAGE` writes; SOUNDS `hum.wav` and `hum.m4a`, the tune Twinkle, and `songs/SONG/*.wav`, three songs with
+// three recordings each. What was taught is left in SOUNDS as `model.safetensors` and `recordings.zip`, and `taught.json` says what the page makes
+// of `hum.wav` with it.
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { createRequire } from 'node:module';
+import { browse, serve } from './browser.mjs';
+
+const [folder, sounds, ...options] = process.argv.slice(2);
+const shots = options[0] === '--shots' ? options[1] : null;
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const server = await serve({ '/': folder });
+const faults = [];
+const expect = (good, what) => good || faults.push(what);
+const seconds = (begun) => ((performance.now() - begun) / 1000).toFixed(1);
+
+/** A page that is ready, and that tells of every fault. */
+async function opened(browser, options = {}) {
+    const context = await browser.newContext({ acceptDownloads: true, ...options });
+    const page = await context.newPage();
+    page.setDefaultTimeout(120_000);
+    page.on('console', (message) => message.type() === 'error' && faults.push(`console: ${message.text()}`));
+    page.on('pageerror', (error) => faults.push(`error: ${error.stack}`));
+    page.on('request', (request) => {
+        const url = request.url();
+        if (!url.startsWith(server.address) && !url.startsWith('blob:') && !url.startsWith('data:')) faults.push(`a request to ${url}`);
+        if (request.method() !== 'GET') faults.push(`${request.method()} ${url}`);
+    });
+    const begun = performance.now();
+    await page.goto(server.address + '/index.html');
+    await ready(page);
+    return [page, seconds(begun)];
+}
+
+const ready = (page) => page.waitForFunction(() => document.documentElement.dataset.ready === 'yes');
+const answered = async (page) => {
+    await page.waitForFunction(() => !document.querySelector('#answer').hidden || !document.querySelector('#notice').hidden);
+    return page.evaluate(() => ({ song: document.querySelector('#song').textContent, sure: document.querySelector('#sure').textContent, notice: document.querySelector('#notice').textContent }));
+};
+const hide = (page) => page.evaluate(() => (document.querySelector('#answer').hidden = true));
+
+async function drop(page, path) {
+    const bytes = readFileSync(path).toString('base64');
+    await page.evaluate(({ bytes, name }) => {
+        const file = new File([Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0))], name);
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(file);
+        dispatchEvent(new DragEvent('drop', { dataTransfer, cancelable: true }));
+    }, { bytes, name: path.split('/').at(-1) });
+}
+
+/** Holds the page against axe-core's rules, at both widths, light and dark. */
+async function looked(page, name) {
+    for (const width of [1280, 390]) {
+        for (const colorScheme of ['light', 'dark']) {
+            await page.setViewportSize({ width, height: 900 });
+            await page.emulateMedia({ colorScheme });
+            await page.evaluate(axe);
+            const { violations } = await page.evaluate(() => axe.run());
+            for (const { id, nodes } of violations) faults.push(`${name}, ${width} pixels, ${colorScheme}: ${id}: ${nodes[0].html}`);
+            const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+            expect(wide <= width, `${name}: ${wide} pixels wide in a window of ${width}`);
+            if (shots) await page.screenshot({ path: join(shots, `${name}-${width}-${colorScheme}.png`), fullPage: true });
+        }
+    }
+    await page.emulateMedia({ colorScheme: 'light' });
+    await page.setViewportSize({ width: 1280, height: 900 });
+}
+
+if (shots) mkdirSync(shots, { recursive: true });
+const hum = resolve(sounds, 'hum.wav');
+
+// ---- a microphone that hums
+{
+    const media = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${hum}`];
+    const browser = await browse({ args: media });
+    const [page, took] = await opened(browser, { permissions: ['microphone'] });
+    await page.keyboard.press('Tab');
+    expect((await page.evaluate(() => document.activeElement.id)) === 'hum', 'the first stop of the tab key is the big button');
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => document.querySelector('#hum').classList.contains('recording'));
+    await page.waitForTimeout(7000);
+    await page.keyboard.press('Enter');
+    const { song, sure, notice } = await answered(page);
+    console.log(`microphone: ready after ${took} s, ${song}, ${sure}, answered in ${await page.getAttribute('html', 'data-seconds')} s`);
+    expect(song === 'Twinkle', `a hummed Twinkle is named "${song}" (${sure}) ${notice}`);
+    await looked(page, 'answer');
+
+    // ---- a file that is dropped, and one that is no sound
+    await hide(page);
+    await drop(page, resolve(sounds, 'hum.m4a'));
+    const dropped = await answered(page);
+    expect(dropped.song === 'Twinkle', `a dropped M4A of Twinkle is named "${dropped.song}" ${dropped.notice}`);
+    await hide(page);
+    await page.setInputFiles('#file', { name: 'letter.txt', mimeType: 'text/plain', buffer: Buffer.from('dear') });
+    const { notice: refused } = await answered(page);
+    expect(refused.includes('letter.txt cannot be read'), `a letter gives "${refused}"`);
+
+    // ---- without a network
+    await page.waitForFunction(async () => (await (await caches.open('humdinger-page')).keys()).length > 10);
+    await page.context().setOffline(true);
+    await page.reload();
+    await ready(page);
+    await page.context().setOffline(false);
+    await browser.close();
+}
+
+// ---- no microphone is lent
+{
+    const browser = await browse();
+    const [page] = await opened(browser);
+    await page.click('#hum');
+    const { notice } = await answered(page);
+    expect(/microphone/.test(notice) && /file/.test(notice), `a microphone that is not lent gives "${notice}"`);
+    await browser.close();
+}
+
+// ---- no WebGPU
+{
+    const browser = await browse({ webgpu: false });
+    const [page] = await opened(browser);
+    expect((await page.textContent('#notice')).includes('no WebGPU'), 'a browser without WebGPU is told so');
+    const begun = performance.now();
+    await page.setInputFiles('#file', hum);
+    await page.waitForFunction(() => !document.querySelector('#answer').hidden);
+    const { song } = await answered(page);
+    console.log(`without WebGPU: ${song} in ${seconds(begun)} s`);
+    expect(song === 'Twinkle', `without WebGPU Twinkle is named "${song}"`);
+    expect(await page.isDisabled('#train'), 'without WebGPU nothing is trained');
+    await looked(page, 'without-webgpu');
+    await browser.close();
+}
+
+// ---- songs of one's own
+{
+    const browser = await browse();
+    const [page] = await opened(browser);
+    const songs = readdirSync(join(sounds, 'songs')).sort();
+    for (const song of songs) {
+        await page.fill('#name', song);
+        await page.press('#name', 'Enter');
+        const takes = readdirSync(join(sounds, 'songs', song)).sort().map((name) => resolve(sounds, 'songs', song, name));
+        await page.setInputFiles(`input[aria-label="Add files to ${song}"]`, takes);
+        await page.waitForFunction(({ song, count }) => document.querySelectorAll(`button[aria-label$="of ${song}"][aria-label^="Play"]`).length === count, { song, count: takes.length });
+    }
+    await page.fill('#name', songs[0].toLowerCase());
+    await page.press('#name', 'Enter');
+    expect((await page.locator('#lessons > li').count()) === songs.length, 'a song is added twice');
+    await page.fill('#name', '');
+    await page.click('#teach details summary');
+    await page.fill('#epochs', '3');
+    await page.fill('#seed', '7');
+    const begun = performance.now();
+    await page.click('#train');
+    await page.waitForFunction(() => document.querySelector('#curve polyline')?.getAttribute('points').includes(' '), null, { timeout: 400_000 });
+    if (shots) await looked(page, 'training');
+    await page.waitForFunction(() => document.documentElement.dataset.trained === 'yes' || document.querySelector('#notice').textContent !== '', null, { timeout: 400_000 });
+    console.log(`taught three songs in ${seconds(begun)} s: ${await page.textContent('#learning')}`);
+    const hear = async (file = hum) => {
+        await hide(page);
+        await page.setInputFiles('#file', file);
+        return answered(page);
+    };
+    for (const song of songs) {
+        const [take] = readdirSync(join(sounds, 'songs', song)).sort();
+        const { song: said, notice } = await hear(resolve(sounds, 'songs', song, take));
+        expect(said === song, `after it was taught, ${song} is named "${said}" ${notice}`);
+    }
+    expect(await page.isVisible('#curve polyline.checks'), 'the curve is not seen');
+    expect(await page.isChecked('#which [value=yours]'), 'the visitor\'s songs are not marked as those that are named');
+    const before = await hear();
+    await looked(page, 'taught');
+    await page.check('#which [value=builtIn]');
+    await page.waitForFunction(() => document.querySelectorAll('#songs li').length > 3 && document.querySelector('#status').textContent.startsWith('Ready'));
+    const other = await hear();
+    expect(other.song === 'Twinkle', `the built-in songs again, Twinkle is named "${other.song}"`);
+    await page.reload();
+    await ready(page);
+    expect((await page.locator('#lessons > li').count()) === songs.length, 'songs are gone after the page was loaded again');
+    expect(await page.isChecked('#which [value=yours]'), 'loaded again, the page names other songs');
+    const after = await hear();
+    expect(after.song === before.song && after.sure === before.sure, `loaded again, "${before.song}" ${before.sure} is "${after.song}" ${after.sure}`);
+    for (const [control, name] of [['#save-model', 'model.safetensors'], ['#save-recordings', 'recordings.zip']]) {
+        const [download] = await Promise.all([page.waitForEvent('download'), page.click(control)]);
+        expect(download.suggestedFilename() === name, `${control} saves ${download.suggestedFilename()}`);
+        await download.saveAs(join(sounds, name));
+    }
+    const told = await page.evaluate(() => [...document.querySelectorAll('#songs li')].map(({ textContent }) => textContent));
+    writeFileSync(join(sounds, 'taught.json'), JSON.stringify({ ...after, songs: told }));
+    page.on('dialog', (dialog) => dialog.accept());
+    await page.click('#forget');
+    await page.waitForFunction(() => document.querySelector('#which').hidden && document.querySelectorAll('#lessons > li').length === 0);
+    await browser.close();
+}
+
+server.close();
+faults.forEach((fault) => console.error(fault));
+console.log(`the page: ${faults.length} faults`);
+process.exit(faults.length === 0 ? 0 : 1);
