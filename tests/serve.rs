@@ -456,6 +456,13 @@ fn the_model_is_described_and_the_page_is_whole() {
         linked += 1;
     }
     assert!(linked >= 1, "{html}");
+    // Everything that `export --web` writes, and the page that sends.
+    for file in humdinger::cli::web::files(None, None).unwrap() {
+        let answer = server.get(&format!("/{}", file.name));
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(file.content_type)), "{}", file.name);
+    }
+    assert_eq!(server.get("/about.json").json()["predict"], "predict?top=5");
+    assert_eq!(server.get("/upload.html").status, 200);
     // Several requests on one connection.
     let mut stream = server.connect();
     for _ in 0..3 {

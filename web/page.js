@@ -6,7 +6,7 @@ import { load } from './plan.js';
 import { read } from './safetensors.js';
 import { decode, microphone, wav, whole } from './sound.js';
 import { forget, keep, kept, save, zip } from './store.js';
-import { number, percent, say } from './words.js';
+import { language, number, percent, say } from './words.js';
 
 const LONGEST = 12; // seconds that are recorded at most
 const SHORTEST = 1;
@@ -27,6 +27,7 @@ const page = {
 
 // ---- words
 
+document.documentElement.lang = language;
 for (const element of document.querySelectorAll('[data-say]')) element.textContent = say(element.dataset.say);
 at('spectrogram').setAttribute('aria-label', say('spectrogram'));
 

@@ -71,7 +71,9 @@ const en = {
 };
 
 const languages = { en };
-const words = languages[navigator.language.slice(0, 2)] ?? en;
+/** The language of the page. */
+export const language = Object.keys(languages).find((name) => navigator.language.startsWith(name)) ?? 'en';
+const words = languages[language];
 
 /** What stands under this key, filled in. @param {keyof typeof en} key @param {Record<string, unknown>} [filled] */
 export function say(key, filled = {}) {

@@ -1,17 +1,19 @@
 // Uses the page in headless Chromium as visitors do: hums to it, drops files on it, teaches it songs.
 //
-//     node page.mjs PAGE SOUNDS [--shots FOLDER]
+//     node page.mjs PAGE SOUNDS [--served ADDRESS] [--shots FOLDER]
 //
 // PAGE holds what `humdinger export --web PAGE` writes; SOUNDS `hum.wav` and `hum.m4a`, the tune Twinkle, and `songs/SONG/*.wav`, three songs with
 // three recordings each. What was taught is left in SOUNDS as `model.safetensors` and `recordings.zip`, and `taught.json` says what the page makes
-// of `hum.wav` with it.
+// of `hum.wav` with it. ADDRESS is where
+// `humdinger serve` serves the same page.
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createRequire } from 'node:module';
 import { browse, serve } from './browser.mjs';
 
 const [folder, sounds, ...options] = process.argv.slice(2);
-const shots = options[0] === '--shots' ? options[1] : null;
+const option = (name) => (options.includes(name) ? options[options.indexOf(name) + 1] : null);
+const [shots, served] = [option('--shots'), option('--served')];
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const server = await serve({ '/': folder });
 const faults = [];
@@ -19,7 +21,7 @@ const expect = (good, what) => good || faults.push(what);
 const seconds = (begun) => ((performance.now() - begun) / 1000).toFixed(1);
 
 /** A page that is ready, and that tells of every fault. */
-async function opened(browser, options = {}) {
+async function opened(browser, options = {}, address = server.address) {
     const context = await browser.newContext({ acceptDownloads: true, ...options });
     const page = await context.newPage();
     page.setDefaultTimeout(120_000);
@@ -27,18 +29,18 @@ async function opened(browser, options = {}) {
     page.on('pageerror', (error) => faults.push(`error: ${error.stack}`));
     page.on('request', (request) => {
         const url = request.url();
-        if (!url.startsWith(server.address) && !url.startsWith('blob:') && !url.startsWith('data:')) faults.push(`a request to ${url}`);
-        if (request.method() !== 'GET') faults.push(`${request.method()} ${url}`);
+        if (!url.startsWith(address) && !url.startsWith('blob:') && !url.startsWith('data:')) faults.push(`a request to ${url}`);
+        if (request.method() !== 'GET' && url !== `${served}predict?top=5`) faults.push(`${request.method()} ${url}`);
     });
     const begun = performance.now();
-    await page.goto(server.address + '/index.html');
+    await page.goto(address === server.address ? `${address}/index.html` : address);
     await ready(page);
     return [page, seconds(begun)];
 }
 
 const ready = (page) => page.waitForFunction(() => document.documentElement.dataset.ready === 'yes');
 const answered = async (page) => {
-    await page.waitForFunction(() => !document.querySelector('#answer').hidden || !document.querySelector('#notice').hidden);
+    await page.waitForFunction(() => !document.querySelector('#answer').hidden || !['', null].includes(document.querySelector('#notice').textContent) && !document.querySelector('#notice button'));
     return page.evaluate(() => ({ song: document.querySelector('#song').textContent, sure: document.querySelector('#sure').textContent, notice: document.querySelector('#notice').textContent }));
 };
 const hide = (page) => page.evaluate(() => (document.querySelector('#answer').hidden = true));
@@ -132,6 +134,19 @@ const hum = resolve(sounds, 'hum.wav');
     expect(song === 'Twinkle', `without WebGPU Twinkle is named "${song}"`);
     expect(await page.isDisabled('#train'), 'without WebGPU nothing is trained');
     await looked(page, 'without-webgpu');
+    await browser.close();
+}
+
+// ---- served by the program, which reads what the browser cannot
+if (served) {
+    const browser = await browse();
+    const [page] = await opened(browser, {}, served);
+    await page.setInputFiles('#file', resolve(sounds, 'hum.aiff'));
+    await page.waitForFunction(() => document.querySelector('#notice button'));
+    expect(await page.isHidden('#answer'), 'a file is sent before anybody wants it');
+    await page.click('#notice button');
+    const { song, notice } = await answered(page);
+    expect(song === 'Twinkle', `the program that serves the page names Twinkle "${song}" ${notice}`);
     await browser.close();
 }
 

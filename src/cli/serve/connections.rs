@@ -176,10 +176,10 @@ async fn respond(
             Ok(object(status, &answer))
         }
         Found::OtherMethod(allowed) => Err(Refusal::not_allowed(allowed)),
-        Found::Nothing => match page::find(path) {
+        Found::Nothing => match page::find(&site.pages, path) {
             Some(found) if [Method::GET, Method::HEAD].contains(&head.method) => {
                 // A visitor who knows the token already, and gives it once more.
-                Ok(first_visit(site, head).unwrap_or_else(|| file(&found)))
+                Ok(first_visit(site, head).unwrap_or_else(|| file(found)))
             }
             Some(_) => Err(Refusal::not_allowed("GET, HEAD")),
             None => Err(Refusal::new(StatusCode::NOT_FOUND, "there is nothing of this name")),
@@ -190,12 +190,12 @@ async fn respond(
 /// A page that is asked for with the token in its address: the browser is to keep it, and to forget the address.
 fn first_visit(site: &Site, head: &hyper::http::request::Parts) -> Option<Answer> {
     let given = head.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("token="))?;
-    let page = (head.method == Method::GET).then(|| page::find(head.uri.path())).flatten()?;
+    let page = (head.method == Method::GET).then(|| page::find(&site.pages, head.uri.path())).flatten()?;
     let cookie = HeaderValue::try_from(site.guard.cookie(given)?).ok()?;
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::SEE_OTHER;
     answer.headers_mut().insert(header::SET_COOKIE, cookie);
-    answer.headers_mut().insert(header::LOCATION, HeaderValue::try_from(page.path).ok()?);
+    answer.headers_mut().insert(header::LOCATION, HeaderValue::try_from(&page.path).ok()?);
     Some(answer)
 }
 

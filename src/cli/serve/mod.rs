@@ -85,6 +85,7 @@ struct Site {
     work: Arc<Work>,
     limits: Limits,
     guard: Guard,
+    pages: Vec<page::Page>,
 }
 
 /// Runs the command.
@@ -97,6 +98,7 @@ pub fn run(mut args: Args) -> Result<()> {
     }
     let choice = super::device(&args.device)?;
     let name = args.model.as_ref().map_or(base::NAME.to_string(), |path| path.display().to_string());
+    let pages = page::files(args.model.as_deref())?;
     let model = args.model.clone();
     let ear = Ear::start(move || {
         let device = Device::choose_for_little(choice)?;
@@ -122,7 +124,7 @@ pub fn run(mut args: Args) -> Result<()> {
     let guard = Guard::new(address, &args.allow_host, args.token)?;
     let stop = listen_for_the_end()?;
     tell(&guard, address)?;
-    let site = Arc::new(Site { work, limits, guard });
+    let site = Arc::new(Site { work, limits, guard, pages });
     runtime.block_on(connections::serve(listener, site, stop));
     // What is still being computed for clients that have gone.
     runtime.shutdown_timeout(Duration::from_secs(5));

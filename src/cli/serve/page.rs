@@ -1,26 +1,51 @@
 //! The static files of the page: a list in memory, so that no name in a request can lead to a file.
 
+use super::super::web::{self, WebFile};
+use crate::Result;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderName};
+use std::borrow::Cow;
+use std::path::Path;
 
 /// A file that is served.
 pub(super) struct Page {
-    pub path: &'static str,
+    pub path: String,
     /// Its media type.
     pub kind: &'static str,
     pub bytes: Bytes,
 }
 
-const FILES: [(&str, &str, &[u8]); 3] = [
-    ("/", "text/html; charset=utf-8", include_bytes!("page/index.html")),
+/// A page of its own for browsers that run no modules: it sends a recording here, and shows the answer.
+const UPLOAD: [(&str, &str, &[u8]); 3] = [
+    ("/upload.html", "text/html; charset=utf-8", include_bytes!("page/index.html")),
     ("/upload.js", "text/javascript; charset=utf-8", include_bytes!("page/upload.js")),
     ("/upload.css", "text/css; charset=utf-8", include_bytes!("page/upload.css")),
 ];
 
+/// All files: those of the page that hears in the browser, for this model, and those of the page that sends.
+///
+/// # Errors
+/// As [`web::files`].
+pub(super) fn files(model: Option<&Path>) -> Result<Vec<Page>> {
+    let mut files = Vec::new();
+    for WebFile { name, content_type: kind, bytes } in web::files(model, Some("predict?top=5"))? {
+        let bytes = match bytes {
+            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+            Cow::Owned(bytes) => Bytes::from(bytes),
+        };
+        if name == web::PAGE {
+            files.push(Page { path: "/".into(), kind, bytes: bytes.clone() });
+        }
+        files.push(Page { path: format!("/{name}"), kind, bytes });
+    }
+    let upload = UPLOAD.map(|(path, kind, bytes)| Page { path: path.into(), kind, bytes: Bytes::from_static(bytes) });
+    files.extend(upload);
+    Ok(files)
+}
+
 /// The file of this name.
-pub(super) fn find(path: &str) -> Option<Page> {
-    let (path, kind, bytes) = FILES.into_iter().find(|(known, ..)| *known == path)?;
-    Some(Page { path, kind, bytes: Bytes::from_static(bytes) })
+pub(super) fn find<'a>(files: &'a [Page], path: &str) -> Option<&'a Page> {
+    files.iter().find(|file| file.path == path)
 }
 
 /// What every answer says to a browser: nothing comes from elsewhere, goes elsewhere, or is shown within another page.
