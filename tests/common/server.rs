@@ -55,6 +55,8 @@ pub struct Server {
     /// Its first line.
     pub said: String,
     child: Child,
+    /// Ends the server when this process does, also where it is kept in a static, which is never dropped.
+    watcher: Option<Child>,
 }
 
 impl Server {
@@ -82,7 +84,15 @@ impl Server {
             panic!("{said:?}: {errors}");
         });
         let port = place.rsplit_once(':').unwrap().1.parse().unwrap();
-        Self { address: ([127, 0, 0, 1], port).into(), said, child }
+        // Its standard input ends with whoever holds the other end.
+        let last_words = format!("cat > /dev/null; kill {}", child.id());
+        let watcher = std::process::Command::new("sh")
+            .args(["-c", &last_words])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self { address: ([127, 0, 0, 1], port).into(), said, child, watcher: watcher.ok() }
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -141,6 +151,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // First, so that it ends nobody who has the number after the server.
+        if let Some(mut watcher) = self.watcher.take() {
+            let _ = watcher.kill();
+            let _ = watcher.wait();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
