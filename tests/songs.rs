@@ -204,6 +204,12 @@ fn a_catalogue_comes_back_and_damage_is_told() -> Result<()> {
         assert!(error.contains(if at < 24 { "version" } else { "damaged" }), "byte {at}: {error}");
         assert!(Catalogue::from_bytes(&bytes[..at], path).is_err());
     }
+    // Embeddings come back, too, with what they are of; without any the file is one that programs of before read.
+    assert_eq!(bytes[20..24], 1u32.to_le_bytes());
+    catalogue.embed("a model", vec![Some(vec![0.6, 0.8]), None, Some(vec![-1.0, 0.0])]);
+    let again = Catalogue::from_bytes(&catalogue.to_bytes(), path)?;
+    assert_eq!((again.embedded_by(), &again), ("a model", &catalogue));
+    assert_eq!(again.songs()[2].embedding, [-1.0, 0.0]);
     assert!(Catalogue::from_bytes(b"RIFF", path).unwrap_err().to_string().contains("no catalogue"));
     Ok(())
 }

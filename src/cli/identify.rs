@@ -7,6 +7,8 @@ use crate::melody::catalogue::Catalogue;
 use crate::melody::pitch::{PitchOptions, PitchTracker};
 use crate::melody::search::{Match, Query, SearchOptions, Searcher, UNKNOWN_BELOW};
 use crate::melody::song::Song;
+use crate::train::base;
+use crate::train::embedder::SharedEmbedder;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -74,31 +76,57 @@ impl Answer {
     }
 }
 
-/// A catalogue that is ready to be searched, and the file it was read from.
-pub(super) fn open(path: &Path) -> Result<(Catalogue, Searcher)> {
+/// A catalogue that is ready to be searched.
+pub(super) struct Songs {
+    catalogue: Catalogue,
+    searcher: Searcher,
+    /// Where the songs have embeddings.
+    embedder: Option<SharedEmbedder>,
+}
+
+impl Songs {
+    /// What is sung in a recording, where there is enough, and what was wrong with the file.
+    fn query(&self, sound: Audio, options: &SearchOptions) -> Result<(Option<Query>, Vec<String>)> {
+        let tracker = PitchTracker::new(sound.sample_rate, PitchOptions::default())?;
+        let contour = tracker.track(&channels::to_count(sound.channels.clone(), 1)[0]);
+        let warnings = sound.warnings.clone();
+        let mut query = Query::new(&contour);
+        // Embeddings are of a song's beginning.
+        if let (Some(query), Some(embedder), false) = (&mut query, &self.embedder, options.anywhere) {
+            query.embedding = embedder.recording(sound)?.unwrap_or_default();
+        }
+        Ok((query, warnings))
+    }
+}
+
+/// Opens a catalogue.
+pub(super) fn open(path: &Path) -> Result<Songs> {
     let catalogue = Catalogue::read(path)?;
     if catalogue.songs().is_empty() {
         return Err(Error::file(path, "holds no songs; `humdinger catalogue add` adds some"));
     }
     let searcher = Searcher::new(catalogue.songs());
-    Ok((catalogue, searcher))
+    let by = catalogue.embedded_by();
+    if !by.is_empty() && by != base::checksum() {
+        warn(&plain(&format!(
+            "{}: was made with another base model; songs are compared by their notes alone until it is made again",
+            path.display()
+        )));
+    }
+    let embedder = (by == base::checksum()).then(SharedEmbedder::new).transpose()?;
+    Ok(Songs { catalogue, searcher, embedder })
 }
 
 /// What `identify --format jsonl` says of a decoded recording; what had to be mended is in `warnings`, where anything had to be.
 ///
 /// # Errors
 /// Where its rate is out of range.
-pub(super) fn answer(
-    (catalogue, searcher): &(Catalogue, Searcher),
-    name: &str,
-    sound: Audio,
-    top: usize,
-    anywhere: bool,
-) -> Result<serde_json::Value> {
-    let (query, warnings) = query(sound)?;
+pub(super) fn answer(songs: &Songs, name: &str, sound: Audio, top: usize, anywhere: bool) -> Result<serde_json::Value> {
     let options = SearchOptions { anywhere, ..SearchOptions::default() };
-    let candidates = query.map_or(Vec::new(), |query| searcher.search(catalogue.songs(), &query, &options));
-    let mut object = Answer::new(name.into(), candidates, top, UNKNOWN_BELOW).json(catalogue.songs());
+    let (query, warnings) = songs.query(sound, &options)?;
+    let known = songs.catalogue.songs();
+    let candidates = query.map_or(Vec::new(), |query| songs.searcher.search(known, &query, &options));
+    let mut object = Answer::new(name.into(), candidates, top, UNKNOWN_BELOW).json(known);
     if !warnings.is_empty() {
         object["warnings"] = warnings.into();
     }
@@ -113,13 +141,13 @@ pub fn run(args: Args) -> Result<()> {
     if !(0.0..=1.0).contains(&args.min_score) {
         return Err(Error::usage("--min-score", format!("{} is not from 0 to 1", args.min_score)));
     }
-    let (catalogue, searcher) = open(&args.catalogue)?;
-    let songs = catalogue.songs();
+    let opened = open(&args.catalogue)?;
+    let songs = opened.catalogue.songs();
     let (files, _) = sound_files(&args.paths, args.strict)?;
     let options = SearchOptions { anywhere: args.anywhere, ..SearchOptions::default() };
     let (mut read, mut unread_by_name) = (0, 0);
     for file in &files {
-        let (query, warnings) = match decode_file(&file.path).and_then(query) {
+        let (query, warnings) = match decode_file(&file.path).and_then(|sound| opened.query(sound, &options)) {
             Ok(query) => query,
             Err(error) if args.strict || files.len() == 1 => return Err(error),
             Err(error) => {
@@ -130,7 +158,7 @@ pub fn run(args: Args) -> Result<()> {
         };
         let name = file.path.display().to_string();
         warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}"))));
-        let candidates = query.map_or(Vec::new(), |query| searcher.search(songs, &query, &options));
+        let candidates = query.map_or(Vec::new(), |query| opened.searcher.search(songs, &query, &options));
         print(&Answer::new(name, candidates, args.top, args.min_score), songs, args.format, read == 0)?;
         read += 1;
     }
@@ -139,13 +167,6 @@ pub fn run(args: Args) -> Result<()> {
         (_, 0) => Ok(()),
         _ => Err(Error::Data(format!("{} of {} recordings could not be read", files.len() - read, files.len()))),
     }
-}
-
-/// What is sung in a recording, where there is enough, and what was wrong with the file.
-fn query(sound: Audio) -> Result<(Option<Query>, Vec<String>)> {
-    let tracker = PitchTracker::new(sound.sample_rate, PitchOptions::default())?;
-    let contour = tracker.track(&channels::to_count(sound.channels, 1)[0]);
-    Ok((Query::new(&contour), sound.warnings))
 }
 
 fn print(answer: &Answer, songs: &[Song], format: Format, first: bool) -> Result<()> {

@@ -2,7 +2,9 @@
 //!
 //! The file: the text `MAGIC`, the format's version (u32), the payload's length and its XXH3 (u64 each), and the payload, all little
 //! endian. The payload: the number of songs (u32); for each its id and title (length in bytes as u32, UTF-8), tempo (f32, beats
-//! a minute), notes (count as u32; start, length in seconds and MIDI number, f32 each) and phrases (count as u32; u32 each).
+//! a minute), notes (count as u32; start, length in seconds and MIDI number, f32 each) and phrases (count as u32; u32 each). In version 2
+//! what the embeddings come from follows (length in bytes as u32, UTF-8), and each song's embedding (count as u32, 0 for a song
+//! without one; f32 each). Catalogues without embeddings are written as version 1.
 
 use super::notes::SungNote;
 use super::song::Song;
@@ -13,13 +15,17 @@ use xxhash_rust::xxh3::xxh3_64;
 /// With what a catalogue begins.
 const MAGIC: &[u8; 20] = b"HUMDINGER CATALOGUE\n";
 
-/// The version that is written, and the only one there is.
-const VERSION: u32 = 1;
+/// The newest version.
+const VERSION: u32 = 2;
+
+/// The version that has no embeddings.
+const NOTES_ALONE: u32 = 1;
 
 /// Songs, each with an id of its own, in order of id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalogue {
     songs: Vec<Song>,
+    embedded_by: String,
 }
 
 impl Catalogue {
@@ -43,6 +49,20 @@ impl Catalogue {
                 self.songs.insert(at, song);
                 None
             }
+        }
+    }
+
+    /// What made the songs' embeddings: a checksum of the base model. Empty where there are none.
+    pub fn embedded_by(&self) -> &str {
+        &self.embedded_by
+    }
+
+    /// Gives songs their embeddings, in order of id; a song may have none. Those that there were are forgotten.
+    pub fn embed(&mut self, by: &str, embeddings: Vec<Option<Vec<f32>>>) {
+        by.clone_into(&mut self.embedded_by);
+        self.songs.iter_mut().for_each(|song| song.embedding.clear());
+        for (song, embedding) in self.songs.iter_mut().zip(embeddings) {
+            song.embedding = embedding.unwrap_or_default();
         }
     }
 
@@ -72,8 +92,17 @@ impl Catalogue {
             count(&mut payload, song.phrases.len());
             song.phrases.iter().for_each(|&p| count(&mut payload, p));
         }
+        let version = if self.embedded_by.is_empty() { NOTES_ALONE } else { VERSION };
+        if version > NOTES_ALONE {
+            count(&mut payload, self.embedded_by.len());
+            payload.extend(self.embedded_by.as_bytes());
+            for song in &self.songs {
+                count(&mut payload, song.embedding.len());
+                payload.extend(song.embedding.iter().flat_map(|x| x.to_le_bytes()));
+            }
+        }
         let mut bytes = MAGIC.to_vec();
-        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend(version.to_le_bytes());
         bytes.extend((payload.len() as u64).to_le_bytes());
         bytes.extend(xxh3_64(&payload).to_le_bytes());
         bytes.extend(payload);
@@ -92,8 +121,10 @@ impl Catalogue {
         let damaged = || failed("is damaged; make the catalogue again");
         let mut head = Bytes(rest);
         let version = head.u32().ok_or_else(damaged)?;
-        if version != VERSION {
-            let detail = format!("is a catalogue of version {version}, and this program reads version {VERSION}");
+        if !(NOTES_ALONE..=VERSION).contains(&version) {
+            let detail = format!(
+                "is a catalogue of version {version}, and this program reads versions {NOTES_ALONE} to {VERSION}"
+            );
             return Err(Error::file(path, format!("{detail}; make the catalogue again")));
         }
         let length = head.u64().ok_or_else(damaged)?;
@@ -101,10 +132,10 @@ impl Catalogue {
         if head.0.len() as u64 != length || xxh3_64(head.0) != sum {
             return Err(damaged());
         }
-        Self::from_payload(&mut head).ok_or_else(damaged)
+        Self::from_payload(&mut head, version).ok_or_else(damaged)
     }
 
-    fn from_payload(bytes: &mut Bytes<'_>) -> Option<Self> {
+    fn from_payload(bytes: &mut Bytes<'_>, version: u32) -> Option<Self> {
         let mut songs = Vec::new();
         for _ in 0..bytes.u32()? {
             let (id, title, tempo) = (bytes.text()?, bytes.text()?, f64::from(bytes.f32()?));
@@ -121,9 +152,21 @@ impl Catalogue {
             if !sound || notes.is_empty() || phrases.iter().any(|&p| p >= notes.len()) {
                 return None;
             }
-            songs.push(Song { id, title, tempo, notes, phrases });
+            songs.push(Song { id, title, tempo, notes, phrases, embedding: Vec::new() });
         }
-        (bytes.0.is_empty() && songs.is_sorted_by(|a, b| a.id < b.id)).then_some(Self { songs })
+        let mut embedded_by = String::new();
+        if version > NOTES_ALONE {
+            embedded_by = bytes.text()?;
+            for song in &mut songs {
+                for _ in 0..bytes.u32()? {
+                    song.embedding.push(bytes.f32()?);
+                }
+                if song.embedding.iter().any(|x| !x.is_finite()) {
+                    return None;
+                }
+            }
+        }
+        (bytes.0.is_empty() && songs.is_sorted_by(|a, b| a.id < b.id)).then_some(Self { songs, embedded_by })
     }
 
     /// Reads a file.

@@ -15,6 +15,9 @@ pub struct Song {
     pub notes: Vec<SungNote>,
     /// Where a phrase begins: indices of notes, ascending, 0 the first.
     pub phrases: Vec<usize>,
+    /// What the base model makes of it, sung from the beginning: a vector of length 1 ([`crate::train::embedder`]). Empty where that is
+    /// not known.
+    pub embedding: Vec<f32>,
 }
 
 /// A melody needs this many notes to be one.
@@ -78,7 +81,7 @@ impl Song {
         };
         let phrases = std::iter::once(0).chain((1..melody.len()).filter(begins)).collect();
         let tempo = if tempo.is_finite() { tempo.clamp(10.0, 1000.0) } else { 120.0 };
-        Ok(Self { id: id.into(), title: title.into(), tempo, notes: melody, phrases })
+        Ok(Self { id: id.into(), title: title.into(), tempo, notes: melody, phrases, embedding: Vec::new() })
     }
 
     /// Seconds from the beginning of the first note to the end of the last.

@@ -92,6 +92,11 @@ impl Familiar {
 
     /// The squared Mahalanobis distance between two embeddings, in the shape of the songs' clouds, divided by the number of dimensions.
     pub fn between(&self, a: &[f32], b: &[f32]) -> f64 {
+        self.whitened(a, b).iter().map(|z| z * z).sum::<f64>() / self.width() as f64
+    }
+
+    /// How far embedding `a` is from `b` in each direction, in standard deviations of the songs' clouds.
+    pub fn whitened(&self, a: &[f32], b: &[f32]) -> Vec<f64> {
         let width = self.width();
         // Forward substitution: `shape z = a - b`.
         let mut z = vec![0.0f64; width];
@@ -99,7 +104,17 @@ impl Familiar {
             let known: f64 = row[..i].iter().zip(&z).map(|(&l, z)| f64::from(l) * z).sum();
             z[i] = (f64::from(a[i]) - f64::from(b[i]) - known) / f64::from(row[i]);
         }
-        z.iter().map(|z| z * z).sum::<f64>() / width as f64
+        z
+    }
+
+    /// The mean of the songs' middles.
+    pub fn centre(&self) -> Vec<f32> {
+        let mut sum = vec![0.0f64; self.width()];
+        for mean in self.means.data().chunks_exact(self.width()) {
+            sum.iter_mut().zip(mean).for_each(|(sum, &x)| *sum += f64::from(x));
+        }
+        let songs = self.means.shape()[0] as f64;
+        sum.into_iter().map(|sum| (sum / songs) as f32).collect()
     }
 
     /// 1 for what is no further away than usual, falling to 0.

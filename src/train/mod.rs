@@ -11,6 +11,8 @@ pub mod checkpoint;
 pub mod compare;
 pub mod config;
 pub mod elsewhere;
+#[cfg(feature = "app")]
+pub mod embedder;
 pub mod engine;
 pub mod familiar;
 pub mod files;

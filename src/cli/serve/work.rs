@@ -6,8 +6,6 @@ use super::upload::{Refusal, Sent};
 use super::{identify, warn};
 use crate::cli::plain;
 use crate::cli::predict::sent::{self, decode};
-use crate::melody::catalogue::Catalogue;
-use crate::melody::search::Searcher;
 use crate::train::model::Header;
 use crate::train::verdict::Threshold;
 use crate::{Error, Result};
@@ -28,7 +26,7 @@ pub(super) struct Work {
     header: Header,
     /// Where the model comes from.
     model: String,
-    catalogue: Option<(Catalogue, Searcher)>,
+    catalogue: Option<identify::Songs>,
     /// Seconds of the longest recording.
     longest: f64,
     at_once: Arc<Semaphore>,
@@ -40,7 +38,7 @@ impl Work {
     pub fn new(
         (ear, header): (Ear, Header),
         model: String,
-        catalogue: Option<(Catalogue, Searcher)>,
+        catalogue: Option<identify::Songs>,
         queue: usize,
         longest: f64,
     ) -> Self {

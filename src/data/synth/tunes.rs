@@ -45,10 +45,12 @@ impl Tune {
             let free = std::iter::once(plain.clone()).chain(numbered).find(|name| taken.insert(name.to_lowercase()));
             free.unwrap_or(plain)
         };
-        songs
-            .iter()
-            .map(|song| Self { name: name(song, &mut taken).into(), tempo: song.tempo, notes: notes_of(song) })
-            .collect()
+        songs.iter().map(|song| Self::of_song(song, name(song, &mut taken))).collect()
+    }
+
+    /// One song, as in [`Tune::of_songs`], under this name.
+    pub fn of_song(song: &Song, name: String) -> Self {
+        Self { name: name.into(), tempo: song.tempo, notes: notes_of(song) }
     }
 
     /// Where the tune can be begun: the index of the first note of each phrase.
