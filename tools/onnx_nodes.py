@@ -13,15 +13,14 @@ every output on every device has the expected shape and is within the tolerance 
 import argparse
 import collections
 import fnmatch
-import importlib.util
 import json
-import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
+
+import own_environment
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 REQUIREMENTS = ["ml_dtypes==0.5.4", "numpy==2.2.6", "onnx==1.19.0", "protobuf==6.33.0", "safetensors==0.8.0", "typing_extensions==4.15.0"]
@@ -40,28 +39,6 @@ DIFFERENCES = {
 
 # What tests are counted under that need an operator for which there is no translation.
 LACKING = "operators that the engine lacks"
-
-
-def in_own_environment():
-    """Starts this script again with the Python of its own environment, made now if it is not there."""
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    home = target / "onnx-nodes"
-    python, stamp, wanted = home / "bin/python", home / "requirements", "\n".join(REQUIREMENTS)
-    if pathlib.Path(sys.prefix).resolve() == home.resolve():
-        return
-    if not stamp.exists() or stamp.read_text() != wanted:
-        print(f"making {home}", file=sys.stderr)
-        if importlib.util.find_spec("ensurepip") is None:
-            # Debian and Ubuntu keep it in a package of its own.
-            if shutil.which("apt-get") is None or os.getuid() != 0:
-                sys.exit("tools/onnx_nodes.py: this Python cannot make virtual environments; install its venv (python3-venv)")
-            subprocess.run(["apt-get", "update", "-qq"], check=True)
-            subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-venv"], check=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", *REQUIREMENTS]
-        subprocess.run(install, check=True)
-        stamp.write_text(wanted)
-    os.execv(python, [str(python), __file__, *sys.argv[1:]])
 
 
 class Case:
@@ -170,9 +147,8 @@ def main():
     parser.add_argument("--no-gpu", action="store_true", help="on the CPU only")
     parser.add_argument("--release", action="store_true", help="build the engine optimised")
     arguments = parser.parse_args()
-    in_own_environment()
+    own_environment.enter("onnx-nodes", REQUIREMENTS, __file__)
 
-    sys.path.insert(0, str(ROOT / "tools"))
     import numpy as np
     from onnx.backend.test.loader import load_model_tests
     from onnx_translate import NotExpressible

@@ -8,28 +8,45 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Write a page that names songs in a browser, for any web server
+/// Write a page that names songs in a browser, for any web server, or an ONNX file for other programs
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("form").required(true).args(["web", "onnx"])))]
 pub struct Args {
-    /// The folder to write
+    /// The folder to write a page to
     #[arg(long, value_name = "FOLDER")]
-    web: PathBuf,
+    web: Option<PathBuf>,
+    /// The ONNX file to write: samples in, probabilities out, the spectrogram included
+    #[arg(long, value_name = "FILE")]
+    onnx: Option<PathBuf>,
     /// The model file [default: the base model that comes with the program]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// Write over an ONNX file that is there already
+    #[arg(long, requires = "onnx")]
+    force: bool,
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let files = web::files(args.model.as_deref(), None)?;
-    let there = what_is_there(&args.web, &files)?;
-    write(&args.web, &files, there)?;
+    match (args.web, args.onnx) {
+        (Some(out), _) => page(&out, args.model.as_deref()),
+        (None, Some(out)) => super::export_onnx::run(&out, args.model.as_deref(), args.force),
+        // The command line does not let this through.
+        (None, None) => Err(Error::usage("export", "what? Add --web FOLDER or --onnx FILE")),
+    }
+}
+
+/// Writes a page.
+fn page(out: &Path, model: Option<&Path>) -> Result<()> {
+    let files = web::files(model, None)?;
+    let there = what_is_there(out, &files)?;
+    write(out, &files, there)?;
     if there {
-        warn(&format!("{}: the page that was there before is replaced", args.web.display()));
+        warn(&format!("{}: the page that was there before is replaced", out.display()));
     }
     let bytes: usize = files.iter().map(|file| file.bytes.len()).sum();
     say(format!(
         "{}: {} files, {:.1} MB; put them on a web server, and open {}",
-        args.web.display(),
+        out.display(),
         files.len(),
         bytes as f64 / 1e6,
         web::PAGE

@@ -8,6 +8,7 @@ mod doctor;
 mod embed;
 mod evaluate;
 mod export;
+mod export_onnx;
 mod identify;
 mod inspect;
 mod manual;
@@ -34,6 +35,7 @@ use crate::{Error, Result, vectors};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,8 +85,14 @@ enum Command {
 /// errors.
 pub fn main() -> ExitCode {
     quiet_device_chooser();
+    main_of(std::env::args_os().collect())
+}
+
+/// The same of a command that another program was given: its words, of which the first is the program's name.
+pub fn main_of(words: Vec<OsString>) -> ExitCode {
     // Clap prints its own errors, and exits with 2.
-    let cli = Cli::try_parse().unwrap_or_else(|error| with_suggestion(error).exit());
+    let command = words.get(1).and_then(|word| word.to_str()).map(String::from);
+    let cli = Cli::try_parse_from(words).unwrap_or_else(|error| with_suggestion(error, command.as_deref()).exit());
     #[cfg(unix)]
     signals::survive_large_files();
     let started = Instant::now();
@@ -131,10 +139,10 @@ pub fn main() -> ExitCode {
 }
 
 /// Clap suggests flags by their letters alone, and for `--lr` comes upon `--val-fraction`; ours is the better guess.
-fn with_suggestion(mut error: clap::Error) -> clap::Error {
+fn with_suggestion(mut error: clap::Error, command: Option<&str>) -> clap::Error {
     let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return error };
     let program = Cli::command();
-    let command = std::env::args().nth(1).and_then(|name| program.find_subcommand(name));
+    let command = command.and_then(|name| program.find_subcommand(name));
     let Some(command) = command.filter(|_| error.kind() == ErrorKind::UnknownArgument) else { return error };
     let known: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
     if let Some(meant) = nearest(given.trim_start_matches('-'), &known) {

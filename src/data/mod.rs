@@ -18,6 +18,8 @@ pub mod names;
 pub(crate) mod progress;
 #[cfg(feature = "app")]
 pub mod reader;
+#[cfg(feature = "app")]
+pub mod recording;
 pub mod samples;
 #[cfg(feature = "app")]
 pub mod songbook;
@@ -32,4 +34,6 @@ mod text;
 #[cfg(feature = "app")]
 pub use dataset::LoadOptions;
 pub use dataset::{Clip, Dataset};
+#[cfg(feature = "app")]
+pub use recording::{Recording, Sound};
 pub use samples::Samples;

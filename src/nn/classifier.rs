@@ -19,7 +19,7 @@ pub const FROZEN: &str = "frozen";
 /// Share of the batch in the running statistics of batch norm, PyTorch's default.
 const MOMENTUM: f64 = 0.1;
 /// Added to the variance in batch norm, PyTorch's default.
-const EPSILON: f64 = 1e-5;
+pub(crate) const EPSILON: f64 = 1e-5;
 
 /// What a graph is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ impl Block {
     }
 
     /// Its convolution's options. Zeros around the map keep its size, but for the stride.
-    fn options(&self) -> ConvOptions {
+    pub(crate) fn options(&self) -> ConvOptions {
         let reach = self.kernel / 2;
         ConvOptions {
             stride: [self.stride; 2],

@@ -18,6 +18,8 @@ mod schedule;
 #[cfg(feature = "weights")]
 pub mod weights;
 
+#[cfg(feature = "app")]
+pub(crate) use classifier::EPSILON as BATCH_NORM_EPSILON;
 pub use classifier::{Block, Classifier, FROZEN, Mode, PARAMETERS, Pooling, STATISTICS};
 pub use data::{Batch, Batches, Data, InMemory, Values};
 pub use fit::{Epoch, Fit, Flow, Loss, Scores, accuracy};

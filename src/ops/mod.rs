@@ -78,6 +78,8 @@ pub use mask::{Fill, Mask};
 pub use spectrum::{BandSpectrum, PowerSpectrum};
 pub use standardise::{Per, Standardise};
 pub use warp::Warp;
+#[cfg(feature = "app")]
+pub(crate) use warp::place as warp_place;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};

@@ -89,7 +89,7 @@ impl Op for Warp {
 /// The cell at or before place `at` of an axis and the weight of the one after it; a place far outside becomes one just outside, so
 /// that it fits an integer.
 #[inline(always)]
-fn place<T: Real>(at: T, axis: usize) -> (isize, T) {
+pub(crate) fn place<T: Real>(at: T, axis: usize) -> (isize, T) {
     // Written so that a NaN ends up outside.
     let inside = at > -T::ONE && at < T::from_f64(axis as f64);
     let at = if inside { at.to_f64() } else { -2.0 };

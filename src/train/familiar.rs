@@ -117,6 +117,26 @@ impl Familiar {
         sum.into_iter().map(|sum| (sum / songs) as f32).collect()
     }
 
+    /// What makes distances plain ones: a matrix `[C, C]`, rows first, by which embeddings (as rows) are multiplied from the right, so
+    /// that the clouds become round and of one size, and the songs' middles in that space `[songs, C]`. The squared distance
+    /// to the nearest, divided by C, is [`Familiar::distance`]. Given as (C, songs, matrix, middles).
+    pub fn whitened(&self) -> (usize, usize, Vec<f32>, Vec<f32>) {
+        let (width, songs) = (self.width(), self.means.shape()[0]);
+        let lower: Vec<f64> = self.shape.data().iter().map(|&x| f64::from(x)).collect();
+        let solved = |column: &dyn Fn(usize) -> f64| {
+            let mut z = vec![0.0f64; width];
+            for i in 0..width {
+                let known: f64 = (0..i).map(|k| lower[i * width + k] * z[k]).sum();
+                z[i] = (column(i) - known) / lower[i * width + i];
+            }
+            z.into_iter().map(|z| z as f32).collect::<Vec<_>>()
+        };
+        // Row j is column j of the inverse of the triangle: of its transpose.
+        let matrix = (0..width).flat_map(|j| solved(&|i| f64::from(u8::from(i == j)))).collect();
+        let middles = self.means.data().chunks_exact(width).flat_map(|mean| solved(&|i| f64::from(mean[i]))).collect();
+        (width, songs, matrix, middles)
+    }
+
     /// 1 for what is no further away than usual, falling to 0.
     pub fn share(&self, embedding: &[f32]) -> f64 {
         (-(self.distance(embedding) - self.usual).max(0.0)).exp()

@@ -17,6 +17,8 @@ pub mod engine;
 pub mod familiar;
 pub mod files;
 #[cfg(feature = "app")]
+pub mod fit;
+#[cfg(feature = "app")]
 pub mod folder;
 pub mod init;
 #[cfg(feature = "app")]
@@ -24,6 +26,8 @@ pub mod listen;
 pub mod metrics;
 pub mod model;
 pub mod network;
+#[cfg(feature = "app")]
+pub mod onnx;
 #[cfg(feature = "app")]
 pub mod passages;
 pub mod predict;
@@ -36,6 +40,8 @@ pub mod report;
 #[cfg(feature = "app")]
 pub mod run;
 pub mod scores;
+#[cfg(feature = "app")]
+pub mod seen;
 #[cfg(feature = "app")]
 pub mod source;
 pub mod suggest;

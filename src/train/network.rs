@@ -13,7 +13,7 @@ use crate::ops::{BankRows, Excerpts, Fill, Framing, Per, Place};
 use std::sync::Arc;
 
 /// Powers below this count as this.
-const FLOOR: f64 = 1e-10;
+pub(super) const FLOOR: f64 = 1e-10;
 
 /// What a graph is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -221,14 +221,21 @@ impl Network {
         graph.decibels(bands, FLOOR, front_end.top_db)
     }
 
-    fn bank(&self) -> Result<BankRows> {
+    /// The filter bank between power spectrum and bands.
+    pub(super) fn bank(&self) -> Result<BankRows> {
+        let bank = self.filter_bank()?;
+        Ok(BankRows { bins: bank.bins, first: bank.first, offset: bank.offset, weights: bank.weights })
+    }
+
+    /// The same with the bands' centres.
+    pub(super) fn filter_bank(&self) -> Result<FilterBank> {
         let front_end = &self.front_end;
         let sample_rate = f64::from(front_end.sample_rate);
         let scale = match self.recipe {
             Recipe::Notebook => Scale::MelHtk,
             Recipe::Melody => Scale::Logarithmic { per_octave: 24.0 },
         };
-        let bank = FilterBank::new(&FilterBankSpec {
+        FilterBank::new(&FilterBankSpec {
             sample_rate,
             n_fft: front_end.n_fft,
             bands: front_end.bands,
@@ -236,7 +243,6 @@ impl Network {
             f_max: sample_rate / 2.0,
             scale,
             norm: Norm::None,
-        })?;
-        Ok(BankRows { bins: bank.bins, first: bank.first, offset: bank.offset, weights: bank.weights })
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! The two recipes and what they differ in.
 
+#[cfg(feature = "app")]
+use crate::data::LoadOptions;
 use crate::nn::{Anneal, Classifier, OneCycle, Schedule};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -100,6 +102,14 @@ impl Recipe {
             Self::Melody => "melody",
             Self::Notebook => "notebook",
         }
+    }
+
+    /// How recordings are loaded for it.
+    #[cfg(feature = "app")]
+    pub fn load_options(self) -> LoadOptions<'static> {
+        let front_end = self.front_end();
+        let most_samples = self.first_window_only().then_some(front_end.window);
+        LoadOptions { sample_rate: front_end.sample_rate, most_samples, ..LoadOptions::default() }
     }
 
     /// Whether of a clip longer than the window only the first window counts, unless asked otherwise.
