@@ -120,20 +120,14 @@ impl Familiar {
     /// What makes distances plain ones: a matrix `[C, C]`, rows first, by which embeddings (as rows) are multiplied from the right, so
     /// that the clouds become round and of one size, and the songs' middles in that space `[songs, C]`. The squared distance
     /// to the nearest, divided by C, is [`Familiar::distance`]. Given as (C, songs, matrix, middles).
-    pub fn whitened(&self) -> (usize, usize, Vec<f32>, Vec<f32>) {
+    pub fn whitening(&self) -> (usize, usize, Vec<f32>, Vec<f32>) {
         let (width, songs) = (self.width(), self.means.shape()[0]);
-        let lower: Vec<f64> = self.shape.data().iter().map(|&x| f64::from(x)).collect();
-        let solved = |column: &dyn Fn(usize) -> f64| {
-            let mut z = vec![0.0f64; width];
-            for i in 0..width {
-                let known: f64 = (0..i).map(|k| lower[i * width + k] * z[k]).sum();
-                z[i] = (column(i) - known) / lower[i * width + i];
-            }
-            z.into_iter().map(|z| z as f32).collect::<Vec<_>>()
-        };
+        let origin = vec![0.0f32; width];
+        let solved = |of: &[f32]| self.whitened(of, &origin).into_iter().map(|z| z as f32).collect::<Vec<_>>();
+        let unit = |j: usize| (0..width).map(|i| f32::from(u8::from(i == j))).collect::<Vec<_>>();
         // Row j is column j of the inverse of the triangle: of its transpose.
-        let matrix = (0..width).flat_map(|j| solved(&|i| f64::from(u8::from(i == j)))).collect();
-        let middles = self.means.data().chunks_exact(width).flat_map(|mean| solved(&|i| f64::from(mean[i]))).collect();
+        let matrix = (0..width).flat_map(|j| solved(&unit(j))).collect();
+        let middles = self.means.data().chunks_exact(width).flat_map(solved).collect();
         (width, songs, matrix, middles)
     }
 

@@ -65,7 +65,7 @@ pub fn confidence(w: &mut Writer, model: &Model, logits: &str, vectors: &str, au
     let familiarity = match &model.familiar {
         None => w.node("Cast", "familiarity_known", &[audible], vec![int("to", 1)]),
         Some(familiar) => {
-            let (width, songs, matrix, middles) = familiar.whitened();
+            let (width, songs, matrix, middles) = familiar.whitening();
             let matrix = w.reals("familiar.matrix", &[width, width], matrix);
             let middles = w.reals("familiar.middles", &[songs, width], middles);
             let white = w.node("MatMul", "white", &[vectors, &matrix], vec![]);
