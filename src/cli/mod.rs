@@ -9,6 +9,7 @@ mod embed;
 mod evaluate;
 mod export;
 mod export_onnx;
+mod folds;
 mod identify;
 mod inspect;
 mod manual;
@@ -21,6 +22,7 @@ mod serve;
 mod signals;
 mod spectrogram;
 mod synth;
+mod task;
 mod terminal;
 mod threads;
 mod train;
@@ -65,6 +67,7 @@ enum Command {
     Train(Box<train::Args>),
     Evaluate(evaluate::Args),
     Compare(compare::Args),
+    Folds(folds::Args),
     Predict(Box<predict::Args>),
     Embed(embed::Args),
     Export(export::Args),
@@ -108,6 +111,7 @@ pub fn main_of(words: Vec<OsString>) -> ExitCode {
         Command::Check(arguments) => check::run(arguments),
         Command::Train(arguments) => train::run_command(*arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Folds(arguments) => folds::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => compare::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(*arguments).map(|()| ExitCode::SUCCESS),
         Command::Embed(arguments) => embed::run(arguments).map(|()| ExitCode::SUCCESS),

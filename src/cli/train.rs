@@ -1,14 +1,14 @@
 //! `humdinger train`.
 
 use super::terminal::{BOLD, Blind, Terminal, entry, say, styled};
-use super::{warn, whole};
+use super::{task, warn, whole};
 use crate::data::Dataset;
 use crate::data::split::SplitBy;
 use crate::device::{Device, DeviceChoice};
 use crate::train::folder::RunFolder;
 use crate::train::recipe::Defaults;
 use crate::train::report::duration;
-use crate::train::run::{self, Ending, default_folders};
+use crate::train::run::{self, Ending, Folds, default_folders};
 use crate::train::suit::Chosen;
 use crate::train::trainer::{Outcome, Start, files};
 use crate::train::{Config, Init, Recipe, Settings, Variation, source};
@@ -42,8 +42,9 @@ pub struct Args {
     batch_size: Option<usize>,
     #[arg(long, help = by_recipe("The highest learning rate", |d| d.learning_rate), value_name = "X", allow_negative_numbers = true)]
     learning_rate: Option<f64>,
-    /// Everything random is drawn from this [default: 1]
-    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
+    /// Everything random is drawn from this; env takes the number of a job of a Slurm array (from 1) or of an indexed job of
+    /// Kubernetes [default: 1]
+    #[arg(long, value_name = "N", value_parser = task::whole::<u64>, allow_negative_numbers = true)]
     seed: Option<u64>,
     /// What keeps clips on one side: person, name (as in anna-1.wav), random, or column:NAME of the CSV file [default: person,
     /// where known, else random]
@@ -55,6 +56,10 @@ pub struct Args {
     /// Cross-validate: train K models, each validated on another part
     #[arg(long, value_name = "K", value_parser = whole::<usize>, allow_negative_numbers = true, conflicts_with = "val_fraction")]
     folds: Option<usize>,
+    /// Train only the k-th of the folds, into the folder fold-k of --out, so that several jobs train one each; env takes the number of
+    /// the job. `humdinger folds merge` puts them together
+    #[arg(long, value_name = "K", value_parser = task::whole::<usize>, allow_negative_numbers = true, requires = "out", conflicts_with = "resume")]
+    fold: Option<usize>,
     /// Weights to begin with: a model, a PyTorch state saved with safetensors, base (the model that comes with the program) or
     /// none [default: base for melody, none for notebook]
     #[arg(long, value_name = "WEIGHTS")]
@@ -144,6 +149,9 @@ impl Args {
 
 pub fn run_command(args: Args) -> Result<ExitCode> {
     super::go_on_without_reader();
+    if let (Some(number), Some(out)) = (args.fold, &args.out) {
+        return one_fold(&args, out, number);
+    }
     #[cfg(feature = "mpi")]
     if let Some(code) = super::ranks::run(&args)? {
         return Ok(code);
@@ -278,21 +286,49 @@ pub(super) fn go(Begun { config, data, device, folder, start }: &Begun, quietly:
             stopped(&format!("fold {fold}"), out)?;
             Ok(ExitCode::from(130))
         }
-        Ending::Folds(folds) => {
-            let (mean, spread) = folds.accuracy;
-            let mean = styled(BOLD, format!("{:.2} %", 100.0 * mean));
-            let count = folds.folds.len();
-            say("")?;
-            entry("accuracy", format!("{mean} +- {:.2}, mean and deviation of {count} folds", 100.0 * spread))?;
-            let pooled = &folds.pooled;
-            let calibration = pooled.calibration_error;
-            let together = format!("{:.2} %, calibration error {calibration:.3}", 100.0 * pooled.accuracy);
-            entry("all clips together", together)?;
-            entry("baseline", format!("{:.2} %, always the most frequent song", 100.0 * pooled.baseline))?;
-            entry("report", out.join(files::REPORT).display())?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Ending::Folds(folds) => folds_summary(&folds, out).map(|()| ExitCode::SUCCESS),
     }
+}
+
+/// Trains one fold of a cross-validation that other jobs train the other folds of, or goes on with it.
+fn one_fold(args: &Args, out: &Path, number: usize) -> Result<ExitCode> {
+    let (mut config, chosen) = given(args)?;
+    let choice = super::device(&config.device)?;
+    run::check_fold(&config, Some(number))?;
+    let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
+    let clips = source::splits(&config, &data)?.iter().map(|split| split.train.len()).max();
+    config.suit(clips.unwrap_or(0), chosen);
+    let device = Device::choose(choice)?;
+    run::check(&config, &data)?;
+    let inner = run::fold_folder(out, number);
+    if !super::is_quiet() {
+        begins(&config, &data, &device, &inner)?;
+    }
+    let stop = listen(false)?;
+    let mut watch = Terminal::new(&config);
+    let outcome = run::fold(&config, &data, &device, out, number, &stop, &mut watch);
+    watch.clear();
+    let outcome = outcome?;
+    if outcome.finished {
+        summary(&outcome, &inner)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(format!("\nstopped after step {}; the same command goes on with it", outcome.steps))?;
+    Ok(ExitCode::from(130))
+}
+
+/// How a cross-validation came out.
+pub(super) fn folds_summary(folds: &Folds, out: &Path) -> Result<()> {
+    let (mean, spread) = folds.accuracy;
+    let mean = styled(BOLD, format!("{:.2} %", 100.0 * mean));
+    let count = folds.folds.len();
+    say("")?;
+    entry("accuracy", format!("{mean} +- {:.2}, mean and deviation of {count} folds", 100.0 * spread))?;
+    let pooled = &folds.pooled;
+    let calibration = pooled.calibration_error;
+    entry("all clips together", format!("{:.2} %, calibration error {calibration:.3}", 100.0 * pooled.accuracy))?;
+    entry("baseline", format!("{:.2} %, always the most frequent song", 100.0 * pooled.baseline))?;
+    entry("report", out.join(files::REPORT).display())
 }
 
 /// What a run is about to do.
@@ -334,12 +370,22 @@ fn given(args: &Args) -> Result<(Config, Chosen)> {
     Ok((config, chosen))
 }
 
-/// The configuration of a run folder, and how the run goes on. Flags may repeat it; the device may differ, and the number of epochs.
-fn of_run(folder: &Path, args: &Args) -> Result<(Config, Start)> {
+/// The settings of a run folder.
+fn settings_of(folder: &Path) -> Result<Settings> {
     let file = folder.join(files::CONFIG);
     let text = std::fs::read_to_string(&file)
         .map_err(|e| Error::file(folder, format!("is not a run folder: {} cannot be read: {e}", files::CONFIG)))?;
-    let of_run = Settings::parse(&text).map_err(|detail| Error::file(&file, detail))?.of_earlier_runs();
+    Ok(Settings::parse(&text).map_err(|detail| Error::file(&file, detail))?.of_earlier_runs())
+}
+
+/// The configuration of a run folder.
+pub(super) fn of_folder(folder: &Path) -> Result<Config> {
+    settings_of(folder)?.resolve()
+}
+
+/// The same, and how the run goes on. Flags may repeat it; the device may differ, and the number of epochs.
+fn of_run(folder: &Path, args: &Args) -> Result<(Config, Start)> {
+    let of_run = settings_of(folder)?;
     let before = of_run.clone().resolve()?;
     let config = args.settings().or(of_run).resolve()?;
     let different = before.differences(&config);
@@ -358,7 +404,7 @@ fn of_run(folder: &Path, args: &Args) -> Result<(Config, Start)> {
 }
 
 /// A flag that Ctrl-C sets. A second Ctrl-C ends the process at once.
-fn listen(quietly: bool) -> Result<Arc<AtomicBool>> {
+pub(super) fn listen(quietly: bool) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     super::signals::on_end(move || {

@@ -2,7 +2,7 @@
 
 use super::begin::{self, initial_weights};
 use super::checkpoint::Checkpoint;
-use super::config::Config;
+use super::config::{Config, Settings};
 use super::folder::RunFolder;
 use super::metrics::{Metrics, Prediction, mean_and_spread};
 use super::model::fitting;
@@ -111,7 +111,7 @@ pub fn run(
     let mut outcomes = Vec::new();
     for (i, split) in splits.iter().enumerate() {
         watch.note(&format!("fold {} of {}", i + 1, splits.len()));
-        let folder = out.join(format!("fold-{}", i + 1));
+        let folder = fold_folder(out, i + 1);
         let start = if start == Start::New { Start::New } else { Start::Complete };
         let outcome = train(&Job { config, data, split, device, out: &folder, start, stop }, watch)?;
         if !outcome.finished {
@@ -129,6 +129,96 @@ pub fn run(
     }
     together.meet()?;
     Ok(Ending::Folds(Box::new(folds)))
+}
+
+/// The folder of a fold, counted from 1.
+pub fn fold_folder(out: &Path, number: usize) -> PathBuf {
+    out.join(format!("fold-{number}"))
+}
+
+/// That there is a fold of this number, where one is asked for.
+///
+/// # Errors
+/// Says what is wrong.
+pub fn check_fold(config: &Config, number: Option<usize>) -> Result<()> {
+    match (config.folds, number) {
+        (_, None) => Ok(()),
+        (None, Some(_)) => Err(Error::usage("--fold", "of how many? Add --folds")),
+        (Some(count), Some(number)) => super::config::whole("--fold", number, 1, count),
+    }
+}
+
+/// Trains one fold of a cross-validation, counted from 1, to the same bits as [`run`] does. Its folder in `out` belongs to this process
+/// alone, so that others can train the other folds meanwhile; one that was begun is gone on with, one that is finished only
+/// evaluated again. [`check_folds`] says whether all are done; [`run`] with [`Start::Complete`] then puts them together.
+///
+/// # Errors
+/// As [`train`]; also where `out` holds folds of other settings, or another process is at work on this one.
+pub fn fold(
+    config: &Config,
+    data: &Dataset,
+    device: &Device,
+    out: &Path,
+    number: usize,
+    stop: &AtomicBool,
+    watch: &mut dyn Watch,
+) -> Result<Outcome> {
+    check_fold(config, Some(number))?;
+    let splits = source::splits(config, data)?;
+    let at = out.join(files::CONFIG);
+    match std::fs::read_to_string(&at) {
+        Ok(text) => {
+            let settings = Settings::parse(&text).map_err(|detail| Error::file(&at, detail))?;
+            let different = settings.resolve()?.differences(config);
+            if !different.is_empty() {
+                let detail = format!("holds folds of other settings ({}); name another --out", different.join(", "));
+                return Err(Error::file(out, detail));
+            }
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            // Folds of this very cross-validation may have begun a moment ago; what else is here is somebody else's.
+            let others = std::fs::read_dir(out).into_iter().flatten().flatten();
+            let others = others.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            let foreign = |name: &String| !name.starts_with("fold-") && !name.starts_with('.') && name != files::CONFIG;
+            if others.into_iter().any(|name| foreign(&name)) {
+                return Err(Error::file(out, "is not empty; name another --out"));
+            }
+            std::fs::create_dir_all(out).map_err(|e| Error::file(out, format!("cannot be made: {e}")))?;
+            write_whole(&at, config.to_toml()?.as_bytes())?;
+        }
+        Err(e) => return Err(Error::file(&at, format!("cannot be read: {e}"))),
+    }
+    let inner = fold_folder(out, number);
+    let begun = inner.join(files::CONFIG).exists();
+    let folder = if begun { RunFolder::open(&inner)? } else { RunFolder::create(&inner)? };
+    let start = if begun { Start::Complete } else { Start::New };
+    train(&Job { config, data, split: &splits[number - 1], device, out: folder.path(), start, stop }, watch)
+}
+
+/// That all folds of a cross-validation are trained.
+///
+/// # Errors
+/// Names those that are not.
+pub fn check_folds(out: &Path, config: &Config) -> Result<()> {
+    let Some(count) = config.folds else {
+        return Err(Error::file(out, "is a single run, not the folds of a cross-validation"));
+    };
+    let finished = |number: usize| -> Result<bool> {
+        let at = fold_folder(out, number).join(files::CHECKPOINT);
+        Ok(at.exists() && Checkpoint::read(&at)?.progress.finished)
+    };
+    let mut missing = Vec::new();
+    for number in 1..=count {
+        if !finished(number)? {
+            missing.push(number.to_string());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (folds, first) = (missing.join(", "), &missing[0]);
+    let detail = format!("of its {count} folds these are not finished: {folds}; train them as with --fold {first}");
+    Err(Error::file(out, detail))
 }
 
 fn summarise(config: &Config, data: &Dataset, outcomes: Vec<Outcome>) -> Result<(Vec<Prediction>, Folds)> {

@@ -89,8 +89,9 @@ pub struct Args {
     /// Go on with the file of a run that was broken: recordings that have their rows in it are passed over
     #[arg(long, requires = "out")]
     skip_done: bool,
-    /// Only the i-th of n parts of the recordings, for several machines
-    #[arg(long, value_name = "I/N", value_parser = out::shard)]
+    /// Only the i-th of n parts of the recordings, for several machines; env/n takes the number of a job of a Slurm array (from 1) or
+    /// of an indexed job of Kubernetes
+    #[arg(long, value_name = "I/N", value_parser = super::task::shard)]
     shard: Option<(usize, usize)>,
     /// Also say how sure the model is without each second of a recording: where the answer comes from
     #[arg(long)]

@@ -194,15 +194,6 @@ fn kept(entries: &[Entry], start: usize, cut: bool, threshold: f64, headed: bool
     Ok((end, Done { files, headed }))
 }
 
-/// A part of the work: `i/n`, the i-th of n.
-pub(super) fn shard(text: &str) -> std::result::Result<(usize, usize), String> {
-    let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-    match parts {
-        Some((i, n)) if 1 <= i && i <= n => Ok((i, n)),
-        _ => Err("it must be i/n, the i-th of n parts, as 1/4".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,13 +233,5 @@ mod tests {
         assert_eq!(of_lines(&format!("{lines}{third}\n{third}")), both);
         assert!(of_lines("no answers\n").is_err_and(|e| e.contains("line 1")));
         assert!(of_lines("{\"a\":1}\n").is_err_and(|e| e.contains("no answers")));
-    }
-
-    #[test]
-    fn parts_of_the_work() {
-        assert_eq!(shard("2/3"), Ok((2, 3)));
-        for wrong in ["0/3", "4/3", "1", "a/b", "1/0", "-1/2"] {
-            assert!(shard(wrong).is_err(), "{wrong}");
-        }
     }
 }
