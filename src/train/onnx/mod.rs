@@ -6,14 +6,14 @@
 //!
 //! | input | |
 //! |---|---|
-//! | `samples` [N, channels, length] | at the model's rate, between -1 and 1. Of any length: what is longer than the window is cut off, what is shorter heard again or followed by silence, as the model was trained |
+//! | `samples` `[N, channels, length]` | at the model's rate, between -1 and 1. Of any length: what is longer than the window is cut off, what is shorter heard again or followed by silence, as the model was trained |
 //!
 //! | output | |
 //! |---|---|
-//! | `probabilities` [N, outputs] | as `humdinger predict` says them of a window: the mean over the views, each less where it is like nothing in training; 0 in silence |
-//! | `familiarity` [N] | how near the sound is to the training clips, from 0 to 1; 1 in silence, and where the model does not know |
-//! | `logits` [N, views, outputs] | in each of the model's views, before the temperature |
-//! | `vectors` [N, views, C] | what the last layer sees |
+//! | `probabilities` `[N, outputs]` | as `humdinger predict` says them of a window: the mean over the views, each less where it is like nothing in training; 0 in silence |
+//! | `familiarity` `[N]` | how near the sound is to the training clips, from 0 to 1; 1 in silence, and where the model does not know |
+//! | `logits` `[N, views, outputs]` | in each of the model's views, before the temperature |
+//! | `vectors` `[N, views, C]` | what the last layer sees |
 
 mod front_end;
 mod head;
