@@ -6,8 +6,10 @@
 mod program;
 
 use program::{humdinger, scratch, succeed, text};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// The commands of the blocks fenced as `sh`.
@@ -71,6 +73,24 @@ fn every_command_works() {
 }
 
 /// Runs the commands as they stand, but for the length of the training; and on the CPU, whatever `auto` would find.
+/// A server goes on until it is ended: it says where it listens, answers there, and ends when it is asked to.
+fn serves(mut program: Command, command: &str) {
+    let mut server = program.args(["--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let place =
+        line.trim().strip_prefix("http://").and_then(|rest| rest.split('/').next()).unwrap_or_default().to_string();
+    let answer = TcpStream::connect(&place).and_then(|mut stream| {
+        write!(stream, "GET /health HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    });
+    let ended = Command::new("kill").arg(server.id().to_string()).status().unwrap().success();
+    let status = server.wait().unwrap();
+    assert!(answer.is_ok_and(|text| text.starts_with("HTTP/1.1 200")), "{command}: {line}");
+    assert!(ended && status.success(), "{command}: {status}");
+}
+
 fn run_all(commands: &[String], folder: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for command in commands {
@@ -91,6 +111,10 @@ fn run_all(commands: &[String], folder: &Path) {
             if !arguments.contains(&"--epochs") {
                 program.args(["--epochs", "1"]);
             }
+        }
+        if arguments[0] == "serve" {
+            serves(program, command);
+            continue;
         }
         let output = program.output().unwrap();
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));

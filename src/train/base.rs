@@ -39,7 +39,7 @@ pub fn described(file: &[u8]) -> String {
     format!("the base model of this program ({:016x})", xxh3_64(file))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "app"))]
 mod tests {
     use super::*;
     use crate::data::synth::tunes;
