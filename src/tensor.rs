@@ -35,6 +35,12 @@ impl Shape {
         self.rank
     }
 
+    /// The same for `own` of a batch's `items`, of which each has as many rows along the first axis as any other.
+    pub(crate) fn of_rows(mut self, items: usize, own: usize) -> Self {
+        self.dims[0] = self.dims[0] / items * own;
+        self
+    }
+
     /// The number of elements; 1 for a scalar (rank 0). Where no number can say it, the largest there is: more than any memory holds.
     pub fn elements(&self) -> usize {
         self.dims().iter().fold(1, |product: usize, &dim| product.saturating_mul(dim))

@@ -15,7 +15,6 @@ const en = {
     spectrogram: 'Spectrogram of what is heard, with a line along its pitch',
     spectrogramOf: 'Spectrogram of {seconds} seconds of sound, with a line along its pitch, which is between {low} and {high} hertz',
     answer: 'Answer',
-    is: '{song}',
     unknown: 'Unknown',
     sure: '{percent} sure',
     silence: 'There is nothing to hear in it.',
@@ -67,7 +66,6 @@ const en = {
     notKept: 'This browser keeps nothing for this page, so recordings and model are gone when it is closed: {why}',
     badName: 'A song needs a name of its own, without / \\ : * ? " < > | and not beginning with a dot.',
     tooShort: 'That was too short. Hum for at least a second.',
-    offline: 'Works without a network, too.',
 };
 
 const languages = { en };

@@ -151,10 +151,7 @@ impl Model {
 
     /// The bytes of a model file.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("model");
-        self.model.write(&path).map_err(raised)?;
-        Ok(PyBytes::new(py, &std::fs::read(path)?))
+        Ok(PyBytes::new(py, &self.model.to_bytes().map_err(raised)?))
     }
 
     /// Writes an ONNX file: samples in, probabilities out.

@@ -73,15 +73,8 @@ enum Action {
 pub fn run(args: Args) -> Result<()> {
     match args.action {
         Action::Make { paths, out, track, notes_alone } => {
-            let book = told(read_songs(&paths, track.as_deref())?)?;
+            let book = melodies(&paths, track.as_deref())?;
             let mut catalogue = Catalogue::default();
-            if book.songs.is_empty() {
-                let folders: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
-                return Err(Error::Data(format!(
-                    "no melody in {}; MIDI, ABC, numbered notation and recordings are read",
-                    folders.join(", ")
-                )));
-            }
             let replaced = fill(&mut catalogue, &book)?;
             if !notes_alone {
                 embed(&mut catalogue)?;
@@ -123,8 +116,19 @@ fn songs(count: usize) -> String {
     if count == 1 { "1 song".into() } else { format!("{count} songs") }
 }
 
+/// Reads the melodies of files and folders, at least one, and says what was decided and refused.
+pub(super) fn melodies(paths: &[PathBuf], track: Option<&str>) -> Result<Songbook> {
+    let book = told(read_songs(paths, track)?)?;
+    if book.songs.is_empty() {
+        let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
+        let read = "MIDI, ABC, numbered notation and recordings are read";
+        return Err(Error::Data(format!("no melody in {}; {read}", names.join(", "))));
+    }
+    Ok(book)
+}
+
 /// Says what was decided and refused.
-pub(super) fn told(book: Songbook) -> Result<Songbook> {
+fn told(book: Songbook) -> Result<Songbook> {
     book.decisions.iter().try_for_each(|text| say(plain(text)))?;
     book.refused.iter().for_each(|(name, reason)| warn(&plain(&format!("left out: {name}: {reason}"))));
     book.left_out.iter().for_each(|l| warn(&plain(&format!("left out: {l}"))));

@@ -1,7 +1,7 @@
 //! `humdinger folds`: a cross-validation whose folds were trained by several jobs.
 
 use super::terminal::Terminal;
-use super::train::{folds_summary, listen, of_folder};
+use super::train::{folds_summary, listen};
 use super::warn;
 use crate::device::Device;
 use crate::train::folder::RunFolder;
@@ -38,7 +38,7 @@ enum Action {
 pub fn run(args: Args) -> Result<()> {
     let Action::Merge { run: out, device, reading } = args.action;
     let folder = RunFolder::open(&out)?;
-    let config = of_folder(folder.path())?;
+    let config = run::settings_of(folder.path())?.resolve()?;
     let choice = super::device(device.as_deref().unwrap_or(&config.device))?;
     run::check_folds(folder.path(), &config)?;
     let data = source::dataset(&config, reading.into(), &|text| warn(text))?;

@@ -8,7 +8,8 @@ use crate::melody::pitch::{PitchOptions, PitchTracker};
 use crate::melody::search::{Match, Query, SearchOptions, Searcher, UNKNOWN_BELOW};
 use crate::melody::song::Song;
 use crate::train::base;
-use crate::train::embedder::SharedEmbedder;
+use crate::train::embedder::Embedder;
+use crate::train::worker::Worker;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -81,21 +82,29 @@ pub(super) struct Songs {
     catalogue: Catalogue,
     searcher: Searcher,
     /// Where the songs have embeddings.
-    embedder: Option<SharedEmbedder>,
+    embedder: Option<Worker<Embedder>>,
 }
 
 impl Songs {
-    /// What is sung in a recording, where there is enough, and what was wrong with the file.
-    fn query(&self, sound: Audio, options: &SearchOptions) -> Result<(Option<Query>, Vec<String>)> {
-        let tracker = PitchTracker::new(sound.sample_rate, PitchOptions::default())?;
-        let contour = tracker.track(&channels::to_count(sound.channels.clone(), 1)[0]);
-        let warnings = sound.warnings.clone();
-        let mut query = Query::new(&contour);
+    /// Which of them is sung in a recording, and what was wrong with its file; below the score `least` it is none of them.
+    fn ask(
+        &self,
+        name: String,
+        sound: Audio,
+        options: &SearchOptions,
+        (top, least): (usize, f64),
+    ) -> Result<(Answer, Vec<String>)> {
         // Embeddings are of a song's beginning.
-        if let (Some(query), Some(embedder), false) = (&mut query, &self.embedder, options.anywhere) {
-            query.embedding = embedder.recording(sound)?.unwrap_or_default();
+        let embedder = self.embedder.as_ref().filter(|_| !options.anywhere);
+        let beginning = embedder.map(|_| Embedder::beginning(&sound));
+        let tracker = PitchTracker::new(sound.sample_rate, PitchOptions::default())?;
+        let mut query = Query::new(&tracker.track(&channels::to_count(sound.channels, 1)[0]));
+        if let (Some(query), Some(embedder), Some(beginning)) = (&mut query, embedder, beginning) {
+            query.embedding = embedder.ask(move |embedder| embedder.recording(beginning))??.unwrap_or_default();
         }
-        Ok((query, warnings))
+        let songs = self.catalogue.songs();
+        let candidates = query.map_or(Vec::new(), |query| self.searcher.search(songs, &query, options));
+        Ok((Answer::new(name, candidates, top, least), sound.warnings))
     }
 }
 
@@ -113,7 +122,7 @@ pub(super) fn open(path: &Path) -> Result<Songs> {
             path.display()
         )));
     }
-    let embedder = (by == base::checksum()).then(SharedEmbedder::new).transpose()?;
+    let embedder = (by == base::checksum()).then(|| Worker::start("base model", Embedder::new)).transpose()?;
     Ok(Songs { catalogue, searcher, embedder })
 }
 
@@ -123,10 +132,8 @@ pub(super) fn open(path: &Path) -> Result<Songs> {
 /// Where its rate is out of range.
 pub(super) fn answer(songs: &Songs, name: &str, sound: Audio, top: usize, anywhere: bool) -> Result<serde_json::Value> {
     let options = SearchOptions { anywhere, ..SearchOptions::default() };
-    let (query, warnings) = songs.query(sound, &options)?;
-    let known = songs.catalogue.songs();
-    let candidates = query.map_or(Vec::new(), |query| songs.searcher.search(known, &query, &options));
-    let mut object = Answer::new(name.into(), candidates, top, UNKNOWN_BELOW).json(known);
+    let (answer, warnings) = songs.ask(name.into(), sound, &options, (top, UNKNOWN_BELOW))?;
+    let mut object = answer.json(songs.catalogue.songs());
     if !warnings.is_empty() {
         object["warnings"] = warnings.into();
     }
@@ -147,8 +154,10 @@ pub fn run(args: Args) -> Result<()> {
     let options = SearchOptions { anywhere: args.anywhere, ..SearchOptions::default() };
     let (mut read, mut unread_by_name) = (0, 0);
     for file in &files {
-        let (query, warnings) = match decode_file(&file.path).and_then(|sound| opened.query(sound, &options)) {
-            Ok(query) => query,
+        let name = file.path.display().to_string();
+        let ask = |sound| opened.ask(name.clone(), sound, &options, (args.top, args.min_score));
+        let (answer, warnings) = match decode_file(&file.path).and_then(ask) {
+            Ok(answered) => answered,
             Err(error) if args.strict || files.len() == 1 => return Err(error),
             Err(error) => {
                 warn(&plain(&format!("left out: {error}")));
@@ -156,10 +165,8 @@ pub fn run(args: Args) -> Result<()> {
                 continue;
             }
         };
-        let name = file.path.display().to_string();
         warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}"))));
-        let candidates = query.map_or(Vec::new(), |query| opened.searcher.search(songs, &query, &options));
-        print(&Answer::new(name, candidates, args.top, args.min_score), songs, args.format, read == 0)?;
+        print(&answer, songs, args.format, read == 0)?;
         read += 1;
     }
     match (read, unread_by_name) {

@@ -136,7 +136,7 @@ pub fn main_of(words: Vec<OsString>) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let hint = if matches!(error, Error::Gpu(_)) { "; `--device cpu` computes on the CPU" } else { "" };
-            let _ = writeln!(std::io::stderr(), "error: {error}{hint}");
+            tell_error(format!("{error}{hint}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -191,6 +191,11 @@ fn print_line(to: &mut dyn Write, line: impl std::fmt::Display) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(e) => Err(Error::file("standard output", format!("cannot be written: {e}"))),
     }
+}
+
+/// Prints an error to standard error, also with `--quiet`.
+fn tell_error(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "error: {text}");
 }
 
 /// Prints a line to standard error, where nothing can be done about failure; nothing with `--quiet`.

@@ -1,7 +1,7 @@
 //! `humdinger train` as one of several processes that MPI has started together.
 
+use super::tell_error;
 use super::train::{Args, Begun, go};
-use super::warn;
 use crate::device::{Device, DeviceChoice};
 use crate::ranks::{Communicator, Mpi};
 use crate::{Error, Result};
@@ -27,13 +27,13 @@ pub(super) fn run(args: &Args) -> Result<Option<ExitCode>> {
         // All ranks end with it.
         Err(error @ Error::Rank { .. }) => {
             if mpi.rank() == 0 {
-                warn(&format!("error: {error}"));
+                tell_error(error);
             }
             Ok(Some(ExitCode::from(error.exit_code())))
         }
         // The others do not know, and would wait for ever.
         Err(error) => {
-            warn(&format!("error: rank {}: {error}", mpi.rank()));
+            tell_error(format!("rank {}: {error}", mpi.rank()));
             mpi.abort(error.exit_code())
         }
     }

@@ -1,7 +1,6 @@
 //! `humdinger synth`: writes a synthetic data set.
 
 use super::say;
-use crate::data::songbook::read_songs;
 use crate::data::synth::{self, Channels, Options, Style, Styles, Tune};
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -72,14 +71,8 @@ fn own_tunes(names: &[String]) -> Result<Option<Vec<Tune>>> {
             format!("`{name}` is a built-in tune and `{first}` are files of melodies: name one kind or the other");
         return Err(Error::usage("--tunes", detail));
     }
-    let book = super::catalogue::told(read_songs(&paths.iter().map(PathBuf::from).collect::<Vec<_>>(), None)?)?;
-    match book.songs.is_empty() {
-        true => Err(Error::Data(format!(
-            "no melody in {}; MIDI, ABC, numbered notation and recordings are read",
-            names.join(", ")
-        ))),
-        false => Ok(Some(Tune::of_songs(&book.songs))),
-    }
+    let paths: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).collect();
+    Ok(Some(Tune::of_songs(&super::catalogue::melodies(&paths, None)?.songs)))
 }
 
 pub fn run(args: Args) -> Result<()> {

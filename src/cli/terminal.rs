@@ -33,15 +33,6 @@ pub(super) fn entry(name: &str, value: impl Display) -> Result<()> {
     say(format!("  {DIM}{name:<18}{DIM:#} {value}"))
 }
 
-/// Whoever watches what another process tells of.
-pub(super) struct Blind;
-
-impl Watch for Blind {
-    fn note(&mut self, _: &str) {}
-    fn step(&mut self, _: usize, _: usize, _: usize, _: f32) {}
-    fn epoch(&mut self, _: &EpochRow, _: bool) {}
-}
-
 /// A progress bar on standard error where that is a terminal, a line per epoch on standard output.
 pub(super) struct Terminal {
     epochs: usize,

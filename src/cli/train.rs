@@ -1,10 +1,11 @@
 //! `humdinger train`.
 
-use super::terminal::{BOLD, Blind, Terminal, entry, say, styled};
+use super::terminal::{BOLD, Terminal, entry, say, styled};
 use super::{task, warn, whole};
 use crate::data::Dataset;
 use crate::data::split::SplitBy;
 use crate::device::{Device, DeviceChoice};
+use crate::train::fit::Quiet;
 use crate::train::folder::RunFolder;
 use crate::train::recipe::Defaults;
 use crate::train::report::duration;
@@ -192,9 +193,8 @@ impl Begun {
         let resumed = args.resume.as_deref().map(RunFolder::open).transpose()?;
         let (mut config, chosen, start) = match &resumed {
             Some(folder) => {
-                let chosen = Chosen { epochs: true, learning_rate: true, frozen: true, parts: true };
                 let (config, start) = of_run(folder.path(), args)?;
-                (config, chosen, start)
+                (config, Chosen::ALL, start)
             }
             None => {
                 let (config, chosen) = given(args)?;
@@ -208,22 +208,7 @@ impl Begun {
             (None, Some(out)) => RunFolder::check_free(out)?,
             (None, None) => {}
         }
-        if let (None, Init::File(init)) = (&resumed, &config.init) {
-            std::fs::metadata(init).map_err(|e| match e.kind() {
-                std::io::ErrorKind::NotFound => Error::file(init, "no such file"),
-                _ => Error::file(init, format!("cannot be read: {e}")),
-            })?;
-        }
-        let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
-        if let (None, Some(note)) = (&resumed, source::note_on_names(&config, &data)) {
-            warn(&note);
-        }
-        let clips = source::splits(&config, &data)?.iter().map(|split| split.train.len()).max();
-        config.suit(clips.unwrap_or(0), chosen);
-        let device = choose(choice)?;
-        if resumed.is_none() {
-            run::check(&config, &data)?;
-        }
+        let (data, device) = prepared(args, &mut config, chosen, resumed.is_none(), || choose(choice))?;
         let folder = match (resumed, &args.out) {
             (Some(folder), _) => folder,
             (None, Some(out)) => RunFolder::create(out)?,
@@ -263,7 +248,7 @@ pub(super) fn go(Begun { config, data, device, folder, start }: &Begun, quietly:
     let stop = listen(quietly)?;
     let mut watch = Terminal::new(config);
     let ending = if quietly {
-        run::run(config, data, device, folder, *start, &stop, &mut Blind)
+        run::run(config, data, device, folder, *start, &stop, &mut Quiet)
     } else {
         run::run(config, data, device, folder, *start, &stop, &mut watch)
     };
@@ -290,16 +275,39 @@ pub(super) fn go(Begun { config, data, device, folder, start }: &Begun, quietly:
     }
 }
 
+/// Reads a run's recordings and chooses its device, and finishes its configuration; what a `new` run cannot be is said as soon as it is
+/// known.
+fn prepared(
+    args: &Args,
+    config: &mut Config,
+    chosen: Chosen,
+    new: bool,
+    choose: impl FnOnce() -> Result<Device>,
+) -> Result<(Dataset, Device)> {
+    if let (true, Init::File(init)) = (new, &config.init) {
+        std::fs::metadata(init).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::file(init, "no such file"),
+            _ => Error::file(init, format!("cannot be read: {e}")),
+        })?;
+    }
+    let data = source::dataset(config, args.reading.into(), &|text| warn(text))?;
+    if let (true, Some(note)) = (new, source::note_on_names(config, &data)) {
+        warn(&note);
+    }
+    source::suit(config, &data, chosen)?;
+    let device = choose()?;
+    if new {
+        run::check(config, &data)?;
+    }
+    Ok((data, device))
+}
+
 /// Trains one fold of a cross-validation that other jobs train the other folds of, or goes on with it.
 fn one_fold(args: &Args, out: &Path, number: usize) -> Result<ExitCode> {
     let (mut config, chosen) = given(args)?;
     let choice = super::device(&config.device)?;
     run::check_fold(&config, Some(number))?;
-    let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
-    let clips = source::splits(&config, &data)?.iter().map(|split| split.train.len()).max();
-    config.suit(clips.unwrap_or(0), chosen);
-    let device = Device::choose(choice)?;
-    run::check(&config, &data)?;
+    let (data, device) = prepared(args, &mut config, chosen, true, || Device::choose(choice))?;
     let inner = run::fold_folder(out, number);
     if !super::is_quiet() {
         begins(&config, &data, &device, &inner)?;
@@ -356,12 +364,7 @@ fn given(args: &Args) -> Result<(Config, Chosen)> {
         file.folds = None;
     }
     let settings = args.settings().or(file);
-    let chosen = Chosen {
-        epochs: settings.epochs.is_some(),
-        learning_rate: settings.learning_rate.is_some(),
-        frozen: settings.frozen.is_some(),
-        parts: settings.parts.is_some(),
-    };
+    let chosen = Chosen::of(&settings);
     let config = settings.resolve()?;
     let by_column = config.split.as_deref().is_some_and(|by| matches!(by.parse(), Ok(SplitBy::Column(_))));
     if args.val_fraction.is_some() && by_column {
@@ -370,22 +373,9 @@ fn given(args: &Args) -> Result<(Config, Chosen)> {
     Ok((config, chosen))
 }
 
-/// The settings of a run folder.
-fn settings_of(folder: &Path) -> Result<Settings> {
-    let file = folder.join(files::CONFIG);
-    let text = std::fs::read_to_string(&file)
-        .map_err(|e| Error::file(folder, format!("is not a run folder: {} cannot be read: {e}", files::CONFIG)))?;
-    Ok(Settings::parse(&text).map_err(|detail| Error::file(&file, detail))?.of_earlier_runs())
-}
-
-/// The configuration of a run folder.
-pub(super) fn of_folder(folder: &Path) -> Result<Config> {
-    settings_of(folder)?.resolve()
-}
-
-/// The same, and how the run goes on. Flags may repeat it; the device may differ, and the number of epochs.
+/// The configuration of a run folder, and how the run goes on. Flags may repeat it; the device may differ, and the number of epochs.
 fn of_run(folder: &Path, args: &Args) -> Result<(Config, Start)> {
-    let of_run = settings_of(folder)?;
+    let of_run = run::settings_of(folder)?;
     let before = of_run.clone().resolve()?;
     let config = args.settings().or(of_run).resolve()?;
     let different = before.differences(&config);

@@ -39,7 +39,7 @@ macro_rules! fixed {
 /// Where the model cannot be read, or no plan can be made for it.
 pub fn files(model: Option<&Path>, predict: Option<&str>) -> Result<Vec<WebFile>> {
     let (bytes, path) = match model {
-        None => (Cow::Borrowed(base::FILE), PathBuf::from("the built-in base model")),
+        None => (Cow::Borrowed(base::FILE), PathBuf::from(base::PATH)),
         Some(path) => {
             let path = file_of(path)?;
             let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, format!("cannot be read: {e}")))?;

@@ -1,5 +1,6 @@
 //! Runs plans on the threads of this machine, in f32 or f64.
 
+mod bound;
 mod core;
 mod evaluate;
 mod memory;

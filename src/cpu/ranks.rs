@@ -2,7 +2,7 @@
 //! first be gathered.
 
 use crate::graph::{BufferKind, Division, Op, Place, Plan, Step, Work};
-use crate::tensor::{Shape, Spec};
+use crate::tensor::Spec;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -222,12 +222,9 @@ fn own_rows(step: &Step, inputs: &[bool], items: usize, own: &Range<usize>) -> O
         }
         false => *place,
     };
-    let narrow = |spec: &Spec, rows: bool| {
-        let mut dims = spec.shape.dims().to_vec();
-        if rows {
-            dims[0] = dims[0] / items * count;
-        }
-        Spec { shape: Shape::new(&dims), dtype: spec.dtype }
+    let narrow = |spec: &Spec, rows: bool| match rows {
+        true => Spec { shape: spec.shape.of_rows(items, count), dtype: spec.dtype },
+        false => *spec,
     };
     let both = |places: &[Place], specs: &[Spec], which: &[bool]| -> (Vec<Place>, Vec<Spec>) {
         let each = places.iter().zip(specs).zip(which);

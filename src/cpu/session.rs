@@ -1,38 +1,21 @@
 //! A session on the CPU: memory, state, and plans bound to addresses.
 
 use super::Pool;
+use super::bound::{Bound, bind, fill, gather, operands};
 use super::memory::{Kept, Memory};
 use super::pace::Pace;
 use super::ranks::{Divided, How};
 use crate::error::{Error, Result};
 use crate::graph::{
-    BufferKind, Communicator, Constant, CpuReal, GroupId, Kernel, Op, Parallel, Place, Plan, PlanId, Private, Region,
-    Series, Session, Share, States, Step, Target, Timing, Work, check_indices, check_memory, check_port, check_series,
-    locate_data, locate_part, locate_state,
+    BufferKind, Communicator, CpuReal, GroupId, Kernel, Parallel, Place, Plan, PlanId, Private, Region, Series,
+    Session, Share, States, Target, Timing, Work, check_indices, check_memory, check_port, check_series, locate_data,
+    locate_part, locate_state,
 };
-use crate::tensor::{DType, Spec};
+use crate::tensor::DType;
 use std::any::Any;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
-
-/// A plan's step with its operands as addresses.
-struct Bound {
-    op: Option<Arc<dyn Op>>,
-    name: &'static str,
-    /// None for an input that an output replaces.
-    inputs: Vec<Option<Region>>,
-    outputs: Vec<Region>,
-    scratch: Vec<Region>,
-    input_specs: Vec<Spec>,
-    output_specs: Vec<Spec>,
-    /// What ranks must have whole before.
-    gather: Vec<Region>,
-    /// Without operation: whether the input is copied to the output.
-    copy: bool,
-    /// Whether the operation is told the rank's part.
-    shared: bool,
-}
 
 /// How a plan's batch is divided among ranks.
 struct Batch {
@@ -241,55 +224,6 @@ impl<T: CpuReal> CpuSession<T> {
     }
 }
 
-/// A step with its places as addresses.
-fn bind(step: &Step, region: impl Fn(&Place) -> Region) -> Bound {
-    let (op, copy) = match &step.work {
-        Work::Run(op) => (Some(op.clone()), false),
-        Work::Copy => (None, true),
-    };
-    Bound {
-        op,
-        copy,
-        name: step.name(),
-        inputs: step.inputs.iter().enumerate().map(|(i, at)| (!step.withheld(i)).then(|| region(at))).collect(),
-        outputs: step.outputs.iter().map(&region).collect(),
-        scratch: step.scratch.iter().map(&region).collect(),
-        input_specs: step.input_specs.clone(),
-        output_specs: step.output_specs.clone(),
-        gather: Vec::new(),
-        shared: false,
-    }
-}
-
-/// Gathers what each rank has of a value by items.
-///
-/// # Safety
-/// The region must be valid for its elements, and nobody else's.
-unsafe fn gather<T: CpuReal>(share: Share<'_>, region: &Region) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match region.dtype {
-            DType::Real => share.gather(std::slice::from_raw_parts_mut(region.pointer.cast::<T>(), region.len)),
-            DType::Index => share.gather(std::slice::from_raw_parts_mut(region.pointer.cast::<u32>(), region.len)),
-        }
-    }
-}
-
-fn fill<T: CpuReal>(memory: &mut Memory, data: &Constant) {
-    // SAFETY: the buffer was made for exactly these elements.
-    unsafe {
-        match data {
-            Constant::Real(values) => {
-                let to = std::slice::from_raw_parts_mut(memory.pointer().cast::<T>(), values.len());
-                to.iter_mut().zip(values.iter()).for_each(|(to, &from)| *to = T::from_f64(from));
-            }
-            Constant::Index(values) => {
-                std::slice::from_raw_parts_mut(memory.pointer().cast::<u32>(), values.len()).copy_from_slice(values);
-            }
-        }
-    }
-}
-
 impl<T: CpuReal> Session for CpuSession<T> {
     fn describe(&self) -> String {
         format!("CPU, {} threads, f{}", self.pool.workers(), 8 * size_of::<T>())
@@ -357,11 +291,7 @@ impl<T: CpuReal> Session for CpuSession<T> {
                     How::Whole => {}
                     How::Shared => bound.shared = true,
                     How::Rows(rows) => {
-                        let of_rows = |place: &Place| region(place);
-                        bound.inputs = (rows.inputs.iter().enumerate())
-                            .map(|(i, at)| (!step.withheld(i)).then(|| of_rows(at)))
-                            .collect();
-                        bound.outputs = rows.outputs.iter().map(of_rows).collect();
+                        (bound.inputs, bound.outputs) = operands(step, &rows.inputs, &rows.outputs, region);
                         if let Some(op) = &rows.op {
                             for (i, len) in
                                 op.scratch(&rows.input_specs, &rows.output_specs, Target::Cpu).into_iter().enumerate()

@@ -259,31 +259,6 @@ impl Graph {
         }
     }
 
-    /// Says that the first axis of an input counts the items of a batch, which several processes may share out among themselves:
-    /// see [`Communicator`].
-    ///
-    /// # Errors
-    /// Where the value is no input, or an input that was named before has another number of items.
-    pub fn by_item(&mut self, input: Value) -> Result<()> {
-        let items = self.shape(input).dims().first().copied();
-        if !matches!(self.source(input), Source::Input(_)) || items.is_none() {
-            return Err(Error::op("by_item", "wants an input with a first axis"));
-        }
-        match self.items() {
-            Some(known) if items != Some(known) => {
-                let detail = format!("an input {} for batches of {known} items", self.shape(input));
-                return Err(Error::op("by_item", detail));
-            }
-            _ => self.by_item.push(input),
-        }
-        Ok(())
-    }
-
-    /// The items of a batch, where inputs were said to have [one row for each](Graph::by_item).
-    pub fn items(&self) -> Option<usize> {
-        self.by_item.first().map(|&input| self.shape(input)[0])
-    }
-
     /// Makes a value readable after each run, under a name.
     ///
     /// # Errors

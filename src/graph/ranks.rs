@@ -6,7 +6,8 @@
 //! worked out by everybody in the same order. So results are the same to the bit for any number of ranks; see
 //! docs/decisions/ranks.md.
 
-use crate::error::Result;
+use super::{Graph, Source, Value};
+use crate::error::{Error, Result};
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -69,6 +70,33 @@ impl Division {
     }
 }
 
+impl Graph {
+    /// Says that the first axis of an input counts the items of a batch, which several processes may share out among themselves:
+    /// see [`Communicator`].
+    ///
+    /// # Errors
+    /// Where the value is no input, or an input that was named before has another number of items.
+    pub fn by_item(&mut self, input: Value) -> Result<()> {
+        let items = self.shape(input).dims().first().copied();
+        if !matches!(self.source(input), Source::Input(_)) || items.is_none() {
+            return Err(Error::op("by_item", "wants an input with a first axis"));
+        }
+        match self.items() {
+            Some(known) if items != Some(known) => {
+                let detail = format!("an input {} for batches of {known} items", self.shape(input));
+                return Err(Error::op("by_item", detail));
+            }
+            _ => self.by_item.push(input),
+        }
+        Ok(())
+    }
+
+    /// The items of a batch, where inputs were said to have [one row for each](Graph::by_item).
+    pub fn items(&self) -> Option<usize> {
+        self.by_item.first().map(|&input| self.shape(input)[0])
+    }
+}
+
 /// Which part of a batch is this rank's, and the way to the other ranks.
 #[derive(Clone, Copy)]
 pub struct Share<'a> {
@@ -83,7 +111,7 @@ struct Among<'a> {
     /// Those of each rank.
     parts: &'a [Range<usize>],
     /// The first error.
-    failed: &'a OnceLock<crate::Error>,
+    failed: &'a OnceLock<Error>,
 }
 
 impl<'a> Share<'a> {
@@ -96,7 +124,7 @@ impl<'a> Share<'a> {
         ranks: &'a dyn Communicator,
         items: usize,
         parts: &'a [Range<usize>],
-        failed: &'a OnceLock<crate::Error>,
+        failed: &'a OnceLock<Error>,
     ) -> Self {
         Self { among: Some(Among { ranks, items, parts, failed }) }
     }

@@ -161,9 +161,7 @@ impl Op for AvgPool2dGradient {
     }
 
     fn of_rows(&self, items: usize, own: usize) -> Option<Arc<dyn Op>> {
-        let mut dims = self.shape.dims().to_vec();
-        dims[0] = dims[0] / items * own;
-        Some(Arc::new(Self { shape: Shape::new(&dims), ..*self }))
+        Some(Arc::new(Self { shape: self.shape.of_rows(items, own), ..*self }))
     }
 }
 

@@ -176,9 +176,7 @@ impl Op for Expand {
     }
 
     fn of_rows(&self, items: usize, own: usize) -> Option<Arc<dyn Op>> {
-        let mut dims = self.shape.dims().to_vec();
-        dims[0] = dims[0] / items * own;
-        Some(Arc::new(Self { shape: Shape::new(&dims) }))
+        Some(Arc::new(Self { shape: self.shape.of_rows(items, own) }))
     }
 }
 

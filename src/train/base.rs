@@ -10,6 +10,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// The file `models/base.safetensors`.
 pub const FILE: &[u8] = include_bytes!("../../models/base.safetensors");
 
+/// What it is called where a path would stand in messages.
+pub const PATH: &str = "the built-in base model";
+
 /// What stands for it on the command line, in files and in messages.
 pub const NAME: &str = "base";
 
@@ -18,7 +21,7 @@ pub const NAME: &str = "base";
 /// # Errors
 /// None for a program that was built from an undamaged file.
 pub fn model() -> Result<Model> {
-    Model::parse(FILE, Path::new("the built-in base model"))
+    Model::parse(FILE, Path::new(PATH))
 }
 
 /// Its weights, with the description.
@@ -26,7 +29,7 @@ pub fn model() -> Result<Model> {
 /// # Errors
 /// As [`model`].
 pub fn weights() -> Result<Weights> {
-    Weights::parse(FILE).map_err(|detail| crate::Error::file("the built-in base model", detail))
+    Weights::parse(FILE).map_err(|detail| crate::Error::file(PATH, detail))
 }
 
 /// A number that differs for different base models: XXH3 of the file, 16 hexadecimal digits.

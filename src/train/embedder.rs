@@ -7,6 +7,7 @@
 use super::base;
 use super::familiar::Familiar;
 use super::predict::{Predictor, mean_vector};
+use super::recipe::Recipe;
 use crate::audio::Audio;
 use crate::data::Clip;
 use crate::data::synth::{self, Channels, Plan, Singer, Style, Tune};
@@ -14,8 +15,6 @@ use crate::device::{Device, DeviceChoice};
 use crate::melody::song::Song;
 use crate::{Error, Result};
 use std::path::Path;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, PoisonError};
 
 /// Songs that are sung at a time: enough for all cores, little in memory.
 const AT_ONCE: usize = 64;
@@ -34,7 +33,7 @@ impl Embedder {
     /// # Errors
     /// As [`base::model`].
     pub fn new() -> Result<Self> {
-        let path = Path::new("the built-in base model");
+        let path = Path::new(base::PATH);
         let device = Device::choose_for_little(DeviceChoice::Auto)?;
         let predictor = Predictor::new(base::model()?, path, &device)?;
         let familiar = predictor.model.familiar.clone();
@@ -48,13 +47,17 @@ impl Embedder {
     /// # Errors
     /// Where its rate is out of range.
     pub fn recording(&mut self, audio: Audio) -> Result<Option<Vec<f32>>> {
-        let front_end = &self.predictor.model.header.front_end;
-        let (rate, window) = (front_end.sample_rate, front_end.window);
-        // Not more than is heard is resampled.
-        let most = (window as f64 * f64::from(audio.sample_rate) / f64::from(rate)).ceil() as usize + 1;
-        let channels = audio.channels.iter().map(|channel| channel[..channel.len().min(most)].to_vec()).collect();
-        let audio = Audio { channels, ..audio }.resampled(rate)?;
+        let audio = audio.resampled(self.predictor.model.header.front_end.sample_rate)?;
         self.clip(&Clip::alone(Path::new("a recording"), audio.channels))
+    }
+
+    /// As much of a recording as [`Embedder::recording`] hears: its first seconds.
+    pub fn beginning(audio: &Audio) -> Audio {
+        let front_end = Recipe::Melody.front_end();
+        let seconds = front_end.window as f64 / f64::from(front_end.sample_rate);
+        let most = (seconds * f64::from(audio.sample_rate)).ceil() as usize + 1;
+        let channels = audio.channels.iter().map(|channel| channel[..channel.len().min(most)].to_vec()).collect();
+        Audio { channels, sample_rate: audio.sample_rate, warnings: Vec::new() }
     }
 
     /// Of songs, sung from the beginning; `done` is told how many more are done. What an imaginary singer makes of a song depends on its
@@ -95,51 +98,6 @@ impl Embedder {
         let unit = || direction.iter().map(|x| (x / length) as f32).collect();
         Ok((length > 0.0 && length.is_finite()).then(unit))
     }
-}
-
-type Question = (Audio, Sender<Result<Option<Vec<f32>>>>);
-
-/// An [`Embedder`] that any thread may ask: a session stays on the thread that made it, so it has one of its own.
-pub struct SharedEmbedder(Mutex<Sender<Question>>);
-
-impl SharedEmbedder {
-    /// Starts its thread, which ends when this is dropped.
-    ///
-    /// # Errors
-    /// As [`Embedder::new`], and where no thread can be had.
-    pub fn new() -> Result<Self> {
-        let (ask, questions) = channel::<Question>();
-        let (ready, made) = channel();
-        let work = move || {
-            let mut embedder = match Embedder::new() {
-                Ok(embedder) => embedder,
-                Err(error) => return drop(ready.send(Err(error))),
-            };
-            drop(ready.send(Ok(())));
-            for (audio, answer) in questions {
-                // Whoever asked may not wait any more.
-                drop(answer.send(embedder.recording(audio)));
-            }
-        };
-        let spawned = std::thread::Builder::new().name("embedder".into()).spawn(work);
-        spawned.map_err(|e| Error::Data(format!("no thread can be had for the base model: {e}")))?;
-        made.recv().unwrap_or_else(|_| Err(ended()))?;
-        Ok(Self(Mutex::new(ask)))
-    }
-
-    /// See [`Embedder::recording`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn recording(&self, audio: Audio) -> Result<Option<Vec<f32>>> {
-        let (answer, wait) = channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).send((audio, answer)).map_err(|_| ended())?;
-        wait.recv().unwrap_or_else(|_| Err(ended()))
-    }
-}
-
-fn ended() -> Error {
-    Error::Data("the thread of the base model has ended".into())
 }
 
 #[cfg(test)]

@@ -62,16 +62,10 @@ pub fn fit(
             "a cross-validation gives no single model; `humdinger train --folds` makes one",
         ));
     }
-    let chosen = Chosen {
-        epochs: settings.epochs.is_some(),
-        learning_rate: settings.learning_rate.is_some(),
-        frozen: settings.frozen.is_some(),
-        parts: settings.parts.is_some(),
-    };
+    let chosen = Chosen::of(&settings);
     let mut config = settings.resolve()?;
     let choice: DeviceChoice = config.device.parse()?;
-    let clips = source::splits(&config, data)?.iter().map(|split| split.train.len()).max();
-    config.suit(clips.unwrap_or(0), chosen);
+    source::suit(&mut config, data, chosen)?;
     run::check(&config, data)?;
     let device = Device::choose(choice)?;
     let unmade = |e: std::io::Error| Error::Data(format!("no folder for the run can be made: {e}"));

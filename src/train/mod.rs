@@ -54,6 +54,8 @@ mod together;
 pub mod trainer;
 pub mod variations;
 pub mod verdict;
+#[cfg(feature = "app")]
+pub mod worker;
 
 pub use crate::nn::weights;
 pub use config::{Config, Init, Settings};

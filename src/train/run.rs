@@ -131,6 +131,17 @@ pub fn run(
     Ok(Ending::Folds(Box::new(folds)))
 }
 
+/// The settings of a run folder.
+///
+/// # Errors
+/// Where it is none, or they cannot be understood.
+pub fn settings_of(folder: &Path) -> Result<Settings> {
+    let file = folder.join(files::CONFIG);
+    let text = std::fs::read_to_string(&file)
+        .map_err(|e| Error::file(folder, format!("is not a run folder: {} cannot be read: {e}", files::CONFIG)))?;
+    Ok(Settings::parse(&text).map_err(|detail| Error::file(&file, detail))?.of_earlier_runs())
+}
+
 /// The folder of a fold, counted from 1.
 pub fn fold_folder(out: &Path, number: usize) -> PathBuf {
     out.join(format!("fold-{number}"))
@@ -166,27 +177,22 @@ pub fn fold(
     check_fold(config, Some(number))?;
     let splits = source::splits(config, data)?;
     let at = out.join(files::CONFIG);
-    match std::fs::read_to_string(&at) {
-        Ok(text) => {
-            let settings = Settings::parse(&text).map_err(|detail| Error::file(&at, detail))?;
-            let different = settings.resolve()?.differences(config);
-            if !different.is_empty() {
-                let detail = format!("holds folds of other settings ({}); name another --out", different.join(", "));
-                return Err(Error::file(out, detail));
-            }
+    if at.exists() {
+        let different = settings_of(out)?.resolve()?.differences(config);
+        if !different.is_empty() {
+            let detail = format!("holds folds of other settings ({}); name another --out", different.join(", "));
+            return Err(Error::file(out, detail));
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            // Folds of this very cross-validation may have begun a moment ago; what else is here is somebody else's.
-            let others = std::fs::read_dir(out).into_iter().flatten().flatten();
-            let others = others.map(|entry| entry.file_name().to_string_lossy().into_owned());
-            let foreign = |name: &String| !name.starts_with("fold-") && !name.starts_with('.') && name != files::CONFIG;
-            if others.into_iter().any(|name| foreign(&name)) {
-                return Err(Error::file(out, "is not empty; name another --out"));
-            }
-            std::fs::create_dir_all(out).map_err(|e| Error::file(out, format!("cannot be made: {e}")))?;
-            write_whole(&at, config.to_toml()?.as_bytes())?;
+    } else {
+        // Folds of this very cross-validation may have begun a moment ago; what else is here is somebody else's.
+        let others = std::fs::read_dir(out).into_iter().flatten().flatten();
+        let others = others.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let foreign = |name: &String| !name.starts_with("fold-") && !name.starts_with('.') && name != files::CONFIG;
+        if others.into_iter().any(|name| foreign(&name)) {
+            return Err(Error::file(out, "is not empty; name another --out"));
         }
-        Err(e) => return Err(Error::file(&at, format!("cannot be read: {e}"))),
+        std::fs::create_dir_all(out).map_err(|e| Error::file(out, format!("cannot be made: {e}")))?;
+        write_whole(&at, config.to_toml()?.as_bytes())?;
     }
     let inner = fold_folder(out, number);
     let begun = inner.join(files::CONFIG).exists();

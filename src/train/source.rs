@@ -3,6 +3,7 @@
 use super::config::{Config, VAL_FRACTION};
 use super::recipe::FrontEnd;
 use super::report::last_part;
+use super::suit::Chosen;
 use crate::data::cache::{self, Cache};
 use crate::data::names;
 use crate::data::split::{self, Split, SplitBy};
@@ -168,6 +169,16 @@ pub fn splits(config: &Config, data: &Dataset) -> Result<Vec<Split>> {
         Some(count) => split::folds(data, &by, count, config.seed),
         None => Ok(vec![split::split(data, &by, config.val_fraction, config.seed)?]),
     }
+}
+
+/// Sets what nobody chose to what is best with so many recordings: see [`Config::suit`].
+///
+/// # Errors
+/// As [`splits`].
+pub fn suit(config: &mut Config, data: &Dataset, chosen: Chosen) -> Result<()> {
+    let clips = splits(config, data)?.iter().map(|split| split.train.len()).max();
+    config.suit(clips.unwrap_or(0), chosen);
+    Ok(())
 }
 
 /// The number of outputs of the network.

@@ -1,6 +1,6 @@
 //! What is best with so many training clips, for the settings that nobody chose.
 
-use super::config::{Config, Init};
+use super::config::{Config, Init, Settings};
 use super::variations::Parts;
 
 /// Which settings somebody chose, of those that depend on the number of recordings otherwise.
@@ -14,6 +14,21 @@ pub struct Chosen {
     pub frozen: bool,
     /// `parts`.
     pub parts: bool,
+}
+
+impl Chosen {
+    /// All of them: of a run that goes on.
+    pub const ALL: Self = Self { epochs: true, learning_rate: true, frozen: true, parts: true };
+
+    /// Those that somebody set.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            epochs: settings.epochs.is_some(),
+            learning_rate: settings.learning_rate.is_some(),
+            frozen: settings.frozen.is_some(),
+            parts: settings.parts.is_some(),
+        }
+    }
 }
 
 /// How `melody` is trained where it begins with the base model.
@@ -71,7 +86,6 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::config::Settings;
     use crate::{Error, Result};
 
     #[test]
@@ -86,7 +100,7 @@ mod tests {
 
     #[test]
     fn clips_are_cut_as_often_as_helps_and_as_before_in_runs_of_before() -> Result<()> {
-        let free = Chosen { epochs: false, learning_rate: false, frozen: false, parts: false };
+        let free = Chosen::of(&Settings::default());
         let suited = |clips, chosen| {
             let mut config = Settings::default().resolve()?;
             config.suit(clips, chosen);

@@ -21,7 +21,7 @@ pub(super) const LONG: f64 = 4.0;
 /// WAV files of more bytes than this are read window by window, others at once.
 pub(super) const LARGE: u64 = 32 << 20;
 /// Seconds that are read at once from a file, and from a stream, whose answers are waited for.
-const PIECE: f64 = 10.0;
+pub(super) const PIECE: f64 = 10.0;
 const LIVE_PIECE: f64 = 0.25;
 /// The most bytes of a stream that is not WAV, which is read to its end first.
 const MOST_OF_A_STREAM: u64 = 2 << 30;

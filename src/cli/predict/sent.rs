@@ -1,6 +1,6 @@
 //! One recording that somebody has sent, instead of files: what `predict --format json` says of it.
 
-use super::long::{Heard, LARGE, Pieces, listen};
+use super::long::{Heard, LARGE, PIECE, Pieces, listen};
 use super::rows::{Answer, LongAnswer, Style, unread_json};
 use super::{Format, long_from, why};
 use crate::audio::Audio;
@@ -14,8 +14,6 @@ use crate::{Error, Result};
 use std::io::Cursor;
 use std::path::Path;
 
-/// Seconds of a large WAV file that are resampled at once.
-const PIECE: f64 = 10.0;
 /// The highest sample rate (Hz) at which a recording of the longest duration is decoded.
 const USUAL_RATE: f64 = 48_000.0;
 

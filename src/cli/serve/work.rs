@@ -2,10 +2,10 @@
 
 use super::api::{Asked, Route};
 use super::ear::{Ear, Question};
+use super::identify;
 use super::upload::{Refusal, Sent};
-use super::{identify, warn};
-use crate::cli::plain;
 use crate::cli::predict::sent::{self, decode};
+use crate::cli::{plain, tell_error};
 use crate::train::model::Header;
 use crate::train::verdict::Threshold;
 use crate::{Error, Result};
@@ -85,7 +85,7 @@ impl Work {
             self.compute(route, &asked, sent)
         });
         computed.await.map_err(|e| {
-            warn(&format!("error: an answer could not be computed: {e}"));
+            tell_error(format!("an answer could not be computed: {e}"));
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be computed; the server says why")
         })
     }
@@ -119,7 +119,7 @@ impl Work {
                 (StatusCode::UNPROCESSABLE_ENTITY, sent::unread(&name, &error, threshold.value))
             }
             Err(error) => {
-                warn(&plain(&format!("error: {error}")));
+                tell_error(plain(&error.to_string()));
                 (StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": error.to_string() }))
             }
         }

@@ -98,11 +98,11 @@ impl Teacher {
     /// Where there are fewer than two songs, or two recordings of one; the base model cannot be read; a setting makes no sense.
     pub fn new(given: Vec<Recording>, base: &[u8], seed: u64, epochs: Option<usize>) -> Result<Self> {
         let settings = Settings { seed: Some(seed), epochs, init: Some(Init::Base.path()), ..Settings::default() };
+        let chosen = Chosen::of(&settings);
         let mut config = settings.resolve()?;
         let front_end = config.recipe.front_end();
         let data = dataset(given, front_end.sample_rate)?;
         let split = split::split(&data, &SplitBy::default_for(&data), config.val_fraction, seed)?;
-        let chosen = Chosen { epochs: epochs.is_some(), learning_rate: false, frozen: false, parts: false };
         config.suit(split.train.len(), chosen);
         let outputs = data.classes.len();
         let recordings = Recordings::of(&data.clips, usize::MAX);

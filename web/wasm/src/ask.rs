@@ -99,7 +99,7 @@ impl State {
                 (self.hearer, self.clip, self.here) = (Some(hearer), None, None);
                 Ok((told, Vec::new()))
             }
-            Question::Plan => Ok((exported(&self.hearer()?.plan()?)?, Vec::new())),
+            Question::Plan => Ok((self.hearer()?.plan()?.export()?, Vec::new())),
             Question::Hear { name, rate } => {
                 let channels: Vec<Vec<f32>> = pieces.iter().map(Piece::reals).collect();
                 let hearer = self.hearer()?;
@@ -152,7 +152,7 @@ impl State {
                 self.teacher = Some(teacher);
                 Ok((told, Vec::new()))
             }
-            Question::Lesson { lesson, count } => Ok((exported(&self.lesson(lesson, count)?)?, Vec::new())),
+            Question::Lesson { lesson, count } => Ok((self.lesson(lesson, count)?.export()?, Vec::new())),
             Question::States => {
                 let states = self.teacher()?.states()?;
                 let names: Vec<&String> = states.keys().collect();
@@ -230,10 +230,6 @@ fn nobody() -> Error {
 
 fn of(pieces: &[Piece], number: usize) -> Result<&Piece> {
     pieces.get(number).ok_or_else(|| Error::Data(format!("piece {number} of the question is missing")))
-}
-
-fn exported(plan: &Plan) -> Result<Json> {
-    plan.export()
 }
 
 fn reals(values: &[f32]) -> Piece {
