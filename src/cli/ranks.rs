@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args) -> Result<Option<ExitCode>> {
         // All ranks end with it.
         Err(error @ Error::Rank { .. }) => {
             if mpi.rank() == 0 {
-                tell_error(error);
+                tell_error(&error);
             }
             Ok(Some(ExitCode::from(error.exit_code())))
         }
