@@ -177,6 +177,7 @@ fn dataset(clips: &[(usize, usize)]) -> Dataset {
             id: format!("{i:05}.wav"),
             path: PathBuf::new(),
             samples: Samples::default(),
+            stretch: None,
             label: classes.iter().position(|c| *c == format!("song{song:02}")).unwrap(),
             person: Some(format!("S{person}")),
             columns: BTreeMap::from([("Half".to_string(), if i % 2 == 0 { "Train" } else { "Test" }.to_string())]),

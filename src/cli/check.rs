@@ -22,10 +22,12 @@ pub struct Args {
     /// Fail where a recording cannot be read
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    columns: super::ColumnArgs,
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    let listing = labels::list(&args.data)?;
+    let listing = labels::list_by(&args.data, &args.columns.clone().into())?;
     if !args.json {
         entry("labels from", plain(&listing.labels_from))?;
     }

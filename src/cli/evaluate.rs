@@ -41,6 +41,8 @@ pub struct Args {
     #[arg(long)]
     all_windows: bool,
     #[command(flatten)]
+    columns: super::ColumnArgs,
+    #[command(flatten)]
     reading: super::ReadingArgs,
 }
 
@@ -53,8 +55,9 @@ pub fn run(args: Args) -> Result<()> {
     let mut predictor = Predictor::new(Model::read(&args.model)?, &args.model, &device)?;
     let header = &predictor.model.header;
     let first_only = header.recipe.first_window_only() && !args.all_windows;
-    let data =
-        source::load(&args.data, &header.front_end, first_only, args.reading.into(), &|text| warn(&plain(text)))?;
+    let columns = args.columns.clone().into();
+    let tell = |text: &str| warn(&plain(text));
+    let data = source::load((&args.data, &columns), &header.front_end, first_only, args.reading.into(), &tell)?;
     let evaluation = predictor.evaluate(&data, &args.data, first_only)?;
     for (song, model) in &evaluation.renamed {
         warn(&plain(&format!("note: \"{song}\" is taken for the model's \"{model}\"")));

@@ -28,6 +28,7 @@ mod threads;
 mod train;
 pub mod web;
 
+use crate::data::labels::ColumnNames;
 use crate::data::progress;
 use crate::device::DeviceChoice;
 use crate::train::Recipe;
@@ -261,6 +262,34 @@ struct ReadingArgs {
 impl From<ReadingArgs> for Reading {
     fn from(ReadingArgs { strict, no_cache }: ReadingArgs) -> Self {
         Self { strict, no_cache }
+    }
+}
+
+/// Which columns of a table are meant: flags that several commands have. Usual names are found without them.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Columns of a CSV file, where their names are unusual")]
+struct ColumnArgs {
+    /// The column that names the sound files
+    #[arg(long, value_name = "NAME")]
+    file_column: Option<String>,
+    /// The column of the songs
+    #[arg(long, value_name = "NAME")]
+    song_column: Option<String>,
+    /// The column of the people who sing
+    #[arg(long, value_name = "NAME")]
+    person_column: Option<String>,
+    /// The column of the seconds at which a passage of a long recording begins
+    #[arg(long, value_name = "NAME")]
+    start_column: Option<String>,
+    /// The column of the seconds at which it ends
+    #[arg(long, value_name = "NAME")]
+    end_column: Option<String>,
+}
+
+impl From<ColumnArgs> for ColumnNames {
+    fn from(args: ColumnArgs) -> Self {
+        let ColumnArgs { file_column, song_column, person_column, start_column, end_column } = args;
+        Self { file: file_column, song: song_column, person: person_column, start: start_column, end: end_column }
     }
 }
 

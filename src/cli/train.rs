@@ -3,6 +3,7 @@
 use super::terminal::{BOLD, Terminal, entry, say, styled};
 use super::{task, warn, whole};
 use crate::data::Dataset;
+use crate::data::labels::ColumnNames;
 use crate::data::split::SplitBy;
 use crate::device::{Device, DeviceChoice};
 use crate::train::fit::Quiet;
@@ -51,6 +52,9 @@ pub struct Args {
     /// where known, else random]
     #[arg(long, value_name = "HOW")]
     split: Option<String>,
+    /// The same as --split column:NAME
+    #[arg(long, value_name = "NAME", conflicts_with = "split")]
+    split_column: Option<String>,
     /// Share of the clips that validate [default: 0.2]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     val_fraction: Option<f64>,
@@ -98,6 +102,8 @@ pub struct Args {
     #[arg(long)]
     embed_audio: bool,
     #[command(flatten)]
+    columns: super::ColumnArgs,
+    #[command(flatten)]
     reading: super::ReadingArgs,
 }
 
@@ -124,6 +130,7 @@ impl Args {
     fn settings(&self) -> Settings {
         Settings {
             data: self.data.clone().map(absolute),
+            columns: Some(ColumnNames::from(self.columns.clone())).filter(|names| !names.is_empty()),
             recipe: self.recipe,
             device: self.device.clone(),
             epochs: self.epochs,
@@ -132,7 +139,7 @@ impl Args {
             weight_decay: None,
             label_smoothing: None,
             seed: self.seed,
-            split: self.split.clone(),
+            split: self.split.clone().or_else(|| self.split_column.as_ref().map(|name| format!("column:{name}"))),
             val_fraction: self.val_fraction,
             folds: self.folds,
             augment: self.no_augment.then_some(false),

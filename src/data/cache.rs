@@ -12,6 +12,7 @@ use std::time::SystemTime;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::dataset::Stretch;
 use crate::audio::Audio;
 
 /// Bytes that the cache may take: 2 GiB. `HUMDINGER_CACHE_BYTES` overrides it.
@@ -38,11 +39,36 @@ pub struct Key(u128);
 impl Key {
     /// The key of a sound file with contents `bytes`, resampled to `sample_rate`.
     pub fn new(bytes: &[u8], sample_rate: u32) -> Self {
-        let mut hash = Xxh3::new();
-        for part in [MAGIC, env!("CARGO_PKG_VERSION").as_bytes(), &sample_rate.to_le_bytes(), bytes] {
+        let mut hash = Hasher::new(sample_rate);
+        hash.update(bytes);
+        hash.key(None)
+    }
+}
+
+/// Makes a key out of contents that come piece by piece.
+pub struct Hasher(Box<Xxh3>);
+
+impl Hasher {
+    /// For a file that is resampled to `sample_rate`.
+    pub fn new(sample_rate: u32) -> Self {
+        let mut hash = Box::new(Xxh3::new());
+        for part in [MAGIC, env!("CARGO_PKG_VERSION").as_bytes(), &sample_rate.to_le_bytes()] {
             hash.update(part);
         }
-        Self(hash.digest128())
+        Self(hash)
+    }
+
+    /// The next bytes of the file.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The key of what came, or of a part of the recording.
+    pub fn key(mut self, stretch: Option<Stretch>) -> Key {
+        if let Some(Stretch { start, end }) = stretch {
+            [start, end.unwrap_or(-1.0)].iter().for_each(|time| self.0.update(&time.to_le_bytes()));
+        }
+        Key(self.0.digest128())
     }
 }
 

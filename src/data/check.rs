@@ -132,7 +132,7 @@ fn look_at(file: &Labelled) -> FileReport {
         person: file.person.clone(),
         ..FileReport::default()
     };
-    match reader::decode_whole(&file.path) {
+    match reader::decode_part(&file.path, file.stretch) {
         Ok((audio, encoding)) => {
             report.seconds = Some(audio.seconds());
             report.sample_rate = Some(audio.sample_rate);

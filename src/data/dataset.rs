@@ -11,15 +11,58 @@ use super::samples::Samples;
 use crate::error::counted;
 use crate::{Error, Result};
 
+/// A part of a recording, in seconds from its beginning.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stretch {
+    /// Where it begins.
+    pub start: f64,
+    /// Where it ends; none for the recording's end.
+    pub end: Option<f64>,
+}
+
+impl Stretch {
+    /// A part that has a length.
+    ///
+    /// # Errors
+    /// Why it has none, in words that follow a file's name.
+    pub fn new(start: f64, end: Option<f64>) -> std::result::Result<Self, &'static str> {
+        match end {
+            _ if !start.is_finite() || start < 0.0 => Err("its passage begins before the recording"),
+            Some(end) if !end.is_finite() || end < start => Err("its passage ends before it begins"),
+            Some(end) if end == start => Err("its passage is a moment, without length"),
+            end => Ok(Self { start, end }),
+        }
+    }
+
+    /// Whether it shares a moment with another part of the same recording.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let before = |a: &Self, b: &Self| a.end.is_some_and(|end| end <= b.start);
+        !before(self, other) && !before(other, self)
+    }
+}
+
+/// As the address of a part of a sound file has it (W3C Media Fragments): `#t=1.5,3`.
+impl std::fmt::Display for Stretch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.end {
+            Some(end) => write!(f, "#t={},{end}", self.start),
+            None => write!(f, "#t={}", self.start),
+        }
+    }
+}
+
 /// One recording.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clip {
-    /// Its path below the data set's root, `/` between the parts.
+    /// Its path below the data set's root, `/` between the parts; of a part of a recording with that behind it, as [`Stretch`] is
+    /// written.
     pub id: String,
     /// Where it lies.
     pub path: PathBuf,
     /// One or two channels as recorded, at [`Dataset::sample_rate`]; those of a data set lie together.
     pub samples: Samples,
+    /// The part of the file that it is; none where it is all of it.
+    pub stretch: Option<Stretch>,
     /// The song, an index into [`Dataset::classes`].
     pub label: usize,
     /// Who sings, where that is known.
@@ -35,6 +78,7 @@ impl Clip {
             id: path.display().to_string(),
             path: path.to_path_buf(),
             samples: channels.into(),
+            stretch: None,
             label: 0,
             person: None,
             columns: BTreeMap::new(),

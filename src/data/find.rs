@@ -42,6 +42,11 @@ impl Excluded {
         self.0.entry((reason.into(), true)).or_default().push(file.into());
     }
 
+    /// What somebody else has left out.
+    pub fn again(&mut self, left_out: LeftOut) {
+        self.0.entry((left_out.reason, left_out.harmless)).or_default().extend(left_out.files);
+    }
+
     /// In order of reason.
     pub fn finish(self) -> Vec<LeftOut> {
         self.0
@@ -195,6 +200,10 @@ const DOCUMENTS: &[&str] = &[
     "yml",
 ];
 
+/// Folders, in small letters, in which file systems and archives keep what they delete or have no other place for.
+const SYSTEM: &[&str] =
+    &["__macosx", "lost+found", "$recycle.bin", "recycler", "system volume information", "@eadir", "#recycle"];
+
 /// Names without an ending of the same kind.
 const PAPERS: &[&str] = &["readme", "license", "licence", "copying", "authors", "changelog", "makefile", "notice"];
 
@@ -337,6 +346,8 @@ impl Search {
         let name = id.rsplit('/').next().unwrap_or(&id);
         if let Some(kind) = special(&meta) {
             self.found.excluded.add(kind, id);
+        } else if meta.is_dir() && SYSTEM.contains(&name.to_lowercase().as_str()) {
+            self.found.excluded.harmless("a folder of the file system's own", format!("{id}/"));
         } else if meta.is_dir() {
             if self.folders.insert(identity(&path, &meta)) {
                 self.queue.push_back((path, id));

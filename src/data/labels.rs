@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::alike;
+pub use super::columns::ColumnNames;
 pub use super::find::LeftOut;
 use super::find::{AGAIN, Excluded, Found, find, no_sound};
 use super::table::{self, list_csv};
+use super::{nosong, stretch};
+use crate::data::dataset::Stretch;
 use crate::{Error, Result};
 
 /// One labelled sound file.
@@ -14,8 +17,10 @@ use crate::{Error, Result};
 pub struct Labelled {
     /// Where it lies.
     pub path: PathBuf,
-    /// Its path below the data set's root with `/` between the parts: unique, and the same on every machine.
+    /// Its path below the data set's root with `/` between the parts, and the part of it: unique, and the same on every machine.
     pub id: String,
+    /// The part of the file that it is; none where it is all of it.
+    pub stretch: Option<Stretch>,
     /// The song.
     pub label: String,
     /// Who sings, where that is known.
@@ -33,6 +38,8 @@ pub enum Source {
     Folders,
     /// A CSV file.
     Csv,
+    /// Label tracks beside the sound files, which say what is where in them.
+    Tracks,
 }
 
 /// The labelled files of a data set, in order of id, and what was left out.
@@ -54,14 +61,25 @@ pub struct Listing {
 ///
 /// - A CSV file, or a folder with exactly one CSV file that has a file and a song column, unless a folder for each song says
 ///   otherwise: see [`list_csv`].
+/// - A label track of Audacity (a text with a line of start, end and label for each passage), of the sound file with its name.
 /// - Else a folder most of whose sound files have MLEnd names ([`parse_name`]), at any depth: labels from the names.
+/// - Else a folder without song folders whose sound files have label tracks or Raven's selection tables beside them, of their names.
 /// - Else a folder of folders: the first folder below `path` is the song; files directly in `path` are left out. Who sings is not
 ///   told, whatever files are called: see [`names`](mod@super::names).
 ///
 /// # Errors
 /// When `path` does not exist, holds no sound file, or no label can be found.
 pub fn list(path: &Path) -> Result<Listing> {
-    let mut listing = list_as_written(path)?;
+    list_by(path, &ColumnNames::default())
+}
+
+/// [`list`] with names of a table's columns, where somebody gives some: then there must be a table with such columns, which is gone by
+/// whatever folders say.
+///
+/// # Errors
+/// As [`list`]; also where a song is called "unknown", which is an answer and no song.
+pub fn list_by(path: &Path, names: &ColumnNames) -> Result<Listing> {
+    let mut listing = list_as_written(path, names)?;
     let mut spellings = BTreeMap::<String, BTreeSet<String>>::new();
     for file in &mut listing.files {
         for name in std::iter::once(&mut file.label).chain(&mut file.person) {
@@ -78,31 +96,43 @@ pub fn list(path: &Path) -> Result<Listing> {
     listing.notes.extend(alike::look_alike("songs", songs));
     let people = listing.files.iter().filter_map(|file| file.person.as_deref());
     listing.notes.extend(alike::look_alike("people", people));
-    if listing.files.iter().any(|file| file.label.to_lowercase().trim() == "unknown") {
-        let text = "a song is called \"unknown\", which is also the answer of `predict` where it is not sure";
-        listing.notes.push(text.into());
+    if let Some(file) = listing.files.iter().find(|file| alike::key(&file.label) == "unknown") {
+        let detail = format!(
+            "a song is called \"{}\" (of {}), which is the answer where no song is named: give it its name, leave it out, or call it \
+             \"noise\" where it holds examples of no song",
+            file.label, file.id
+        );
+        return Err(Error::file(path, detail));
     }
+    listing.notes.extend(nosong::note(listing.files.iter().map(|file| file.label.as_str())));
     Ok(listing)
 }
 
-fn list_as_written(path: &Path) -> Result<Listing> {
+fn list_as_written(path: &Path, names: &ColumnNames) -> Result<Listing> {
     let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::file(path, "no such file or folder"),
         _ => Error::file(path, format!("cannot be read: {e}")),
     })?;
     if !meta.is_dir() {
         if meta.is_file() && ["csv", "tsv", "tab", "txt"].iter().any(|ending| has_extension(path, ending)) {
-            return list_csv(path);
+            if has_extension(path, "txt") && names.is_empty() && stretch::track(path)?.is_some() {
+                return by_one_track(path);
+            }
+            return list_csv(path, names);
         }
-        return Err(Error::file(path, "is neither a folder of recordings nor a CSV file that lists them"));
+        return Err(Error::file(
+            path,
+            "is neither a folder of recordings nor a CSV file or label track that lists them",
+        ));
     }
     let mut found = find(path)?;
     let usable: Vec<String> =
-        found.tables.iter().filter(|name| table::lists_recordings(&path.join(name))).cloned().collect();
+        found.tables.iter().filter(|name| table::lists_recordings(&path.join(name), names)).cloned().collect();
     let mut notes = Vec::new();
     match &usable[..] {
-        [name] => match list_csv(&path.join(name)) {
-            Ok(listing) if strays(&listing, &found) => {
+        [] if !names.is_empty() => return Err(no_table(path, &found, names)),
+        [name] => match list_csv(&path.join(name), names) {
+            Ok(listing) if names.is_empty() && strays(&listing, &found) => {
                 notes.push(format!(
                     "{name} gives other songs than the folders, and is not used; to go by it, name the file itself: {}",
                     path.join(name).display()
@@ -113,11 +143,11 @@ fn list_as_written(path: &Path) -> Result<Listing> {
                 return Ok(listing);
             }
             // A table of something else is no reason to refuse folders.
-            Err(error) if has_song_folders(&found) => notes.push(format!("not used: {error}")),
+            Err(error) if names.is_empty() && has_song_folders(&found) => notes.push(format!("not used: {error}")),
             Err(error) => return Err(error),
         },
         [] => {}
-        several if has_song_folders(&found) => {
+        several if names.is_empty() && has_song_folders(&found) => {
             notes.push(format!(
                 "{} list recordings, too, and are not used; to go by one of them, name the file itself",
                 several.join(" and ")
@@ -142,9 +172,138 @@ fn list_as_written(path: &Path) -> Result<Listing> {
         found.excluded.harmless(reason, name);
     }
     let named = found.sounds.iter().filter(|id| parse_name(file_name(id)).is_some()).count();
-    let mut listing = if named * 2 > found.sounds.len() { by_names(path, found) } else { by_folders(path, found)? };
+    let tracks = if named * 2 > found.sounds.len() { vec![] } else { tracks_beside(path, &found) };
+    let mut listing = match () {
+        () if named * 2 > found.sounds.len() => by_names(path, found),
+        () if !tracks.is_empty() && !has_song_folders(&found) => by_tracks(path, found, tracks)?,
+        () => {
+            if let Some((sound, track)) = tracks.first() {
+                let count = crate::error::counted(tracks.len(), "recording");
+                notes.push(format!(
+                    "{count} with a label track beside ({sound}: {track}), which are not used, as folders tell the songs; to go by one, \
+                     name the file itself"
+                ));
+            }
+            by_folders(path, found)?
+        }
+    };
+    listing.notes.extend(notes);
+    Ok(listing)
+}
+
+/// The error where columns are named, and no table of a folder has them: what is wrong with the one that is there, or that there is none.
+fn no_table(path: &Path, found: &Found, names: &ColumnNames) -> Error {
+    match &found.tables[..] {
+        [] => Error::file(path, "holds no CSV file, and columns of one are named"),
+        [one] => match list_csv(&path.join(one), names) {
+            Err(error) => error,
+            Ok(_) => Error::file(path, format!("{one} was changed while it was read")),
+        },
+        several => {
+            let tables = several.join(", ");
+            Error::file(
+                path,
+                format!("none of its CSV files has the columns that are named ({tables}); name the file itself"),
+            )
+        }
+    }
+}
+
+/// The sound files that have a label track or a selection table beside them, each with that.
+fn tracks_beside(root: &Path, found: &Found) -> Vec<(String, String)> {
+    let usable = |track: &String| {
+        let path = root.join(track);
+        path.is_file()
+            && (matches!(stretch::track(&path), Ok(Some(_))) || table::lists_recordings(&path, &ColumnNames::default()))
+    };
+    let track = |sound: &String| stretch::tracks_of(sound).into_iter().find(usable).map(|track| (sound.clone(), track));
+    found.sounds.iter().filter_map(track).collect()
+}
+
+/// The passages of one sound file, as its label track has them.
+fn of_track(sound: &Path, id: &str, track: &Path, excluded: &mut Excluded, files: &mut Vec<Labelled>) -> Result<()> {
+    let mut seen = BTreeMap::new();
+    for (stretch, label) in stretch::needed_track(track)? {
+        let stretch = match stretch {
+            Ok(stretch) if !label.is_empty() => stretch,
+            Ok(stretch) => {
+                excluded.add("the label track gives no song", format!("{id}{stretch}"));
+                continue;
+            }
+            Err(why) => {
+                excluded.add(why, format!("{id}: {label}"));
+                continue;
+            }
+        };
+        let id = format!("{id}{stretch}");
+        match seen.insert(id.clone(), label.clone()) {
+            Some(first) if first != label => {
+                return Err(Error::file(track, format!("names {id} twice, as {first} and as {label}")));
+            }
+            Some(_) => excluded.harmless("named twice by the label track; counted once", id),
+            None => files.push(Labelled {
+                path: sound.to_path_buf(),
+                id,
+                stretch: Some(stretch),
+                label,
+                person: None,
+                columns: BTreeMap::new(),
+            }),
+        }
+    }
+    Ok(())
+}
+
+fn by_one_track(path: &Path) -> Result<Listing> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some(sound) = stretch::sound_beside(path) else {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let detail = format!("is a label track, but there is no sound file {stem}.wav (or .mp3, ...) beside it");
+        return Err(Error::file(path, detail));
+    };
+    let (mut files, mut excluded) = (Vec::new(), Excluded::default());
+    of_track(&path.with_file_name(&sound), &sound, path, &mut excluded, &mut files)?;
+    of_tracks(path, files, excluded, format!("the label track {name}: passages of {sound}"))
+}
+
+fn by_tracks(root: &Path, found: Found, tracks: Vec<(String, String)>) -> Result<Listing> {
+    let mut excluded = found.excluded;
+    again(&mut excluded, found.again, |_| None);
+    let mut files = Vec::new();
+    let mut notes = Vec::new();
+    for (sound, track) in &tracks {
+        let path = root.join(track);
+        if stretch::track(&path)?.is_some() {
+            of_track(&root.join(sound), sound, &path, &mut excluded, &mut files)?;
+            continue;
+        }
+        let folder = sound.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+        let mut listing = list_csv(&path, &ColumnNames::default())?;
+        for file in &mut listing.files {
+            file.id = format!("{folder}{}", file.id);
+            file.path = root.join(file.id.split_once("#t=").map_or(file.id.as_str(), |(sound, _)| sound));
+        }
+        files.extend(listing.files);
+        notes.extend(listing.notes);
+        listing.left_out.into_iter().for_each(|left_out| excluded.again(left_out));
+    }
+    for sound in found.sounds.into_iter().filter(|sound| !tracks.iter().any(|(of, _)| of == sound)) {
+        excluded.add("no label track beside it, and the others have one", sound);
+    }
+    let mut listing = of_tracks(root, files, excluded, format!("label tracks beside {} sound files", tracks.len()))?;
     listing.notes = notes;
     Ok(listing)
+}
+
+fn of_tracks(path: &Path, mut files: Vec<Labelled>, excluded: Excluded, labels_from: String) -> Result<Listing> {
+    let left_out = excluded.finish();
+    if files.is_empty() {
+        let reasons: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+        return Err(Error::file(path, format!("names no passage that can be used: {}", reasons.join("; "))));
+    }
+    files.sort_by(|a, b| a.id.cmp(&b.id));
+    files.dedup_by(|a, b| a.id == b.id);
+    Ok(Listing { files, left_out, source: Source::Tracks, labels_from, notes: vec![] })
 }
 
 /// The folder that would be a file's song.
@@ -229,7 +388,14 @@ fn by_names(root: &Path, found: Found) -> Listing {
         match parse_name(file_name(&id)) {
             Some((person, song)) => {
                 let (person, label) = (Some(person.to_string()), song.to_string());
-                files.push(Labelled { path: root.join(&id), label, person, columns: BTreeMap::new(), id });
+                files.push(Labelled {
+                    path: root.join(&id),
+                    stretch: None,
+                    label,
+                    person,
+                    columns: BTreeMap::new(),
+                    id,
+                });
             }
             None => excluded.add("the name is not of the form S<person>_<hum|whistle>_<take>_<Song>", id),
         }
@@ -251,7 +417,14 @@ fn by_folders(root: &Path, found: Found) -> Result<Listing> {
         match id.split_once('/') {
             Some((folder, _)) => {
                 let label = folder.to_string();
-                files.push(Labelled { path: root.join(&id), label, person: None, columns: BTreeMap::new(), id });
+                files.push(Labelled {
+                    path: root.join(&id),
+                    stretch: None,
+                    label,
+                    person: None,
+                    columns: BTreeMap::new(),
+                    id,
+                });
             }
             None => excluded.add("not in a song's folder, and the name does not tell the song", id),
         }

@@ -63,7 +63,7 @@ impl Dataset {
             .files
             .into_par_iter()
             .map_init(Reader::default, |reader, file| {
-                let read = reader.read(&file.path, options);
+                let read = reader.read(&file.path, file.stretch, options);
                 let read = read.map(|audio| (arena.put(&audio.channels), audio.warnings.clone()));
                 bar.inc(1);
                 (file, read, reader.contents())
@@ -79,7 +79,8 @@ impl Dataset {
         for (file, read, sum) in decoded {
             match read {
                 Ok((span, told)) => {
-                    let name = file.path.display();
+                    let name =
+                        format!("{}{}", file.path.display(), file.stretch.map_or(String::new(), |s| s.to_string()));
                     warnings.extend(told.iter().map(|warning| format!("{name}: {warning}")));
                     contents.insert(file.id.clone(), sum);
                     readable.push(file);
@@ -101,9 +102,9 @@ impl Dataset {
         let mut clips: Vec<Clip> = readable
             .into_iter()
             .zip(arena.close(spans))
-            .map(|(Labelled { path, id, label, person, columns }, samples)| {
+            .map(|(Labelled { path, id, stretch, label, person, columns }, samples)| {
                 let label = classes.partition_point(|class| *class < label);
-                Clip { id, path, samples, label, person, columns }
+                Clip { id, path, samples, stretch, label, person, columns }
             })
             .collect();
         clips.sort_by(|a, b| a.id.cmp(&b.id));

@@ -5,6 +5,7 @@ pub mod alike;
 pub mod cache;
 #[cfg(feature = "app")]
 pub mod check;
+pub mod columns;
 pub mod dataset;
 pub mod draws;
 #[cfg(feature = "app")]
@@ -14,6 +15,7 @@ pub mod labels;
 #[cfg(feature = "app")]
 pub mod load;
 pub mod names;
+pub mod nosong;
 #[cfg(feature = "app")]
 pub(crate) mod progress;
 #[cfg(feature = "app")]
@@ -25,6 +27,8 @@ pub mod samples;
 pub mod songbook;
 pub mod split;
 #[cfg(feature = "app")]
+mod stretch;
+#[cfg(feature = "app")]
 pub mod synth;
 #[cfg(feature = "app")]
 pub mod table;
@@ -33,7 +37,7 @@ mod text;
 
 #[cfg(feature = "app")]
 pub use dataset::LoadOptions;
-pub use dataset::{Clip, Dataset};
+pub use dataset::{Clip, Dataset, Stretch};
 #[cfg(feature = "app")]
 pub use recording::{Recording, Sound};
 pub use samples::Samples;

@@ -42,7 +42,7 @@ pub fn names(data: &Dataset) -> Result<Vec<String>, String> {
 
 /// The name in a file name, and the sign after it.
 fn parse(id: &str) -> Option<(&str, char)> {
-    let file = id.rsplit('/').next()?;
+    let file = id.split("#t=").next()?.rsplit('/').next()?;
     let (stem, _) = file.rsplit_once('.')?;
     let at = stem.rfind(['-', '_'])?;
     let (name, number) = (&stem[..at], &stem[at + 1..]);

@@ -1,7 +1,7 @@
 //! Reading one sound file after the other.
 
-use super::cache::Key;
-use super::dataset::LoadOptions;
+use super::cache::Hasher;
+use super::dataset::{LoadOptions, Stretch};
 use super::find::special;
 use crate::audio::Audio;
 use crate::audio::decode::{self, Encoding};
@@ -21,17 +21,22 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Decodes one file and resamples it to [`LoadOptions::sample_rate`], through the cache where there is one.
+    /// Decodes one file, or a part of it, and resamples that to [`LoadOptions::sample_rate`], through the cache where there is one.
     ///
     /// # Errors
-    /// When the file cannot be read or decoded.
-    pub fn read(&mut self, path: &Path, options: &LoadOptions) -> Result<&Audio> {
+    /// When the file cannot be read or decoded, or has no such part.
+    pub fn read(&mut self, path: &Path, stretch: Option<Stretch>, options: &LoadOptions) -> Result<&Audio> {
         let Self { file, entry, audio, contents } = self;
         read_whole(path, file)?;
         *contents = xxh3_64(file);
-        let key = options.cache.map(|cache| (cache, Key::new(file, options.sample_rate)));
+        let key = options.cache.map(|cache| {
+            let mut hash = Hasher::new(options.sample_rate);
+            hash.update(file);
+            (cache, hash.key(stretch))
+        });
         if !key.is_some_and(|(cache, key)| cache.load_into(key, entry, audio)) {
-            *audio = decode::decode_bytes(std::mem::take(file), path)?.resampled(options.sample_rate)?;
+            let decoded = decode::decode_bytes(std::mem::take(file), path)?;
+            *audio = cut(decoded, stretch, path)?.resampled(options.sample_rate)?;
             if let Some((cache, key)) = key {
                 cache.store(key, audio);
             }
@@ -79,14 +84,46 @@ pub(super) fn read_whole(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// Reads and decodes one file as it is, and says how it holds its sound.
+/// The samples of a part of a recording. What is said of the whole is said of it too, but for what is examined in a part anew.
+fn cut(mut audio: Audio, stretch: Option<Stretch>, path: &Path) -> Result<Audio> {
+    let Some(Stretch { start, end }) = stretch else { return Ok(audio) };
+    let (seconds, rate, frames) = (audio.seconds(), f64::from(audio.sample_rate), audio.frames());
+    let from = (start * rate).round() as usize;
+    if from >= frames {
+        let detail = format!("lasts {seconds:.3} s, and the passage begins at {start:.3} s");
+        return Err(Error::file(path, detail));
+    }
+    let to = end.map_or(frames, |end| ((end * rate).round() as usize).clamp(from + 1, frames));
+    // A tenth of a second is no more than somebody's hand on a mouse.
+    if let Some(end) = end.filter(|&end| end > seconds + 0.1) {
+        audio
+            .warnings
+            .push(format!("lasts {seconds:.3} s, and the passage ends at {end:.3} s; read as far as it goes"));
+    }
+    audio.channels.iter_mut().for_each(|channel| {
+        channel.truncate(to);
+        channel.drain(..from);
+    });
+    Ok(audio)
+}
+
+/// Reads and decodes one file, or a part of it, as it is, and says how it holds its sound.
 ///
 /// # Errors
 /// As [`Reader::read`].
-pub fn decode_whole(path: &Path) -> Result<(Audio, Encoding)> {
+pub fn decode_part(path: &Path, stretch: Option<Stretch>) -> Result<(Audio, Encoding)> {
     let mut bytes = Vec::new();
     read_whole(path, &mut bytes)?;
-    decode::decode_with_encoding(bytes, path)
+    let (audio, encoding) = decode::decode_with_encoding(bytes, path)?;
+    Ok((cut(audio, stretch, path)?, encoding))
+}
+
+/// [`decode_part`] of all of a file.
+///
+/// # Errors
+/// As there.
+pub fn decode_whole(path: &Path) -> Result<(Audio, Encoding)> {
+    decode_part(path, None)
 }
 
 /// [`Reader::read`] for a single file.
@@ -95,6 +132,6 @@ pub fn decode_whole(path: &Path) -> Result<(Audio, Encoding)> {
 /// As there.
 pub fn load_file(path: &Path, options: &LoadOptions) -> Result<Audio> {
     let mut reader = Reader::default();
-    reader.read(path, options)?;
+    reader.read(path, None, options)?;
     Ok(reader.audio)
 }

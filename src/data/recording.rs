@@ -82,7 +82,7 @@ impl Dataset {
             }
             let put = |audio: &Audio| (arena.put(&audio.channels), audio.warnings.clone());
             let placed = match &recording.sound {
-                Sound::File(path) => put(reader.read(path, options)?),
+                Sound::File(path) => put(reader.read(path, None, options)?),
                 sound @ Sound::Samples(_) => put(&sound.load(options)?),
             };
             bar.inc(1);
@@ -101,6 +101,7 @@ impl Dataset {
             label: classes.partition_point(|class| *class < recording.song),
             id: recording.id,
             samples,
+            stretch: None,
             person: recording.person,
             columns: BTreeMap::new(),
         };

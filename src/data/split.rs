@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::alike::equal_sounds;
-use super::dataset::Dataset;
+use super::dataset::{Clip, Dataset};
 use super::draws::{Purpose, Stream};
 use super::names::names;
 use crate::{Error, Result};
@@ -109,8 +109,8 @@ pub fn split(data: &Dataset, by: &SplitBy, fraction: f64, seed: u64) -> Result<S
 /// Splits a data set `count` times so that every clip validates exactly once; the same seed gives the same folds.
 ///
 /// # Errors
-/// As [`split`]; also when there are fewer than `count` persons, names or clips of a song, when `count` is below 2, and for
-/// [`SplitBy::Column`], which names only one split.
+/// As [`split`]; also when there are fewer than `count` persons, names or clips of a song, when `count` is below 2, and where a
+/// column has another number of values than `count`: clips of each value validate once, and those without one always train.
 pub fn folds(data: &Dataset, by: &SplitBy, count: usize, seed: u64) -> Result<Vec<Split>> {
     data.require_classes(2)?;
     if count < 2 || count > data.clips.len() {
@@ -121,7 +121,7 @@ pub fn folds(data: &Dataset, by: &SplitBy, count: usize, seed: u64) -> Result<Ve
         ));
     }
     if let SplitBy::Column(name) = by {
-        return Err(Error::usage("--folds", format!("cannot be combined with the one split in column {name}")));
+        return folds_by_column(data, name, count);
     }
     let groups = groups(data, by, seed)?;
     if groups.len() < count {
@@ -169,23 +169,39 @@ fn groups(data: &Dataset, by: &SplitBy, seed: u64) -> Result<Vec<Vec<usize>>> {
         }
         _ => (0..data.clips.len()).map(|i| vec![i]).collect(),
     };
-    keep_equal_sounds_together(data, &mut groups);
+    equal_sounds(&data.clips).iter().for_each(|equal| keep_together(&mut groups, equal));
+    overlapping(data).iter().for_each(|shared| keep_together(&mut groups, shared));
     stream.shuffle(&mut groups);
     // Large groups first: what is left to place at the end is small enough to fill the gaps.
     groups.sort_by_key(|g| std::cmp::Reverse(g.len()));
     Ok(groups)
 }
 
-/// Joins groups that share a recording under two names: heard in training, it would be no test.
-fn keep_equal_sounds_together(data: &Dataset, groups: &mut Vec<Vec<usize>>) {
-    for equal in equal_sounds(&data.clips) {
-        let shares = |group: &Vec<usize>| group.iter().any(|i| equal.binary_search(i).is_ok());
-        let (mut joined, others): (Vec<_>, Vec<_>) = std::mem::take(groups).into_iter().partition(shares);
-        joined = vec![joined.concat()];
-        joined[0].sort_unstable();
-        *groups = others;
-        groups.append(&mut joined);
+/// Joins groups that share some of these clips, which are in ascending order and hold the same sound: heard in training, it would be no
+/// test.
+fn keep_together(groups: &mut Vec<Vec<usize>>, clips: &[usize]) {
+    let shares = |group: &Vec<usize>| group.iter().any(|i| clips.binary_search(i).is_ok());
+    let (mut joined, others): (Vec<_>, Vec<_>) = std::mem::take(groups).into_iter().partition(shares);
+    joined = vec![joined.concat()];
+    joined[0].sort_unstable();
+    *groups = others;
+    groups.append(&mut joined);
+}
+
+/// Pairs of passages of one recording that share a moment.
+fn overlapping(data: &Dataset) -> Vec<[usize; 2]> {
+    let mut of_file = BTreeMap::<&std::path::Path, Vec<usize>>::new();
+    for (i, clip) in data.clips.iter().enumerate().filter(|(_, clip)| clip.stretch.is_some()) {
+        of_file.entry(&clip.path).or_default().push(i);
     }
+    let overlap = |a: usize, b: usize| match (data.clips[a].stretch, data.clips[b].stretch) {
+        (Some(a), Some(b)) => a.overlaps(&b),
+        _ => false,
+    };
+    let pairs = of_file
+        .values()
+        .flat_map(|clips| clips.iter().enumerate().flat_map(|(i, &a)| clips[i + 1..].iter().map(move |&b| [a, b])));
+    pairs.filter(|&[a, b]| overlap(a, b)).collect()
 }
 
 fn per_class(data: &Dataset, clips: impl IntoIterator<Item = usize>) -> Vec<usize> {
@@ -292,19 +308,46 @@ fn check(data: &Dataset, split: &Split, by: &SplitBy) -> Result<()> {
     Ok(())
 }
 
+/// What a clip's row has in a column.
+fn value<'a>(clip: &'a Clip, name: &str) -> Result<&'a str> {
+    let found = clip.columns.iter().find(|(column, _)| column.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str()).ok_or_else(|| {
+        let known: Vec<&str> = clip.columns.keys().map(String::as_str).collect();
+        let there = match known[..] {
+            [] => "only recordings that a CSV file lists have columns".into(),
+            _ => format!("there are {}", known.join(", ")),
+        };
+        Error::usage("--split", format!("`column:{name}`: no such column; {there}"))
+    })
+}
+
+/// Ready-made folds: clips with each value of a column validate once, those without one never.
+fn folds_by_column(data: &Dataset, name: &str, count: usize) -> Result<Vec<Split>> {
+    let values = data.clips.iter().map(|clip| value(clip, name)).collect::<Result<Vec<&str>>>()?;
+    let mut parts: Vec<&str> = values.iter().copied().filter(|value| !value.is_empty()).collect();
+    // Numbers in order of size.
+    let key = |text: &str| text.parse::<f64>().unwrap_or(f64::INFINITY);
+    parts.sort_by(|a, b| key(a).total_cmp(&key(b)).then(a.cmp(b)));
+    parts.dedup();
+    if parts.len() != count {
+        let some = parts.iter().take(10).copied().collect::<Vec<_>>().join(", ");
+        let more = if parts.len() > 10 { ", ..." } else { "" };
+        let detail = format!("{count} folds, but column {name} has {} values ({some}{more})", parts.len());
+        return Err(Error::usage("--folds", detail));
+    }
+    let by = SplitBy::Column(name.to_string());
+    let fold = |part: &str| {
+        let (validation, train) = (0..values.len()).partition(|&i| values[i] == part);
+        let split = Split { train, validation };
+        check(data, &split, &by).map(|()| split)
+    };
+    parts.into_iter().map(fold).collect()
+}
+
 fn by_column(data: &Dataset, name: &str) -> Result<Split> {
     let mut split = Split::default();
     for (i, clip) in data.clips.iter().enumerate() {
-        let found = clip.columns.iter().find(|(column, _)| column.eq_ignore_ascii_case(name));
-        let Some((_, value)) = found else {
-            let known: Vec<&str> = clip.columns.keys().map(String::as_str).collect();
-            let there = match known[..] {
-                [] => "only recordings that a CSV file lists have columns".into(),
-                _ => format!("there are {}", known.join(", ")),
-            };
-            return Err(Error::usage("--split", format!("`column:{name}`: no such column; {there}")));
-        };
-        let mut value = value.to_ascii_lowercase();
+        let mut value = value(clip, name)?.to_ascii_lowercase();
         if column_key(name).starts_with("is") {
             value = match value.as_str() {
                 "true" | "1" | "yes" | "1.0" => "validation".into(),
@@ -319,7 +362,11 @@ fn by_column(data: &Dataset, name: &str) -> Result<Split> {
         } else if !value.is_empty() {
             return Err(Error::usage(
                 "--split",
-                format!("`column:{name}`: {} has `{value}`, which is neither train nor test nor validation", clip.id),
+                format!(
+                    "`column:{name}`: {} has `{value}`, which is neither train nor test nor validation; where its values are \
+                     folds, --folds says how many",
+                    clip.id
+                ),
             ));
         }
     }

@@ -284,6 +284,7 @@ mod tests {
             id: "c".into(),
             path: "c".into(),
             samples: channels.iter().map(|c| c.to_vec()).collect::<Vec<_>>().into(),
+            stretch: None,
             label: 1,
             person: None,
             columns: Default::default(),

@@ -4,6 +4,7 @@ pub use super::init::{FRESH, Init};
 use super::recipe::Recipe;
 use super::suggest::did_you_mean;
 use super::variations::{Parts, Variation, Variations};
+use crate::data::columns::ColumnNames;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub struct Settings {
     /// Folder or CSV file of recordings; the built-in synthetic data where there is none.
     pub data: Option<PathBuf>,
+    /// Names of a table's columns.
+    pub columns: Option<ColumnNames>,
     /// Which recipe.
     pub recipe: Option<Recipe>,
     /// `auto`, `cpu`, `gpu` or `gpu:N`.
@@ -57,8 +60,9 @@ pub struct Settings {
     pub embed_audio: Option<bool>,
 }
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "data",
+    "columns",
     "recipe",
     "device",
     "epochs",
@@ -120,6 +124,7 @@ impl Settings {
     pub fn or(self, other: Self) -> Self {
         Self {
             data: self.data.or(other.data),
+            columns: self.columns.or(other.columns),
             recipe: self.recipe.or(other.recipe),
             device: self.device.or(other.device),
             epochs: self.epochs.or(other.epochs),
@@ -165,6 +170,7 @@ impl Settings {
         let patience = self.patience.unwrap_or(usual);
         let config = Config {
             data: self.data,
+            columns: self.columns.unwrap_or_default(),
             recipe,
             device: self.device.unwrap_or_else(|| "auto".into()),
             epochs: self.epochs.unwrap_or(defaults.epochs),
@@ -197,6 +203,7 @@ impl Settings {
 #[allow(missing_docs)]
 pub struct Config {
     pub data: Option<PathBuf>,
+    pub columns: ColumnNames,
     pub recipe: Recipe,
     pub device: String,
     pub epochs: usize,
@@ -282,6 +289,8 @@ impl Config {
         let own = self.clone();
         Settings {
             data: own.data,
+            // Programs of before know no such key.
+            columns: (!own.columns.is_empty()).then_some(own.columns),
             recipe: Some(own.recipe),
             device: Some(own.device),
             epochs: Some(own.epochs),
@@ -416,6 +425,7 @@ mod tests {
     fn every_key_is_listed() -> Result<()> {
         let config = Settings {
             data: Some("d".into()),
+            columns: Some(ColumnNames { song: Some("s".into()), ..ColumnNames::default() }),
             split: Some("random".into()),
             folds: Some(5),
             outputs: Some(10),

@@ -6,6 +6,7 @@ use super::predict::{Predictor, WindowPrediction};
 use crate::audio::faults::is_silent;
 use crate::audio::stream::StreamResampler;
 use crate::data::Clip;
+use crate::data::nosong::is_none;
 use crate::melody::pitch::{PitchOptions, PitchTracker};
 use crate::melody::steady::steadiness;
 use crate::{Error, Result};
@@ -40,6 +41,8 @@ pub struct Listener {
     begin: usize,
     /// Where the next window begins.
     next: usize,
+    /// Outputs that are examples of no song.
+    no_songs: Vec<bool>,
     /// The surest answer of all windows: output, probability, familiarity.
     surest: Option<WindowPrediction>,
 }
@@ -63,6 +66,7 @@ impl Listener {
             channels: Vec::new(),
             begin: 0,
             next: 0,
+            no_songs: predictor.model.header.names().iter().map(|name| is_none(name)).collect(),
             surest: None,
         })
     }
@@ -156,7 +160,7 @@ impl Listener {
         Ok(found)
     }
 
-    /// Those of the passages that are sung and not spoken.
+    /// Those of the passages that are of a song, and sung and not spoken.
     fn sung(&self, found: Vec<Passage>) -> Vec<Passage> {
         let sample = |seconds: f64| ((seconds * f64::from(self.rate)) as usize).saturating_sub(self.begin);
         let is_sung = |passage: &Passage| {
@@ -168,6 +172,7 @@ impl Listener {
             }
             steadiness(&self.tracker.track(&mix)) >= LEAST_STEADY
         };
-        found.into_iter().filter(is_sung).collect()
+        let found = found.into_iter().filter(|passage| !self.no_songs.get(passage.output).is_some_and(|&none| none));
+        found.filter(is_sung).collect()
     }
 }

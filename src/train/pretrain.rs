@@ -225,6 +225,7 @@ fn sing(seed: u64, wanted: &[(&Tune, usize, usize)], anywhere: f64) -> Result<Ve
             id: plan.file_name(),
             path: plan.file_name().into(),
             samples: samples.into(),
+            stretch: None,
             label,
             person: Some(person.to_string()),
             columns: BTreeMap::new(),

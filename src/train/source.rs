@@ -5,6 +5,7 @@ use super::recipe::FrontEnd;
 use super::report::last_part;
 use super::suit::Chosen;
 use crate::data::cache::{self, Cache};
+use crate::data::labels::ColumnNames;
 use crate::data::names;
 use crate::data::split::{self, Split, SplitBy};
 use crate::data::{Dataset, LoadOptions, synth};
@@ -21,7 +22,7 @@ pub fn dataset(config: &Config, reading: Reading, say: &dyn Fn(&str)) -> Result<
     let front_end = config.recipe.front_end();
     let first_only = config.recipe.first_window_only();
     match &config.data {
-        Some(path) => load(path, &front_end, first_only, reading, say),
+        Some(path) => load((path, &config.columns), &front_end, first_only, reading, say),
         None => {
             // Some of its singers are too loud for their phones, as singers are, and need not be told so.
             let others = |text: &str| {
@@ -29,7 +30,7 @@ pub fn dataset(config: &Config, reading: Reading, say: &dyn Fn(&str)) -> Result<
                     say(text)
                 }
             };
-            load(&synthetic(config.seed, say)?, &front_end, first_only, reading, &others)
+            load((&synthetic(config.seed, say)?, &ColumnNames::default()), &front_end, first_only, reading, &others)
         }
     }
 }
@@ -61,12 +62,13 @@ impl Reading {
     }
 }
 
-/// Loads recordings at a front end's sample rate. With `first_only` no more than the first window of each is kept.
+/// Loads recordings at a front end's sample rate; where a table lists them, its columns may have these names. With `first_only` no
+/// more than the first window of each is kept.
 ///
 /// # Errors
 /// Where nothing can be read.
 pub fn load(
-    path: &Path,
+    (path, columns): (&Path, &ColumnNames),
     front_end: &FrontEnd,
     first_only: bool,
     reading: Reading,
@@ -80,7 +82,7 @@ pub fn load(
         cache: cache.as_ref(),
         progress: true,
     };
-    let listing = labels::list(path)?;
+    let listing = labels::list_by(path, columns)?;
     say(&format!("labels from {}", listing.labels_from));
     check::notes(&listing).iter().for_each(|note| say(&format!("note: {note}")));
     let data = Dataset::from_listing(listing, path, &options)?;

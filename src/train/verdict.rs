@@ -1,6 +1,7 @@
 //! What is decided of a recording, or of a part of one, and why.
 
 use super::metrics::argmax;
+use crate::data::nosong;
 
 /// A familiarity below which sound is called like nothing in training, rather than one song or another.
 pub const UNFAMILIAR: f64 = 0.5;
@@ -14,6 +15,8 @@ pub enum Decision {
     BelowThreshold,
     /// It is so far from the training clips that no song is likely enough.
     Unfamiliar,
+    /// It is most like what the model has heard as examples of no song.
+    NoSong,
     /// There is nothing to hear.
     Silence,
 }
@@ -25,6 +28,7 @@ impl Decision {
             Self::Song => "song",
             Self::BelowThreshold => "below threshold",
             Self::Unfamiliar => "unfamiliar",
+            Self::NoSong => "no song",
             Self::Silence => "silence",
         }
     }
@@ -53,13 +57,17 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Decides: the likeliest output is named where its probability reaches the threshold.
-    pub fn of(probabilities: &[f64], familiarity: f64, threshold: Threshold) -> Self {
+    /// Decides: the likeliest output is named where its probability reaches the threshold, and its name is a song's: see
+    /// [`nosong`].
+    pub fn of(probabilities: &[f64], familiarity: f64, threshold: Threshold, names: &[String]) -> Self {
         let best = argmax(probabilities);
         let confidence = probabilities.get(best).copied().unwrap_or(0.0);
         let decision = match confidence {
             // Silence is no song, however little is asked for.
             c if c.is_nan() || c <= 0.0 && familiarity >= 1.0 => Decision::Silence,
+            c if c > 0.0 && c.is_finite() && names.get(best).is_some_and(|name| nosong::is_none(name)) => {
+                Decision::NoSong
+            }
             c if c >= threshold.value && c > 0.0 && c.is_finite() => Decision::Song,
             _ if familiarity < UNFAMILIAR => Decision::Unfamiliar,
             _ => Decision::BelowThreshold,
@@ -88,6 +96,7 @@ impl Verdict {
             }
             Decision::BelowThreshold => format!("{confidence} {best}, below {least}"),
             Decision::Unfamiliar => "like nothing in training".into(),
+            Decision::NoSong => format!("{confidence} like the examples of no song ({best})"),
             Decision::Silence => "silence".into(),
         }
     }
@@ -107,7 +116,7 @@ mod tests {
         let names: Vec<String> = ["OldMacDonald", "Twinkle"].map(String::from).to_vec();
         let model = Threshold { value: 0.844, of_model: true };
         let told = |p: &[f64], familiarity: f64, threshold: Threshold| {
-            let verdict = Verdict::of(p, familiarity, threshold);
+            let verdict = Verdict::of(p, familiarity, threshold, &names);
             format!("{}: {}", verdict.name(&names), verdict.reason(&names, threshold))
         };
         assert_eq!(told(&[0.737, 0.2], 1.0, model), "unknown: 73.7 % OldMacDonald, below this model's 84.4 %");
@@ -115,6 +124,11 @@ mod tests {
         let near = "unknown: 80.0 % Twinkle, below this model's 84.4 %, as it is not quite like the training clips";
         assert_eq!(told(&[0.01, 0.8], 0.85, model), near);
         assert_eq!(told(&[0.001, 0.3], 0.32, model), "unknown: like nothing in training");
+        let noise: Vec<String> = ["Noise", "Twinkle"].map(String::from).to_vec();
+        let verdict = Verdict::of(&[0.9, 0.1], 1.0, model, &noise);
+        let of_noise = (verdict.decision, verdict.name(&noise), verdict.reason(&noise, model));
+        assert_eq!(of_noise, (Decision::NoSong, "unknown", "90.0 % like the examples of no song (Noise)".to_string()));
+        assert_eq!(Verdict::of(&[0.1, 0.9], 1.0, model, &noise).decision, Decision::Song);
         let asked = Threshold { value: 0.2, of_model: false };
         assert_eq!(told(&[0.1, 0.3], 0.4, asked), "Twinkle: 30.0 %, not below the 20.0 % asked for");
         for least in [0.0, 0.5] {
@@ -122,7 +136,7 @@ mod tests {
             assert_eq!(told(&[0.0, 0.0], 1.0, asked), "unknown: silence");
             // So far away that the share is 0 in f64; that is not silence.
             assert_eq!(told(&[0.0, 0.0], 0.0, asked), "unknown: like nothing in training");
-            assert_eq!(Verdict::of(&[f64::NAN], 1.0, asked).decision, Decision::Silence);
+            assert_eq!(Verdict::of(&[f64::NAN], 1.0, asked, &names).decision, Decision::Silence);
         }
     }
 }

@@ -83,8 +83,8 @@ impl Known {
     /// Where it cannot be read.
     pub fn read(predictor: &mut Predictor, data: &Path, first_only: bool, reading: Reading) -> Result<Self> {
         let front_end = predictor.model.header.front_end.clone();
-        let set =
-            source::load(data, &front_end, first_only, reading, &|text| warn(text)).map_err(|error| match error {
+        let set = source::load((data, &Default::default()), &front_end, first_only, reading, &|text| warn(text))
+            .map_err(|error| match error {
                 Error::Usage { .. } => error,
                 other => Error::usage("--nearest", other.to_string()),
             })?;

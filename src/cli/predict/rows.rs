@@ -39,7 +39,7 @@ impl Answer {
     /// Of all windows together: the mean over those that are not silent.
     pub fn new(file: String, windows: Vec<WindowPrediction>, seconds: Option<f64>, style: &Style<'_>) -> Self {
         let (mean, familiarity) = together(&windows, style.names.len());
-        let verdict = Verdict::of(&mean, familiarity, style.threshold);
+        let verdict = Verdict::of(&mean, familiarity, style.threshold, style.names);
         let top = likeliest(&mean, style.names, style.top);
         Self { file, verdict, top, windows, seconds, without: Vec::new(), nearest: Vec::new() }
     }
@@ -74,7 +74,8 @@ impl LongAnswer {
     fn said(&self, style: &Style<'_>) -> Said<'_> {
         let best = self.passages.iter().max_by(|a, b| a.confidence.total_cmp(&b.confidence));
         let surest = self.surest.as_ref();
-        let verdict = surest.map(|window| Verdict::of(&window.probabilities, window.familiarity, style.threshold));
+        let verdict =
+            surest.map(|window| Verdict::of(&window.probabilities, window.familiarity, style.threshold, style.names));
         let (decision, why) = match (best, &verdict) {
             (Some(best), _) => (Decision::Song, passage_reason(best.confidence)),
             (None, Some(verdict)) if verdict.decision == Decision::Song => {
@@ -346,7 +347,7 @@ impl<'a> Printer<'a> {
 
     fn label(&mut self, file: &str, window: &WindowPrediction) -> Result<()> {
         let style = self.style;
-        let verdict = Verdict::of(&window.probabilities, window.familiarity, style.threshold);
+        let verdict = Verdict::of(&window.probabilities, window.familiarity, style.threshold, style.names);
         let file = if style.several { format!("{}: ", plain(file)) } else { String::new() };
         let also = likeliest(&window.probabilities, style.names, style.top);
         let also: Vec<String> = also.iter().map(|(song, p)| format!("{} {:.0} %", plain(song), 100.0 * p)).collect();

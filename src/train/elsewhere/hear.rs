@@ -67,7 +67,7 @@ impl Hearer {
         let names = header.names();
         let threshold = Threshold { value: header.unknown_threshold, of_model: true };
         let (mean, familiarity) = together(windows, names.len());
-        let verdict = Verdict::of(&mean, familiarity, threshold);
+        let verdict = Verdict::of(&mean, familiarity, threshold, &names);
         let seconds = clip.len() as f64 / f64::from(header.front_end.sample_rate);
         json(&clip.id, &verdict, &likeliest(&mean, &names, top), &names, threshold, Some(seconds))
     }

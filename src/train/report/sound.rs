@@ -111,7 +111,11 @@ impl Report<'_> {
     pub(super) fn player(&self, clip: &Clip) -> String {
         let source = match self.embed_audio {
             true => format!("data:audio/wav;base64,{}", base64(&wav_of(clip, self.data.sample_rate))),
-            false => address(&self.folder, &clip.path),
+            // Of a long recording the player begins with this passage, and stops behind it.
+            false => {
+                let part = clip.stretch.map_or_else(String::new, |stretch| stretch.to_string());
+                format!("{}{part}", address(&self.folder, &clip.path))
+            }
         };
         format!("<audio controls preload=\"none\" src=\"{source}\" aria-label=\"{}\"></audio>", escape(&clip.id))
     }
@@ -153,6 +157,7 @@ mod tests {
             id: "<a>.wav".into(),
             path: "a.wav".into(),
             samples: vec![samples].into(),
+            stretch: None,
             label: 0,
             person: None,
             columns: BTreeMap::new(),

@@ -10,6 +10,7 @@ fn clip(id: &str, label: usize) -> Clip {
         id: id.into(),
         path: format!("/nowhere/{id}").into(),
         samples: vec![vec![0.1; 4000]].into(),
+        stretch: None,
         label,
         person: Some("<i>Anna</i>".into()),
         columns: BTreeMap::new(),
