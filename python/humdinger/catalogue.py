@@ -45,12 +45,16 @@ class Catalogue:
         self._catalogue = catalogue
 
     @classmethod
-    def make(cls, *paths: str | os.PathLike[str], track: str | None = None) -> Catalogue:
+    def make(
+        cls, *paths: str | os.PathLike[str], track: str | None = None, notes_alone: bool = False
+    ) -> Catalogue:
         """A catalogue of the melodies in folders and files: MIDI, ABC, numbered notation, recordings.
 
-        `track` is the track of MIDI files that sings, by its number or a part of its name; else the likeliest.
+        `track` is the track of MIDI files that sings, by its number or a part of its name; else the likeliest. An
+        imaginary person sings each song, and what the base model makes of that is compared, too; with `notes_alone` it is not, which
+        is quicker to make, and songs are named rightly a little less often.
         """
-        return cls(_humdinger.Catalogue.make(*paths, track=track))
+        return cls(_humdinger.Catalogue.make(*paths, track=track, notes_alone=notes_alone))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Catalogue:

@@ -18,10 +18,10 @@ use std::path::PathBuf;
 type Picture<'py> = (Bound<'py, PyArray3<f32>>, Bound<'py, PyArray1<f64>>, f64);
 
 /// The sound of a file or of samples, at its own rate.
-pub fn audio(given: &Given<'_>) -> PyResult<Audio> {
+pub fn audio(py: Python<'_>, given: &Given<'_>) -> PyResult<Audio> {
     match sounds(std::slice::from_ref(given))?.swap_remove(0).1 {
         Sound::Samples(audio) => Ok(audio),
-        Sound::File(path) => decode_whole(&path).map(|(audio, _)| audio).map_err(raised),
+        Sound::File(path) => py.detach(|| decode_whole(&path)).map(|(audio, _)| audio).map_err(raised),
     }
 }
 
@@ -46,7 +46,7 @@ pub fn spectrogram<'py>(py: Python<'py>, recording: Given<'_>, recipe: &str) -> 
     let names = Recipe::ALL.map(Recipe::name).join(" and ");
     let recipe = Recipe::ALL.into_iter().find(|known| known.name() == recipe);
     let recipe = recipe.ok_or_else(|| PyValueError::new_err(format!("recipe: there are {names}")))?;
-    let audio = audio(&recording)?;
+    let audio = audio(py, &recording)?;
     let seen = py.detach(|| seen(recipe, audio)).map_err(raised)?;
     let shape = seen.levels.shape();
     let levels = PyArray1::from_slice(py, seen.levels.data()).reshape([shape[0], shape[1], shape[2]])?;
@@ -71,7 +71,7 @@ pub fn pitch<'py>(
         hop: hop.unwrap_or(usual.hop),
         ..usual
     };
-    let audio = audio(&recording)?;
+    let audio = audio(py, &recording)?;
     let contour = py.detach(|| {
         let tracker = PitchTracker::new(audio.sample_rate, options)?;
         Ok(tracker.track(&channels::to_count(audio.channels, 1)[0]))

@@ -1,6 +1,9 @@
 """Files, spectrograms, pitch, catalogues."""
 
+import json
 import pathlib
+import subprocess
+import sys
 import wave
 
 import numpy as np
@@ -62,6 +65,21 @@ def test_a_catalogue_names_what_is_sung(data: Data, tmp_path: pathlib.Path) -> N
     assert catalogue.identify(np.zeros(16_000), 16_000) == []
     catalogue.save(tmp_path / "songs.cat")
     assert humdinger.Catalogue.load(tmp_path / "songs.cat").identify(sung, 16_000) == found
+    # By their notes alone the songs have other scores; the command says what Python says, of both kinds.
+    alone = humdinger.Catalogue.make(tmp_path / "tunes", notes_alone=True)
+    alone.save(tmp_path / "alone.cat")
+    assert alone.identify(sung, 16_000)[0].id == "twinkle" and alone.identify(sung, 16_000) != found
+    with wave.open(str(tmp_path / "sung.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(np.round(sung * 32767).astype("<i2").tobytes())
+    for name in ("songs.cat", "alone.cat"):
+        words = ["identify", "--format", "jsonl", "--catalogue", str(tmp_path / name), str(tmp_path / "sung.wav")]
+        said = subprocess.run([sys.executable, "-m", "humdinger", *words], check=True, capture_output=True, text=True)
+        theirs = [(match["id"], match["score"], match["key"]) for match in json.loads(said.stdout)["candidates"]]
+        ours = humdinger.Catalogue.load(tmp_path / name).identify(tmp_path / "sung.wav")
+        assert [(match.id, match.score, match.key) for match in ours] == theirs
     with pytest.raises(FileNotFoundError):
         humdinger.Catalogue.load(tmp_path / "missing.cat")
     with pytest.raises(FileNotFoundError):
@@ -72,9 +90,6 @@ def test_a_catalogue_names_what_is_sung(data: Data, tmp_path: pathlib.Path) -> N
 
 
 def test_the_command_has_its_exit_codes() -> None:
-    import subprocess
-    import sys
-
     def code(*words: str) -> int:
         return subprocess.run([sys.executable, "-m", "humdinger", *words], capture_output=True).returncode
 

@@ -4,12 +4,10 @@ use super::{plain, say, warn};
 use crate::data::dataset::progress_bar;
 use crate::data::songbook::{Songbook, read_songs};
 use crate::melody::catalogue::Catalogue;
-use crate::melody::song::Song;
-use crate::train::base;
-use crate::train::embedder::Embedder;
+use crate::train::identify;
 use crate::train::weights::write_whole;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Make and change a catalogue: the songs that `identify` looks for, from their notes
@@ -137,30 +135,18 @@ fn told(book: Songbook) -> Result<Songbook> {
 
 /// Puts songs into a catalogue; how many were there already.
 fn fill(catalogue: &mut Catalogue, book: &Songbook) -> Result<usize> {
-    let mut ids: Vec<&str> = book.songs.iter().map(|s| s.id.as_str()).collect();
-    ids.sort_unstable();
-    if let Some(twice) = ids.windows(2).find(|w| w[0] == w[1]) {
-        let detail = "two of these files would have this id; put them into one folder, or rename one";
-        return Err(Error::Data(format!("{}: {detail}", plain(twice[0]))));
-    }
-    Ok(book.songs.iter().filter(|song| catalogue.add((*song).clone()).is_some()).count())
+    book.fill(catalogue).map_err(|error| Error::Data(plain(&error.to_string()).into_owned()))
 }
 
 /// Gives songs their embeddings that have none, or another base model's.
 fn embed(catalogue: &mut Catalogue) -> Result<()> {
-    let by = base::checksum();
-    let same = catalogue.embedded_by() == by;
-    let (kept, new): (Vec<&Song>, Vec<&Song>) =
-        catalogue.songs().iter().partition(|song| same && !song.embedding.is_empty());
-    let mut known: BTreeMap<String, Option<Vec<f32>>> =
-        kept.into_iter().map(|song| (song.id.clone(), Some(song.embedding.clone()))).collect();
-    let new: Vec<Song> = new.into_iter().cloned().collect();
-    let bar = progress_bar(new.len(), "an imaginary person sings the songs", true);
-    let made = Embedder::new()?.songs(&new, |more| bar.inc(more as u64));
+    let bar = progress_bar(0, "an imaginary person sings the songs", true);
+    identify::embed(catalogue, |more, of| {
+        bar.set_length(of as u64);
+        bar.inc(more as u64);
+        ControlFlow::Continue(())
+    })?;
     bar.finish_and_clear();
-    known.extend(new.iter().map(|song| song.id.clone()).zip(made?));
-    let in_order = catalogue.songs().iter().map(|song| known.remove(&song.id).flatten()).collect();
-    catalogue.embed(&by, in_order);
     Ok(())
 }
 

@@ -2,14 +2,11 @@
 
 use super::predict::sound_files;
 use super::{plain, say, warn};
-use crate::audio::{Audio, channels, decode::decode_file};
+use crate::audio::{Audio, decode::decode_file};
 use crate::melody::catalogue::Catalogue;
-use crate::melody::pitch::{PitchOptions, PitchTracker};
-use crate::melody::search::{Match, Query, SearchOptions, Searcher, UNKNOWN_BELOW};
+use crate::melody::search::{Match, SearchOptions, UNKNOWN_BELOW};
 use crate::melody::song::Song;
-use crate::train::base;
-use crate::train::embedder::Embedder;
-use crate::train::worker::Worker;
+use crate::train::identify::Identifier;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -77,63 +74,48 @@ impl Answer {
     }
 }
 
-/// A catalogue that is ready to be searched.
-pub(super) struct Songs {
-    catalogue: Catalogue,
-    searcher: Searcher,
-    /// Where the songs have embeddings.
-    embedder: Option<Worker<Embedder>>,
-}
-
-impl Songs {
-    /// Which of them is sung in a recording, and what was wrong with its file; below the score `least` it is none of them.
-    fn ask(
-        &self,
-        name: String,
-        sound: Audio,
-        options: &SearchOptions,
-        (top, least): (usize, f64),
-    ) -> Result<(Answer, Vec<String>)> {
-        // Embeddings are of a song's beginning.
-        let embedder = self.embedder.as_ref().filter(|_| !options.anywhere);
-        let beginning = embedder.map(|_| Embedder::beginning(&sound));
-        let tracker = PitchTracker::new(sound.sample_rate, PitchOptions::default())?;
-        let mut query = Query::new(&tracker.track(&channels::to_count(sound.channels, 1)[0]));
-        if let (Some(query), Some(embedder), Some(beginning)) = (&mut query, embedder, beginning) {
-            query.embedding = embedder.ask(move |embedder| embedder.recording(beginning))??.unwrap_or_default();
-        }
-        let songs = self.catalogue.songs();
-        let candidates = query.map_or(Vec::new(), |query| self.searcher.search(songs, &query, options));
-        Ok((Answer::new(name, candidates, top, least), sound.warnings))
-    }
+/// Which song is sung in a recording, and what was wrong with its file; below the score `least` it is none of the catalogue's.
+fn ask(
+    songs: &Identifier,
+    name: String,
+    mut sound: Audio,
+    options: &SearchOptions,
+    (top, least): (usize, f64),
+) -> Result<(Answer, Vec<String>)> {
+    let warnings = std::mem::take(&mut sound.warnings);
+    Ok((Answer::new(name, songs.search(sound, options)?, top, least), warnings))
 }
 
 /// Opens a catalogue.
-pub(super) fn open(path: &Path) -> Result<Songs> {
+pub(super) fn open(path: &Path) -> Result<Identifier> {
     let catalogue = Catalogue::read(path)?;
     if catalogue.songs().is_empty() {
         return Err(Error::file(path, "holds no songs; `humdinger catalogue add` adds some"));
     }
-    let searcher = Searcher::new(catalogue.songs());
-    let by = catalogue.embedded_by();
-    if !by.is_empty() && by != base::checksum() {
+    let songs = Identifier::new(catalogue)?;
+    if songs.is_of_another_model() {
         warn(&plain(&format!(
             "{}: was made with another base model; songs are compared by their notes alone until it is made again",
             path.display()
         )));
     }
-    let embedder = (by == base::checksum()).then(|| Worker::start("base model", Embedder::new)).transpose()?;
-    Ok(Songs { catalogue, searcher, embedder })
+    Ok(songs)
 }
 
 /// What `identify --format jsonl` says of a decoded recording; what had to be mended is in `warnings`, where anything had to be.
 ///
 /// # Errors
 /// Where its rate is out of range.
-pub(super) fn answer(songs: &Songs, name: &str, sound: Audio, top: usize, anywhere: bool) -> Result<serde_json::Value> {
+pub(super) fn answer(
+    songs: &Identifier,
+    name: &str,
+    sound: Audio,
+    top: usize,
+    anywhere: bool,
+) -> Result<serde_json::Value> {
     let options = SearchOptions { anywhere, ..SearchOptions::default() };
-    let (answer, warnings) = songs.ask(name.into(), sound, &options, (top, UNKNOWN_BELOW))?;
-    let mut object = answer.json(songs.catalogue.songs());
+    let (answer, warnings) = ask(songs, name.into(), sound, &options, (top, UNKNOWN_BELOW))?;
+    let mut object = answer.json(songs.songs());
     if !warnings.is_empty() {
         object["warnings"] = warnings.into();
     }
@@ -149,13 +131,13 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::usage("--min-score", format!("{} is not from 0 to 1", args.min_score)));
     }
     let opened = open(&args.catalogue)?;
-    let songs = opened.catalogue.songs();
+    let songs = opened.songs();
     let (files, _) = sound_files(&args.paths, args.strict)?;
     let options = SearchOptions { anywhere: args.anywhere, ..SearchOptions::default() };
     let (mut read, mut unread_by_name) = (0, 0);
     for file in &files {
         let name = file.path.display().to_string();
-        let ask = |sound| opened.ask(name.clone(), sound, &options, (args.top, args.min_score));
+        let ask = |sound| ask(&opened, name.clone(), sound, &options, (args.top, args.min_score));
         let (answer, warnings) = match decode_file(&file.path).and_then(ask) {
             Ok(answered) => answered,
             Err(error) if args.strict || files.len() == 1 => return Err(error),

@@ -5,6 +5,7 @@ use super::reader::read_whole;
 use crate::audio::{channels, decode};
 use crate::data::synth::tunes::parse;
 use crate::melody::abc::read_abc;
+use crate::melody::catalogue::Catalogue;
 use crate::melody::midi_in::{self, Part};
 use crate::melody::notes::{SungNote, notes};
 use crate::melody::pitch::{PitchOptions, PitchTracker};
@@ -26,6 +27,22 @@ pub struct Songbook {
     pub refused: Vec<(String, String)>,
     /// Files that were not looked into.
     pub left_out: Vec<LeftOut>,
+}
+
+impl Songbook {
+    /// Puts its songs into a catalogue, in the place of those with the same ids; how many were there already.
+    ///
+    /// # Errors
+    /// Where two of its songs have one id. Nothing is added then.
+    pub fn fill(&self, catalogue: &mut Catalogue) -> Result<usize> {
+        let mut ids: Vec<&str> = self.songs.iter().map(|song| song.id.as_str()).collect();
+        ids.sort_unstable();
+        if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            let detail = "two of these files would have this id; put them into one folder, or rename one";
+            return Err(Error::Data(format!("{}: {detail}", twice[0])));
+        }
+        Ok(self.songs.iter().filter(|song| catalogue.add((*song).clone()).is_some()).count())
+    }
 }
 
 /// The kinds of files that hold melodies, by their endings.

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 use std::path::Path;
 
 /// Songs that are sung at a time: enough for all cores, little in memory.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
 
 /// See the top of this file.
 pub struct Embedder {

@@ -20,6 +20,8 @@ pub mod files;
 pub mod fit;
 #[cfg(feature = "app")]
 pub mod folder;
+#[cfg(feature = "app")]
+pub mod identify;
 pub mod init;
 #[cfg(feature = "app")]
 pub mod listen;

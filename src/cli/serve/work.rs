@@ -6,6 +6,7 @@ use super::identify;
 use super::upload::{Refusal, Sent};
 use crate::cli::predict::sent::{self, decode};
 use crate::cli::{plain, tell_error};
+use crate::train::identify::Identifier;
 use crate::train::model::Header;
 use crate::train::verdict::Threshold;
 use crate::{Error, Result};
@@ -26,7 +27,7 @@ pub(super) struct Work {
     header: Header,
     /// Where the model comes from.
     model: String,
-    catalogue: Option<identify::Songs>,
+    catalogue: Option<Identifier>,
     /// Seconds of the longest recording.
     longest: f64,
     at_once: Arc<Semaphore>,
@@ -38,7 +39,7 @@ impl Work {
     pub fn new(
         (ear, header): (Ear, Header),
         model: String,
-        catalogue: Option<identify::Songs>,
+        catalogue: Option<Identifier>,
         queue: usize,
         longest: f64,
     ) -> Self {

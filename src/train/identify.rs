@@ -1,0 +1,95 @@
+//! Which song of a catalogue somebody sings: by its notes, and by what the base model makes of the recording where the catalogue
+//! holds what it makes of the songs.
+
+use super::base;
+use super::embedder::{AT_ONCE, Embedder};
+use super::worker::Worker;
+use crate::audio::{Audio, channels};
+use crate::melody::catalogue::Catalogue;
+use crate::melody::pitch::{PitchOptions, PitchTracker};
+use crate::melody::search::{Match, Query, SearchOptions, Searcher};
+use crate::melody::song::Song;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+/// A catalogue that is ready to be searched, by several threads at once.
+pub struct Identifier {
+    catalogue: Catalogue,
+    searcher: Searcher,
+    /// Where the songs have embeddings.
+    embedder: Option<Worker<Embedder>>,
+}
+
+impl Identifier {
+    /// A catalogue, with the base model where its songs have embeddings by it.
+    ///
+    /// # Errors
+    /// Where no thread can be had for the base model.
+    pub fn new(catalogue: Catalogue) -> Result<Self> {
+        let searcher = Searcher::new(catalogue.songs());
+        let embedded = catalogue.embedded_by() == base::checksum();
+        let embedder = embedded.then(|| Worker::start("base model", Embedder::new)).transpose()?;
+        Ok(Self { catalogue, searcher, embedder })
+    }
+
+    /// Whether its songs have embeddings by another base model, so that they are compared by their notes alone.
+    pub fn is_of_another_model(&self) -> bool {
+        !self.catalogue.embedded_by().is_empty() && self.embedder.is_none()
+    }
+
+    /// The catalogue.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The songs, which [`Match::song`] counts.
+    pub fn songs(&self) -> &[Song] {
+        self.catalogue.songs()
+    }
+
+    /// The songs that may be sung in a recording, the likeliest first; none where too little is sung.
+    ///
+    /// # Errors
+    /// Where its rate is out of range.
+    pub fn search(&self, sound: Audio, options: &SearchOptions) -> Result<Vec<Match>> {
+        // Embeddings are of a song's beginning.
+        let embedder = self.embedder.as_ref().filter(|_| !options.anywhere);
+        let beginning = embedder.map(|_| Embedder::beginning(&sound));
+        let tracker = PitchTracker::new(sound.sample_rate, PitchOptions::default())?;
+        let mut query = Query::new(&tracker.track(&channels::to_count(sound.channels, 1)[0]));
+        if let (Some(query), Some(embedder), Some(beginning)) = (&mut query, embedder, beginning) {
+            query.embedding = embedder.ask(move |embedder| embedder.recording(beginning))??.unwrap_or_default();
+        }
+        Ok(query.map_or(Vec::new(), |query| self.searcher.search(self.songs(), &query, options)))
+    }
+}
+
+/// Gives songs their embeddings that have none, or another base model's. `done` is told how many more songs of how many are done, and
+/// says whether to go on.
+///
+/// # Errors
+/// As [`Embedder::songs`]; also where it was not to go on, and the catalogue is as it was.
+pub fn embed(catalogue: &mut Catalogue, mut done: impl FnMut(usize, usize) -> ControlFlow<()>) -> Result<()> {
+    let by = base::checksum();
+    let same = catalogue.embedded_by() == by;
+    let (kept, new): (Vec<&Song>, Vec<&Song>) =
+        catalogue.songs().iter().partition(|song| same && !song.embedding.is_empty());
+    let mut known: BTreeMap<String, Option<Vec<f32>>> =
+        kept.into_iter().map(|song| (song.id.clone(), Some(song.embedding.clone()))).collect();
+    let new: Vec<Song> = new.into_iter().cloned().collect();
+    let mut embedder = Embedder::new()?;
+    let stopped = || Error::Data("stopped; the songs have no embeddings".into());
+    if done(0, new.len()).is_break() {
+        return Err(stopped());
+    }
+    for songs in new.chunks(AT_ONCE) {
+        known.extend(songs.iter().map(|song| song.id.clone()).zip(embedder.songs(songs, |_| ())?));
+        if done(songs.len(), new.len()).is_break() {
+            return Err(stopped());
+        }
+    }
+    let in_order = catalogue.songs().iter().map(|song| known.remove(&song.id).flatten()).collect();
+    catalogue.embed(&by, in_order);
+    Ok(())
+}
