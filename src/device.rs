@@ -116,6 +116,29 @@ impl Device {
         }
     }
 
+    /// The GPU for the process of this number among those of this machine, and how many there are: each takes another, as far as they go,
+    /// and software ones only where there are no others.
+    ///
+    /// # Errors
+    /// Where there is none, or it cannot be opened.
+    #[cfg(feature = "gpu")]
+    pub fn gpu_of(process: usize) -> Result<(Self, usize)> {
+        let (software, real): (Vec<_>, Vec<_>) = adapters().into_iter().partition(|a| a.is_software());
+        let all = if real.is_empty() { software } else { real };
+        // Without any, this says what is missing.
+        let number = all.get(process % all.len().max(1)).map(|adapter| adapter.number);
+        Ok((Self::choose(DeviceChoice::Gpu(number))?, all.len()))
+    }
+
+    /// Without the feature `gpu` there is none.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "gpu"))]
+    pub fn gpu_of(_: usize) -> Result<(Self, usize)> {
+        Ok((Self::choose(DeviceChoice::Gpu(None))?, 0))
+    }
+
     /// The same for work that is over before a GPU is opened, such as a few predictions: `auto` is the CPU, without a look at
     /// what else there is.
     ///
@@ -138,17 +161,11 @@ impl Device {
         Self { kind: Kind::Cpu(Arc::new(Pool::new(threads))), reason: "asked for".into(), ranks: None }
     }
 
-    /// The same as one of several ranks: its sessions share out the batches of plans with inputs
-    /// [by item](crate::graph::Graph::by_item).
-    ///
-    /// # Errors
-    /// Where it is a GPU.
-    pub fn among(self, ranks: Arc<dyn Communicator>) -> Result<Self> {
-        match self.kind {
-            Kind::Cpu(_) => Ok(Self { ranks: (ranks.size() > 1).then_some(ranks), ..self }),
-            #[cfg(feature = "gpu")]
-            Kind::Gpu(_) => Err(Error::Gpu("ranks share out the batches of CPUs alone".into())),
-        }
+    /// The same as one of several ranks, of which all are CPUs or all are GPUs. Sessions on CPUs share out the batches of plans with inputs
+    /// [by item](crate::graph::Graph::by_item), to the bit; those on GPUs are given a [part](crate::ops::Part) each.
+    #[must_use]
+    pub fn among(self, ranks: Arc<dyn Communicator>) -> Self {
+        Self { ranks: (ranks.size() > 1).then_some(ranks), ..self }
     }
 
     /// The ranks, where there are several.
@@ -203,7 +220,13 @@ impl Device {
                 })
             }
             #[cfg(feature = "gpu")]
-            Kind::Gpu(gpu) => Box::new(GpuSession::new(gpu.clone(), states)?),
+            Kind::Gpu(gpu) => {
+                let session = GpuSession::new(gpu.clone(), states)?;
+                Box::new(match &self.ranks {
+                    Some(ranks) => session.among(ranks.clone()),
+                    None => session,
+                })
+            }
         })
     }
 }
@@ -219,7 +242,12 @@ impl fmt::Display for Device {
                 }
             }
             #[cfg(feature = "gpu")]
-            Kind::Gpu(gpu) => write!(f, "{} ({})", gpu.adapter(), self.reason),
+            Kind::Gpu(gpu) => match &self.ranks {
+                Some(ranks) => {
+                    write!(f, "{} ranks on GPUs, the first on {} ({})", ranks.size(), gpu.adapter(), self.reason)
+                }
+                None => write!(f, "{} ({})", gpu.adapter(), self.reason),
+            },
         }
     }
 }

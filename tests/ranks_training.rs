@@ -48,7 +48,7 @@ fn among(
     let rank = |ranks: Threads| {
         let rank = ranks.rank();
         let data = source::dataset(config, Reading { no_cache: true, ..Reading::default() }, &|_| ())?;
-        let device = Device::with_threads(1).among(Arc::new(ranks))?;
+        let device = Device::with_threads(1).among(Arc::new(ranks));
         let folder = match (rank, start) {
             (0, Start::New) => RunFolder::create(out)?,
             (0, _) => RunFolder::open(out)?,
@@ -124,7 +124,7 @@ fn ranks_with_other_settings_are_refused() {
         let seed = Some(1 + ranks.rank() as u64);
         let config = Settings { seed, ..small("notebook").settings() }.resolve()?;
         let data = source::dataset(&config, Reading { no_cache: true, ..Reading::default() }, &|_| ())?;
-        let device = Device::with_threads(1).among(Arc::new(ranks))?;
+        let device = Device::with_threads(1).among(Arc::new(ranks));
         run(&config, &data, &device, &RunFolder::of_another(&out), Start::New, &AtomicBool::new(false), &mut Blind)
     };
     let errors: Vec<String> = std::thread::scope(|scope| {

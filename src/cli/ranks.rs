@@ -1,7 +1,7 @@
 //! `humdinger train` as one of several processes that MPI has started together.
 
-use super::tell_error;
 use super::train::{Args, Begun, go};
+use super::{tell_error, warn};
 use crate::device::{Device, DeviceChoice};
 use crate::ranks::{Communicator, Mpi};
 use crate::{Error, Result};
@@ -41,12 +41,22 @@ pub(super) fn run(args: &Args) -> Result<Option<ExitCode>> {
 
 fn together(args: &Args, mpi: &Arc<Mpi>) -> Result<ExitCode> {
     let (ranks, first): (&dyn Communicator, bool) = (&**mpi, mpi.rank() == 0);
-    let threads = mpi.threads();
-    let choose = |choice| match choice {
-        DeviceChoice::Gpu(_) => {
-            Err(Error::usage("--device", format!("`{choice}` cannot be shared out among ranks; they compute on CPUs")))
-        }
-        _ => Device::with_threads(threads).among(mpi.clone()),
+    let (threads, [local, here]) = (mpi.threads(), mpi.on_machine());
+    let choose = |choice| {
+        let device = match choice {
+            DeviceChoice::Gpu(None) => {
+                let (device, adapters) = Device::gpu_of(local)?;
+                if first && adapters < here {
+                    let gpus = crate::error::counted(adapters, "GPU");
+                    warn(&format!("note: {here} processes of this machine share its {gpus}"));
+                }
+                device
+            }
+            DeviceChoice::Gpu(_) => Device::choose(choice)?,
+            // Of machines that may have different ones, or none.
+            DeviceChoice::Auto | DeviceChoice::Cpu => Device::with_threads(threads),
+        };
+        Ok(device.among(mpi.clone()))
     };
     // Rank 0 first: the others then find what it has read in the cache, and need not see the run folder.
     let mut begun = None;

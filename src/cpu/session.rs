@@ -241,6 +241,13 @@ impl<T: CpuReal> Session for CpuSession<T> {
             return Err(Error::Device("the plan's graph was built over other states than the session's".into()));
         }
         check_memory(&plan)?;
+        if self.ranks.is_some()
+            && let Some(step) = plan.steps.iter().find(|step| step.sum_over_ranks().is_some())
+        {
+            let detail =
+                "adds up over ranks that have a part of the batch each; on CPUs ranks share the whole batch's plan";
+            return Err(Error::op(step.name(), detail));
+        }
         let divided = self.ranks.as_ref().and_then(|ranks| Divided::new(&plan, ranks.rank(), ranks.size()));
         for (i, step) in plan.steps.iter().enumerate() {
             if let Work::Run(op) = &step.work {

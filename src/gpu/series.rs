@@ -2,7 +2,7 @@
 //! device and read once.
 
 use super::memory::{BLOCK_ALIGNMENT, Memory};
-use super::session::{GpuSession, record};
+use super::session::GpuSession;
 use crate::error::Result;
 use crate::graph::{Place, PlanId, Series, Session, check_series};
 use std::ops::Range;
@@ -73,7 +73,7 @@ impl GpuSession {
                     let from = run * row_in + row.start;
                     encoder.copy_buffer_to_buffer(&inputs, from, buffer, *start, row.end - row.start);
                 }
-                record(&self.plans[id.0].commands, &mut encoder);
+                encoder = self.record_run(id, encoder)?;
                 for Copy { buffer, start, row } in &rows_out {
                     let to = run * row_out + row.start;
                     encoder.copy_buffer_to_buffer(buffer, *start, &collected, to, row.end - row.start);

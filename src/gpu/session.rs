@@ -6,8 +6,8 @@ use super::pipeline::Pipeline;
 use super::series::Tables;
 use crate::error::{Error, Result};
 use crate::graph::{
-    BufferKind, Command as Planned, Constant, Dispatch, GroupId, Place, Plan, PlanId, Series, Session, States, Target,
-    Timing, check_indices, check_port, locate_part, locate_state,
+    BufferKind, Command as Planned, Communicator, Constant, Dispatch, GroupId, Place, Plan, PlanId, Series, Session,
+    States, Step, Target, Timing, check_indices, check_port, locate_part, locate_state, sum_over,
 };
 use crate::tensor::DType;
 use std::collections::VecDeque;
@@ -30,6 +30,8 @@ pub(super) struct Compiled {
     pub commands: Vec<(usize, &'static str, Command)>,
     /// One per buffer of the plan; `None` for state, which belongs to the session.
     pub memory: Vec<Option<Memory>>,
+    /// What is added up over the ranks, if there are any: behind how many commands, where it lies, and whether this rank's counts.
+    pub sums: Vec<(usize, Place, bool)>,
 }
 
 /// State and plans on a GPU, computing in f32.
@@ -42,6 +44,7 @@ pub struct GpuSession {
     pub(super) tables: Tables,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     pub(super) guarded: bool,
+    ranks: Option<Arc<dyn Communicator>>,
 }
 
 impl GpuSession {
@@ -78,7 +81,15 @@ impl GpuSession {
             groups.push(memory);
         }
         let (plans, in_flight) = (Vec::new(), VecDeque::new());
-        Ok(Self { gpu, states, groups, plans, staging: None, tables: Tables::default(), in_flight, guarded })
+        let (staging, tables, ranks) = (None, Tables::default(), None);
+        Ok(Self { gpu, states, groups, plans, staging, tables, in_flight, guarded, ranks })
+    }
+
+    /// The same session as one of several ranks: what its plans add up [across](crate::graph::Graph::across) ranks is read, exchanged and written
+    /// in the middle of a run.
+    #[must_use]
+    pub fn among(self, ranks: Arc<dyn Communicator>) -> Self {
+        Self { ranks: Some(ranks), ..self }
     }
 
     /// The device.
@@ -94,9 +105,37 @@ impl GpuSession {
     pub fn run_times(&mut self, id: PlanId, times: usize) -> Result<()> {
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for _ in 0..times {
-            record(&self.plans[id.0].commands, &mut encoder);
+            encoder = self.record_run(id, encoder)?;
         }
         self.submit(encoder)
+    }
+
+    /// Records a run behind what an encoder has already. Where there are ranks, it is submitted as far as each of their sums, and what
+    /// comes back is behind the last of them.
+    pub(super) fn record_run(&mut self, id: PlanId, mut encoder: wgpu::CommandEncoder) -> Result<wgpu::CommandEncoder> {
+        let Some(ranks) = self.ranks.clone() else {
+            record(&self.plans[id.0].commands, &mut encoder);
+            return Ok(encoder);
+        };
+        let mut done = 0;
+        for number in 0..self.plans[id.0].sums.len() {
+            let (end, place, counts) = self.plans[id.0].sums[number];
+            record(&self.plans[id.0].commands[done..end], &mut encoder);
+            self.submit(encoder)?;
+            encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            done = end;
+            let compiled = &self.plans[id.0];
+            let memory = self.whole(&compiled.plan, &compiled.memory, &place)?;
+            let (buffer, offset) = (memory.buffer.clone(), memory.start + 4 * place.offset as u64);
+            let mut values = vec![0.0_f32; place.len];
+            if counts {
+                self.download(&buffer, offset, bytemuck::cast_slice_mut(&mut values))?;
+            }
+            sum_over(&*ranks, &mut values)?;
+            self.gpu.queue().write_buffer(&buffer, offset, bytemuck::cast_slice(&values));
+        }
+        record(&self.plans[id.0].commands[done..], &mut encoder);
+        Ok(encoder)
     }
 
     /// Waits until everything that was started is done.
@@ -352,7 +391,13 @@ impl Session for GpuSession {
         let memory = self.allocate(&plan)?;
         let commands = self.commands(&plan, &memory)?;
         self.rehearse(&plan, &commands)?;
-        self.plans.push(Compiled { plan, commands, memory });
+        let sum = |(number, step): (usize, &Step)| {
+            let counts = step.sum_over_ranks()?;
+            let end = commands.iter().rposition(|&(of, ..)| of == number)? + 1;
+            Some((end, step.outputs[0], counts))
+        };
+        let sums = plan.steps.iter().enumerate().filter_map(sum).collect();
+        self.plans.push(Compiled { plan, commands, memory, sums });
         Ok(PlanId(self.plans.len() - 1))
     }
 

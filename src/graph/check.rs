@@ -97,7 +97,18 @@ fn check_order(graph: &Graph) -> Result<()> {
 
 /// After planning: whether every operation can be launched on the target.
 pub(super) fn kernels(steps: &[Step], target: Target) -> Result<()> {
-    let without = steps.iter().find(|step| matches!(step.work, Work::Run(_)) && step.launches().is_empty());
+    let over_ranks = steps.iter().filter(|step| step.sum_over_ranks().is_some());
+    for step in over_ranks {
+        if step.input_specs.len() != 1 || step.input_specs != step.output_specs {
+            return Err(Error::op(
+                step.name(),
+                "is a sum over ranks, but its one output is not of its one input's shape",
+            ));
+        }
+    }
+    let without = steps.iter().find(|step| {
+        matches!(step.work, Work::Run(_)) && step.sum_over_ranks().is_none() && step.launches().is_empty()
+    });
     if let (Target::Gpu, Some(step)) = (target, without) {
         let detail =
             "has no GPU kernel: it is made by a pass for the CPU; fuse the graph for the target that it is planned for";

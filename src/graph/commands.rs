@@ -75,7 +75,7 @@ impl Plan {
         }
         let mut commands = Vec::new();
         for (number, step) in self.steps.iter().enumerate() {
-            if let Work::Copy = step.work {
+            if matches!(step.work, Work::Copy) || step.sum_over_ranks().is_some() {
                 commands.push(Command::Copy { step: number, from: step.inputs[0], to: step.outputs[0] });
             }
             for launch in step.launches() {

@@ -28,7 +28,7 @@ pub use op::{
 };
 pub use pieces::{Block, Blocks, Pieces, Stretches, Tasks};
 pub use plan::{Buffer, BufferKind, Place, Plan, Port, Step, Work};
-pub use ranks::{Communicator, Division, Share};
+pub use ranks::{Communicator, Division, Share, sum_over};
 pub use session::{
     PlanId, Series, Session, Timing, check_indices, check_port, check_series, locate_data, locate_part, locate_state,
 };

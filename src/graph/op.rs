@@ -71,6 +71,12 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
+    /// For an operation whose output is the sum of its input over all ranks, which a session adds up itself: whether this rank's
+    /// own input counts. Its GPU kernel is none.
+    fn sum_over_ranks(&self) -> Option<bool> {
+        None
+    }
+
     /// For an integer input: values must be below this bound. Checked whenever the input is written.
     fn index_bound(&self, _input: usize, _inputs: &[Spec]) -> Option<usize> {
         None

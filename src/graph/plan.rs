@@ -93,7 +93,15 @@ impl Step {
         }
     }
 
-    /// The kernel launches on a GPU; none for a copy, which is a transfer command.
+    /// Whether it is a sum over ranks; if so, whether this rank's own part counts.
+    pub fn sum_over_ranks(&self) -> Option<bool> {
+        match &self.work {
+            Work::Run(op) => op.sum_over_ranks(),
+            Work::Copy => None,
+        }
+    }
+
+    /// The kernel launches on a GPU; none for a copy, which is a transfer command, and for a sum over ranks, which is one as well.
     pub fn launches(&self) -> Vec<Launch> {
         match &self.work {
             Work::Run(op) => op.gpu(&self.input_specs, &self.output_specs),

@@ -33,6 +33,26 @@ pub trait Communicator: Send + Sync {
     fn all_to_all(&self, send: &[u8], to: &[Range<usize>], receive: &mut [u8], from: &[Range<usize>]) -> Result<()>;
 }
 
+/// The sum of `values` over all ranks, everywhere the same: added up in f64 in the order of the ranks, and rounded.
+///
+/// # Errors
+/// As [`Communicator::all_gather`].
+pub fn sum_over(ranks: &dyn Communicator, values: &mut [f32]) -> Result<()> {
+    let (size, len) = (ranks.size(), values.len());
+    // Each adds up a stretch, and all gather the sums.
+    let stretch = |rank: usize| rank * len / size..(rank + 1) * len / size;
+    let own = stretch(ranks.rank());
+    let to: Vec<Range<usize>> = (0..size).map(|rank| bytes::<f32>(stretch(rank))).collect();
+    let from: Vec<Range<usize>> =
+        (0..size).map(|rank| bytes::<f32>(rank * own.len()..(rank + 1) * own.len())).collect();
+    let mut parts = vec![0.0_f32; size * own.len()];
+    ranks.all_to_all(bytemuck::cast_slice(values), &to, bytemuck::cast_slice_mut(&mut parts), &from)?;
+    for (i, sum) in values[own.clone()].iter_mut().enumerate() {
+        *sum = (0..size).map(|rank| f64::from(parts[rank * own.len() + i])).sum::<f64>() as f32;
+    }
+    ranks.all_gather(bytemuck::cast_slice_mut(values), &to)
+}
+
 /// How an operation's work can be divided among ranks along the first axis of its operands, which counts a batch's items (or
 /// several rows for each item).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::init::{kaiming_normal, linear_bound, uniform};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GroupId, States, Value};
-use crate::ops::ConvOptions;
+use crate::ops::{ConvOptions, Part};
 use crate::tensor::Tensor;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -26,6 +26,8 @@ pub(crate) const EPSILON: f64 = 1e-5;
 pub enum Mode {
     /// Batch norm uses the batch's statistics and updates the running ones.
     Train,
+    /// The same for a rank's part of a batch: the statistics are those of all of it, see [`Part`].
+    TrainPart(Part),
     /// Batch norm uses the running statistics; nothing changes.
     Evaluate,
 }
@@ -160,8 +162,12 @@ impl Classifier {
             x = graph.conv2d(x, w, Some(b), block.options())?;
             x = graph.relu(x)?;
             x = match mode {
-                Mode::Train if i >= self.frozen => {
-                    let made = graph.batch_norm(x, [gamma, beta, mean, var], MOMENTUM, EPSILON)?;
+                Mode::Train | Mode::TrainPart(_) if i >= self.frozen => {
+                    let channel = [gamma, beta, mean, var];
+                    let made = match mode {
+                        Mode::TrainPart(part) => graph.batch_norm_of_part(x, channel, MOMENTUM, EPSILON, part)?,
+                        _ => graph.batch_norm(x, channel, MOMENTUM, EPSILON)?,
+                    };
                     graph.assign(mean, made.running_mean)?;
                     graph.assign(var, made.running_var)?;
                     made.y

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GroupId, PlanId, Session, States, Value};
-use crate::ops::{AdamStep, SgdStep};
+use crate::ops::{AdamStep, Part, SgdStep};
 
 /// Name of the graph input that carries the step's numbers: [`AdamStep::LEN`] of them.
 pub const STEP: &str = "adam.step";
@@ -57,7 +57,19 @@ impl Adam {
     /// # Errors
     /// Where the loss does not depend on a parameter, or through an operation without gradient.
     pub fn minimise(&self, graph: &mut Graph, loss: Value) -> Result<()> {
-        let mut gradient = packed_gradient(graph, loss, self.parameters, self.max_norm)?;
+        self.minimise_with(graph, loss, None)
+    }
+
+    /// The same where `loss` is a rank's part of the batch's: see [`Part`].
+    ///
+    /// # Errors
+    /// As [`Adam::minimise`].
+    pub fn minimise_part(&self, graph: &mut Graph, loss: Value, part: Part) -> Result<()> {
+        self.minimise_with(graph, loss, Some(part))
+    }
+
+    fn minimise_with(&self, graph: &mut Graph, loss: Value, part: Option<Part>) -> Result<()> {
+        let mut gradient = packed_gradient(graph, loss, self.parameters, self.max_norm, part)?;
         if self.coupled && self.weight_decay != 0.0 {
             let parameters = graph.state_group(self.parameters);
             let decay = graph.scale(parameters, self.weight_decay)?;
@@ -114,11 +126,20 @@ impl Adam {
 }
 
 /// The gradients of `loss` with respect to all states of a group, side by side as they are, clipped to a norm.
-fn packed_gradient(graph: &mut Graph, loss: Value, group: GroupId, max_norm: Option<f64>) -> Result<Value> {
+fn packed_gradient(
+    graph: &mut Graph,
+    loss: Value,
+    group: GroupId,
+    max_norm: Option<f64>,
+    part: Option<Part>,
+) -> Result<Value> {
     let names: Vec<String> = graph.states().of_group(group).map(|state| state.name.clone()).collect();
     let parameters: Vec<Value> = names.iter().map(|name| graph.state(name)).collect::<Result<_>>()?;
     let gradients = graph.gradients(loss, &parameters)?;
-    let gradient = graph.pack(group, &gradients)?;
+    let mut gradient = graph.pack(group, &gradients)?;
+    if let Some(part) = part {
+        gradient = graph.across(gradient, part.counts)?;
+    }
     let Some(max_norm) = max_norm else { return Ok(gradient) };
     let [factor, _] = graph.clip_factor(gradient, max_norm)?;
     graph.multiply(gradient, factor)
@@ -155,7 +176,7 @@ impl Sgd {
     /// # Errors
     /// Where the loss does not depend on a parameter, or through an operation without gradient.
     pub fn minimise(&self, graph: &mut Graph, loss: Value) -> Result<()> {
-        let gradient = packed_gradient(graph, loss, self.parameters, self.max_norm)?;
+        let gradient = packed_gradient(graph, loss, self.parameters, self.max_norm, None)?;
         let step = graph.input(SGD_STEP, [SgdStep::LEN])?;
         let state = [self.parameters, self.velocity].map(|group| graph.state_group(group));
         let new = graph.sgd([state[0], state[1], gradient], step, self.nesterov)?;

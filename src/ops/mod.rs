@@ -1,6 +1,7 @@
 //! The operations: one file each, with all there is to know of it (meaning, shape rule, gradient, CPU kernel, GPU launch,
 //! cost); its WGSL kernel is the file of the same name in `shaders/`. Each adds its builder method to [`Graph`].
 
+mod across;
 mod adam;
 mod adaptive_avg_pool2d;
 mod avg_pool2d;
@@ -30,6 +31,7 @@ mod softmax;
 mod unary;
 mod windows;
 
+pub use across::{Across, Part};
 pub use adam::{Adam, AdamStep, ClipFactor};
 pub use adaptive_avg_pool2d::{AdaptiveAvgPool2d, AdaptiveAvgPool2dGradient};
 pub use avg_pool2d::{AvgPool2d, AvgPool2dGradient};

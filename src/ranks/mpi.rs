@@ -54,6 +54,12 @@ impl Mpi {
         (cores as usize / sharing.max(1)).clamp(1, allowed)
     }
 
+    /// This rank's number among those on the same machine, and how many those are. All ranks call it together.
+    pub fn on_machine(&self) -> [usize; 2] {
+        let machine = self.lock().split_shared(0);
+        [machine.rank(), machine.size()].map(|x| usize::try_from(x).unwrap_or(0))
+    }
+
     /// Ends all ranks at once.
     pub fn abort(&self, code: u8) -> ! {
         self.lock().abort(i32::from(code))

@@ -163,6 +163,21 @@ pub fn run(
     more: &[(&str, &[f32])],
     outputs: &mut [(&str, &mut [f32])],
 ) -> Result<()> {
+    run_part(session, plan, batches, None, more, outputs)
+}
+
+/// The same for a plan of some of each batch's clips, those of a range.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_part(
+    session: &mut dyn Session,
+    plan: PlanId,
+    batches: &[Batch],
+    own: Option<Range<usize>>,
+    more: &[(&str, &[f32])],
+    outputs: &mut [(&str, &mut [f32])],
+) -> Result<()> {
     if let Some(batch) = batches.iter().find(|b| b.recordings.is_some() && b.places.len() != b.count * Place::LEN) {
         let missing = batch.count - batch.places.len() / Place::LEN;
         return Err(Error::value(inputs::PLACES, format!("{missing} of the clips are not in the device's memory")));
@@ -171,8 +186,11 @@ pub fn run(
         return Ok(());
     }
     let names: Vec<String> = session.plan(plan).inputs.iter().map(|port| port.name.clone()).collect();
-    let real = names.iter().filter_map(|name| Some((name.as_str(), joined(batches, |batch| batch.real(name))?)));
-    let index = names.iter().filter_map(|name| Some((name.as_str(), joined(batches, |batch| batch.index(name))?)));
+    let own = own.as_ref();
+    let real = |name: &str| joined(batches, |batch| Some(part(batch.real(name)?, batch.count, own)));
+    let index = |name: &str| joined(batches, |batch| Some(part(batch.index(name)?, batch.count, own)));
+    let real = names.iter().filter_map(|name| Some((name.as_str(), real(name)?)));
+    let index = names.iter().filter_map(|name| Some((name.as_str(), index(name)?)));
     let (real, index): (Vec<_>, Vec<_>) = (real.collect(), index.collect());
     let series = Series {
         runs: batches.len(),
@@ -180,6 +198,12 @@ pub fn run(
         index: index.iter().map(|(name, values)| (*name, &**values)).collect(),
     };
     session.run_series(plan, &series, outputs)
+}
+
+/// What belongs to some of so many clips, or to all.
+fn part<'a, T>(values: &'a [T], count: usize, own: Option<&Range<usize>>) -> &'a [T] {
+    let each = values.len() / count.max(1);
+    own.map_or(values, |own| &values[own.start * each..own.end * each])
 }
 
 /// What all batches hold of one input, one after the other. A single batch is read where it is.

@@ -11,7 +11,7 @@ use crate::data::Clip;
 use crate::device::Device;
 use crate::graph::{Communicator, Plan, PlanId, Session, Target};
 use crate::nn::{self, Adam, Classifier, Schedule};
-use crate::ops::{Fusions, fuse};
+use crate::ops::{Fusions, Part, fuse};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -151,11 +151,24 @@ impl Engine {
         if let Some(&plan) = self.plans.get(&(mode, count)) {
             return Ok(plan);
         }
-        let mut graph = self.network.graph(mode, count, self.optimiser.as_ref().map(|(adam, _)| adam))?;
+        let adam = self.optimiser.as_ref().map(|(adam, _)| adam);
+        let mut graph = match self.part(mode, count) {
+            Some((own, part)) => self.network.graph_of_part(mode, own.len(), adam, part)?,
+            None => self.network.graph(mode, count, adam)?,
+        };
         fuse(&mut graph, Fusions::for_target(self.target))?;
         let plan = self.session.add(Plan::new(graph, self.target)?)?;
         self.plans.insert((mode, count), plan);
         Ok(plan)
+    }
+
+    /// Which of a batch's clips this rank is given, where ranks are given a part each: on GPUs.
+    fn part(&self, mode: Mode, count: usize) -> Option<(Range<usize>, Part)> {
+        let ranks = self.ranks.as_ref().filter(|_| self.target == Target::Gpu && matches!(mode, Mode::Train { .. }))?;
+        let own = share(&**ranks, count, ranks.rank());
+        let part = Part { of: count, counts: !own.is_empty() };
+        // Who has none works on the first, and adds nothing.
+        Some((if part.counts { own } else { 0..1 }, part))
     }
 
     /// Makes the plan that looks at a single window, so that what cannot be built is known early.
@@ -182,7 +195,11 @@ impl Engine {
     /// How many batches of this many clips are worth handing over at once. More than one only on a GPU, which is given as many as
     /// it works through in half a second.
     fn at_once(&self, mode: Mode, count: usize) -> usize {
-        let Some(pace) = self.paces.get(&(mode, count)).filter(|_| self.target == Target::Gpu) else { return 1 };
+        // Ranks make each step together, and their paces differ.
+        let together = self.part(mode, count).is_some();
+        let Some(pace) = self.paces.get(&(mode, count)).filter(|_| self.target == Target::Gpu && !together) else {
+            return 1;
+        };
         let front_end = &self.network.front_end;
         let uploaded = if self.recordings.is_some() { 0 } else { 4 * count * front_end.channels * front_end.window };
         ((UNHEARD / pace) as usize).min(MOST_UPLOADED / uploaded.max(1)).max(1)
@@ -200,7 +217,8 @@ impl Engine {
         let plan = self.plan(mode, count)?;
         // Only a GPU is given more at once when it is quick; WebAssembly has no clock.
         let started = (self.target == Target::Gpu).then(Instant::now);
-        batch::run(&mut *self.session, plan, batches, more, outputs)?;
+        let own = self.part(mode, count).map(|(own, _)| own);
+        batch::run_part(&mut *self.session, plan, batches, own, more, outputs)?;
         if let Some(started) = started {
             self.paces.insert((mode, count), started.elapsed().as_secs_f64() / batches.len() as f64);
         }
@@ -222,8 +240,14 @@ impl Engine {
             rates.push(rate);
         }
         let (outputs, runs) = (self.network.outputs, batches.len());
-        let (mut losses, mut logits) = (vec![0.0; runs], vec![0.0; batches.iter().map(|b| b.count * outputs).sum()]);
+        let count = batches.first().map_or(0, |batch| batch.count);
+        let part = self.part(mode, count);
+        let own = part.as_ref().map_or(count, |(own, _)| own.len());
+        let (mut losses, mut logits) = (vec![0.0; runs], vec![0.0; runs * own * outputs]);
         self.run(mode, batches, &[(nn::STEP, &numbers)], &mut [("loss", &mut losses), ("logits", &mut logits)])?;
+        if let (Some((own, part)), Some(ranks)) = (part, self.ranks.as_deref()) {
+            logits = gathered(ranks, &logits, count, part.counts.then_some(own), outputs)?;
+        }
         let right = |(row, &label): (&[f32], &u32)| {
             let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
             argmax(&row) == label as usize
@@ -322,4 +346,34 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The clips of a batch of `count` that are this rank's, where ranks are given a part each.
+fn share(ranks: &dyn Communicator, count: usize, rank: usize) -> Range<usize> {
+    let start = |rank: usize| rank * count / ranks.size();
+    start(rank)..start(rank + 1)
+}
+
+/// The rows of all ranks, of batches of `count` clips that went one after the other; `rows` are this rank's, of the clips `own`, if it has
+/// any.
+fn gathered(
+    ranks: &dyn Communicator,
+    rows: &[f32],
+    count: usize,
+    own: Option<Range<usize>>,
+    each: usize,
+) -> Result<Vec<f32>> {
+    let bytes = |clips: Range<usize>| clips.start * each * size_of::<f32>()..clips.end * each * size_of::<f32>();
+    let parts: Vec<Range<usize>> = (0..ranks.size()).map(|rank| bytes(share(ranks, count, rank))).collect();
+    let len = own.as_ref().map_or(1, Range::len) * each;
+    let mut all = Vec::with_capacity(rows.len() / len.max(1) * count * each);
+    for rows in rows.chunks_exact(len.max(1)) {
+        let mut batch = vec![0.0_f32; count * each];
+        if let Some(own) = &own {
+            batch[own.start * each..own.end * each].copy_from_slice(rows);
+        }
+        ranks.all_gather(bytemuck::cast_slice_mut(&mut batch), &parts)?;
+        all.extend(batch);
+    }
+    Ok(all)
 }

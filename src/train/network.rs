@@ -9,7 +9,7 @@ use crate::audio::filterbank::{FilterBank, FilterBankSpec, Norm, Scale};
 use crate::audio::window::hann_periodic;
 use crate::graph::{Graph, States, Value};
 use crate::nn::{self, Adam, Classifier};
-use crate::ops::{BankRows, Excerpts, Fill, Framing, Per, Place};
+use crate::ops::{BankRows, Excerpts, Fill, Framing, Part, Per, Place};
 use std::sync::Arc;
 
 /// Powers below this count as this.
@@ -122,20 +122,42 @@ impl Network {
     /// # Errors
     /// Where the front end's settings make no sense, or a training graph is wanted without optimiser.
     pub fn graph(&self, mode: Mode, count: usize, adam: Option<&Adam>) -> Result<Graph> {
+        self.graph_of(mode, count, adam, None)
+    }
+
+    /// The same for a rank that is given its own `count` windows of a batch alone; for GPUs, since ranks on CPUs share the plan of the
+    /// whole batch. `logits` are of its own windows, `loss` is the batch's. See [`Part`].
+    ///
+    /// # Errors
+    /// As [`Network::graph`].
+    pub fn graph_of_part(&self, mode: Mode, count: usize, adam: Option<&Adam>, part: Part) -> Result<Graph> {
+        self.graph_of(mode, count, adam, Some(part))
+    }
+
+    fn graph_of(&self, mode: Mode, count: usize, adam: Option<&Adam>, part: Option<Part>) -> Result<Graph> {
         let mut graph = Graph::new(self.states.clone());
-        let features = self.features(&mut graph, mode, count)?;
+        let features = self.features(&mut graph, mode, count, part)?;
         let Mode::Train { .. } = mode else {
             let [logits, vectors] = self.classifier.logits_and_vectors(&mut graph, features, nn::Mode::Evaluate)?;
             graph.output("logits", logits)?;
             graph.output("vectors", vectors)?;
             return Ok(graph);
         };
-        let logits = self.classifier.logits(&mut graph, features, nn::Mode::Train)?;
+        let logits = self.classifier.logits(&mut graph, features, part.map_or(nn::Mode::Train, nn::Mode::TrainPart))?;
         let labels = graph.index_input(inputs::LABELS, [count])?;
         graph.by_item(labels)?;
-        let loss = graph.cross_entropy(logits, labels, self.label_smoothing)?.loss;
-        if let Some(adam) = adam {
-            adam.minimise(&mut graph, loss)?;
+        let mut loss = graph.cross_entropy(logits, labels, self.label_smoothing)?.loss;
+        if let Some(part) = part {
+            // Its items' portion of the batch's mean.
+            loss = graph.scale(loss, count as f64 / part.of as f64)?;
+        }
+        match (adam, part) {
+            (Some(adam), Some(part)) => adam.minimise_part(&mut graph, loss, part)?,
+            (Some(adam), None) => adam.minimise(&mut graph, loss)?,
+            (None, _) => {}
+        }
+        if let Some(part) = part {
+            loss = graph.across(loss, part.counts)?;
         }
         graph.output("logits", logits)?;
         graph.output("loss", loss)?;
@@ -148,7 +170,7 @@ impl Network {
     }
 
     /// From samples to the standardised image [N, channels, bands, frames].
-    fn features(&self, graph: &mut Graph, mode: Mode, count: usize) -> Result<Value> {
+    fn features(&self, graph: &mut Graph, mode: Mode, count: usize, part: Option<Part>) -> Result<Value> {
         let front_end = &self.front_end;
         let augment = mode == Mode::Train { augment: true };
         // Ranks share out the batches of training; what they evaluate they share out by batches.
@@ -187,7 +209,10 @@ impl Network {
                 // The notebook standardises a training batch as a whole; what a single clip is heard as must not depend
                 // on its company.
                 let per = if matches!(mode, Mode::Train { .. }) { Per::Batch } else { Per::Item };
-                graph.standardise(x, per, 0.0)
+                match part {
+                    Some(part) => graph.standardise_part(x, 0.0, part),
+                    None => graph.standardise(x, per, 0.0),
+                }
             }
             Recipe::Melody => {
                 let views = if mode == Mode::EvaluateViews { front_end.views.len() } else { 1 };
