@@ -11,7 +11,6 @@ use program::{fail, humdinger, scratch, small_data, succeed, text};
 use serde_json::Value;
 use server::{Server, clip, clips, model};
 use std::io::{Read, Write};
-use std::net::Shutdown;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -279,98 +278,6 @@ fn nobody_else_is_answered_unless_asked_for() {
 }
 
 #[test]
-fn two_hundred_at_once_are_all_answered() {
-    let server = shared();
-    let bytes = std::fs::read(clip()).unwrap();
-    let expected = server.post("/predict", &bytes).json();
-    let answers: Vec<_> = std::thread::scope(|scope| {
-        let ask = || server.post("/predict", &bytes);
-        let clients: Vec<_> = (0..200).map(|_| scope.spawn(ask)).collect();
-        clients.into_iter().map(|client| client.join().unwrap()).collect()
-    });
-    assert!(answers.iter().all(|answer| answer.status == 200 && answer.json() == expected), "{:?}", answers[0]);
-    assert_eq!(server.get("/health").status, 200);
-}
-
-#[test]
-fn where_there_is_too_much_to_do_some_are_told_to_come_again() {
-    let server = Server::start(&["--queue", "1", "--upload-timeout", "600"]);
-    let bytes = std::fs::read(clip()).unwrap();
-    let answers: Vec<_> = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..24).map(|_| scope.spawn(|| server.post("/predict", &bytes))).collect();
-        clients.into_iter().map(|client| client.join().unwrap()).collect()
-    });
-    let (done, busy): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
-    assert!(!done.is_empty() && !busy.is_empty(), "{} {}", done.len(), busy.len());
-    assert!(busy.iter().all(|answer| answer.status == 503 && answer.header("retry-after").is_some()), "{busy:?}");
-}
-
-#[test]
-fn uploads_that_stop_or_are_cut_off_hurt_nobody() {
-    let server = Server::start(&["--upload-timeout", "2"]);
-    let bytes = std::fs::read(clip()).unwrap();
-    let head = server.head("POST", "/predict", &[("Content-Length", &bytes.len().to_string())]);
-    // One that says no more, and waits.
-    let mut waits = server.connect();
-    waits.write_all(head.as_bytes()).unwrap();
-    waits.write_all(&bytes[..100]).unwrap();
-    // One that has ended, and reads; some that are gone.
-    let mut cut = server.connect();
-    cut.write_all(head.as_bytes()).unwrap();
-    cut.write_all(&bytes[..1_000]).unwrap();
-    cut.shutdown(Shutdown::Write).unwrap();
-    for part in [0, 10, 1_000] {
-        for _ in 0..20 {
-            let mut gone = server.connect();
-            gone.write_all(head.as_bytes()).unwrap();
-            gone.write_all(&bytes[..part]).unwrap();
-        }
-    }
-    let answer = server::read(&mut cut);
-    assert!(
-        answer.status == 400 && answer.json()["error"].as_str().is_some_and(|e| e.contains("cut off")),
-        "{answer:?}"
-    );
-    assert_eq!(server.post("/predict", &bytes).status, 200);
-    let started = Instant::now();
-    let answer = server::read(&mut waits);
-    assert!(answer.status == 408 && started.elapsed() < Duration::from_secs(60), "{answer:?}");
-    assert_eq!(server.post("/predict", &bytes).status, 200);
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_gigabyte_of_zeros_is_refused_without_being_held() {
-    let server = Server::start(&["--max-upload", "8"]);
-    assert_eq!(server.get("/model").status, 200);
-    let before = server.most_memory();
-    let zeros = vec![0u8; 1 << 20];
-    // Of a length that is said, and of one that is not.
-    let mut sized = server.connect();
-    sized.write_all(server.head("POST", "/predict", &[("Content-Length", "1000000000")]).as_bytes()).unwrap();
-    for _ in 0..953 {
-        sized.write_all(&zeros).unwrap();
-    }
-    assert_eq!(server::read(&mut sized).status, 413);
-    let mut chunked = server.connect();
-    chunked.write_all(server.head("POST", "/predict", &[("Transfer-Encoding", "chunked")]).as_bytes()).unwrap();
-    let chunk = [&b"100000\r\n"[..], &zeros, b"\r\n"].concat();
-    for _ in 0..1_000 {
-        chunked.write_all(&chunk).unwrap();
-    }
-    assert_eq!(server::read(&mut chunked).status, 413);
-    let grown = server.most_memory() - before;
-    assert!(grown < 40 << 20, "{grown} bytes more than before");
-    // What is taken is judged: eight million zeros are no sound.
-    assert_eq!(server.post("/predict", &zeros).status, 422);
-    // Who waits to be asked for the body is told at once, and sends none of it.
-    let mut polite = server.connect();
-    let expect = [("Content-Length", "1000000000"), ("Expect", "100-continue")];
-    polite.write_all(server.head("POST", "/predict", &expect).as_bytes()).unwrap();
-    assert_eq!(server::read(&mut polite).status, 413);
-}
-
-#[test]
 fn the_document_describes_what_is_there() {
     let catalogue = catalogue();
     let server = Server::start(&["--catalogue", text(catalogue)]);
@@ -378,7 +285,9 @@ fn the_document_describes_what_is_there() {
     assert_eq!(document["openapi"], "3.1.0");
     let bytes = std::fs::read(clip()).unwrap();
     let mut seen = 0;
-    for (path, methods) in document["paths"].as_object().unwrap() {
+    // tests/serve_training.rs asks for what trains.
+    let paths = document["paths"].as_object().unwrap().iter().filter(|(path, _)| !path.starts_with("/train"));
+    for (path, methods) in paths {
         for method in ["get", "post", "put", "delete"] {
             let body: &[u8] = if method == "post" { &bytes } else { b"" };
             let answer = server.send(&method.to_uppercase(), path, &[], body);
@@ -510,7 +419,9 @@ fn the_documentation_works_as_it_is_written() {
     let server = shared();
     let folder = scratch().join("documentation");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::copy(clip(), folder.join("clip.wav")).unwrap();
+    for (number, name) in ["clip", "twinkle-1", "twinkle-2", "joy-1", "joy-2"].into_iter().enumerate() {
+        std::fs::copy(&clips()[number % clips().len()], folder.join(name).with_extension("wav")).unwrap();
+    }
     let mut ran = 0;
     for block in text_of.split("```").skip(1).step_by(2) {
         let (kind, code) = block.split_once('\n').unwrap();
@@ -543,7 +454,7 @@ fn the_documentation_works_as_it_is_written() {
         let option = option.trim_end_matches([',', '.', ';', ':']);
         assert!(text_of.contains(option), "{option} is not in docs/http-api.md");
     }
-    for route in ["/predict", "/identify", "/model", "/health", "/openapi.json"] {
+    for route in ["/predict", "/identify", "/train", "/train/model", "/model", "/health", "/openapi.json"] {
         assert!(text_of.contains(route), "{route}");
     }
 }

@@ -97,7 +97,7 @@ fn check(recipe: Recipe, folder: Option<&Path>) -> Result<()> {
         .map(|i| Clip { label: i, ..Clip::alone(Path::new(&format!("{i}")), vec![hum(i, recipe)]) })
         .collect();
     let train = Mode::Train { augment: true };
-    let [training, hearing] = [(train, CLIPS, Some(&adam)), (network.evaluation(), 1, None)]
+    let [training, evaluation] = [(train, CLIPS, Some(&adam)), (network.evaluation(), 1, None)]
         .map(|(mode, count, adam)| plan(&network, mode, count, adam, Target::Cpu));
     let id = session.add(training?)?;
     // So low that the weights hardly change: where a gradient is nearly 0 rounding decides the sign, which is all that Adam sees.
@@ -119,26 +119,26 @@ fn check(recipe: Recipe, folder: Option<&Path>) -> Result<()> {
         numbers.tensors.insert(format!("step.{step}.expected.loss"), Tensor::new([1], loss.to_vec())?);
     }
     read(&mut *session, &mut numbers, "after")?;
-    let id = session.add(hearing?)?;
+    let id = session.add(evaluation?)?;
     let mut batch = Batch::default();
     batch.push_plain(&clips[1], 0, &front_end);
     batch.warp.extend(front_end.views.iter().flat_map(|view| [view.shift, view.stretch]));
     for (name, tensor) in inputs(session.plan(id), &batch, &[])? {
-        numbers.tensors.insert(format!("hear.{name}"), tensor);
+        numbers.tensors.insert(format!("evaluate.{name}"), tensor);
     }
     let mut logits = vec![0.0; front_end.views.len() * 5];
     batch::run(&mut *session, id, &[batch], &[], &mut [("logits", &mut logits)])?;
     assert!(logits.iter().all(|x| x.is_finite()) && logits[0] != logits[1], "{recipe:?}: {logits:?}");
-    numbers.tensors.insert("hear.expected.logits".into(), Tensor::new([logits.len()], logits)?);
+    numbers.tensors.insert("evaluate.expected.logits".into(), Tensor::new([logits.len()], logits)?);
     let Some(folder) = folder else { return Ok(()) };
     let export = |mode, count, adam: Option<&Adam>| plan(&network, mode, count, adam, Target::Gpu)?.export();
     write(folder, &format!("{recipe}.train.json"), export(train, CLIPS, Some(&adam))?.to_string().as_bytes());
-    write(folder, &format!("{recipe}.hear.json"), export(network.evaluation(), 1, None)?.to_string().as_bytes());
+    write(folder, &format!("{recipe}.evaluate.json"), export(network.evaluation(), 1, None)?.to_string().as_bytes());
     numbers.write(&folder.join(format!("{recipe}.safetensors")))
 }
 
 #[test]
-fn both_recipes_train_and_hear_on_the_cpu() -> Result<()> {
+fn both_recipes_train_and_evaluate_on_the_cpu() -> Result<()> {
     let folder = std::env::var_os("HUMDINGER_WEB").map(PathBuf::from);
     Recipe::ALL.into_iter().try_for_each(|recipe| check(recipe, folder.as_deref()))
 }

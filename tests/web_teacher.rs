@@ -9,97 +9,22 @@ mod program;
 
 use humdinger::audio::decode::decode_file;
 use humdinger::device::{Device, DeviceChoice};
-use humdinger::graph::{PlanId, Session, Target};
-use humdinger::nn;
 use humdinger::train::base;
-use humdinger::train::batch::{Batch, run};
-use humdinger::train::elsewhere::{Lesson, Recording, Teacher};
+use humdinger::train::elsewhere::{Driver, Recording, Teacher};
 use humdinger::train::model::{Header, Model};
-use humdinger::train::network::Mode;
-use humdinger::{Error, Result, Tensor};
+use humdinger::{Error, Result};
 use program::{scratch, succeed, text};
-use std::collections::{BTreeMap, HashMap};
-
-/// Runs the teacher's plans on a session of the CPU.
-struct Here {
-    session: Box<dyn Session>,
-    plans: HashMap<(Mode, usize), PlanId>,
-}
-
-impl Here {
-    fn run(
-        &mut self,
-        teacher: &Teacher,
-        lesson: Lesson,
-        batch: Batch,
-        numbers: &[f32],
-        outputs: &mut [(&str, &mut Vec<f32>)],
-    ) -> Result<()> {
-        let network = teacher.network();
-        let mode = match lesson {
-            Lesson::Train => Mode::train(teacher.config()),
-            Lesson::Hear => Mode::Evaluate,
-            Lesson::Views => network.evaluation(),
-        };
-        let id = match self.plans.get(&(mode, batch.count)) {
-            Some(&id) => id,
-            None => {
-                let id = self.session.add(teacher.plan_for(lesson, batch.count, Target::Cpu)?)?;
-                self.plans.insert((mode, batch.count), id);
-                id
-            }
-        };
-        let lengths: Vec<usize> = outputs
-            .iter()
-            .map(|(name, _)| {
-                let port = self.session.plan(id).outputs.iter().find(|port| port.name == *name);
-                port.map_or(0, |port| port.spec.shape.elements())
-            })
-            .collect();
-        let mut read: Vec<Vec<f32>> = lengths.into_iter().map(|length| vec![0.0; length]).collect();
-        let more: &[(&str, &[f32])] = if numbers.is_empty() { &[] } else { &[(nn::STEP, numbers)] };
-        let mut into: Vec<(&str, &mut [f32])> =
-            outputs.iter().zip(&mut read).map(|((name, _), values)| (*name, &mut values[..])).collect();
-        run(&mut *self.session, id, &[batch], more, &mut into)?;
-        outputs.iter_mut().zip(read).for_each(|((_, all), values)| all.extend(values));
-        Ok(())
-    }
-}
 
 fn taught(given: Vec<Recording>, seed: u64, epochs: usize) -> Result<Model> {
-    let mut teacher = Teacher::new(given, base::FILE, seed, Some(epochs))?;
-    let session = Device::choose(DeviceChoice::Cpu)?.session(teacher.network().states.clone())?;
-    let mut here = Here { session, plans: HashMap::new() };
-    teacher.begin(&mut *here.session)?;
-    let mut kept = BTreeMap::new();
-    loop {
-        let (mut losses, mut steps, mut logits, mut vectors) = (vec![], vec![], vec![], vec![]);
-        for step in teacher.epoch()? {
-            let outputs = &mut [("loss", &mut losses), ("logits", &mut steps)];
-            here.run(&teacher, Lesson::Train, step.batch, &step.numbers, outputs)?;
-        }
-        for batch in teacher.validation() {
-            here.run(&teacher, Lesson::Hear, batch, &[], &mut [("logits", &mut logits), ("vectors", &mut vectors)])?;
-        }
-        let epoch = teacher.learnt(&losses, &steps, (&logits, &vectors))?;
-        if epoch.best {
-            for name in teacher.kept() {
-                let shape = teacher.network().states.get(&name)?.shape;
-                let mut values = vec![0.0; shape.elements()];
-                here.session.read_state(&name, &mut values)?;
-                kept.insert(name, Tensor::new(shape, values)?);
-            }
-        }
-        if epoch.over {
-            break;
-        }
+    let teacher = Teacher::new(given, base::FILE, seed, Some(epochs))?;
+    let mut driver = Driver::new(teacher, &Device::choose(DeviceChoice::Cpu)?)?;
+    let mut told = Vec::new();
+    while let Some(epoch) = driver.epoch(|| false)? {
+        told.push((epoch.epoch, epoch.over));
     }
-    kept.iter().try_for_each(|(name, tensor): (&String, &Tensor)| here.session.write_state(name, tensor.data()))?;
-    let (mut logits, mut vectors) = (vec![], vec![]);
-    for batch in teacher.all_views() {
-        here.run(&teacher, Lesson::Views, batch, &[], &mut [("logits", &mut logits), ("vectors", &mut vectors)])?;
-    }
-    teacher.finish(kept, &logits, &vectors)
+    let all: Vec<_> = (1..=epochs).map(|epoch| (epoch, epoch == epochs)).collect();
+    assert_eq!(told, all);
+    driver.finish()
 }
 
 #[test]

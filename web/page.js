@@ -1,6 +1,6 @@
 // The page: what is pressed, what is said.
 import { open, series } from './core.js';
-import { teach } from './lesson.js';
+import { teach, teachHere, teachThere } from './lesson.js';
 import { Picture } from './picture.js';
 import { load } from './plan.js';
 import { read } from './safetensors.js';
@@ -22,6 +22,7 @@ const page = {
     /** @type {{ name: string, takes: { rate: number, samples: Int16Array }[] }[]} */ songs: [],
     /** What ends the recording in progress. @type {(() => void) | null} */ stop: null,
     /** @type {AbortController | null} */ training: null,
+    /** Where the program that serves this page trains, if it does. @type {string | null} */ train: null,
     busy: false,
 };
 
@@ -98,10 +99,11 @@ async function begin() {
         open(fetch('humdinger.wasm')), bytesOf('model.safetensors'), about.base ? bytesOf(about.base) : null, opening,
         kept().catch((error) => (notice('notKept', { why: error.message }), undefined)),
     ]);
-    Object.assign(page, { ask, device, models: { builtIn, base: base ?? builtIn, yours: stored?.model ?? null }, songs: stored?.songs ?? [] });
+    Object.assign(page, { ask, device, models: { builtIn, base: base ?? builtIn, yours: stored?.model ?? null }, songs: stored?.songs ?? [], train: about.train });
     at('which').hidden = !page.models.yours;
     if (page.models.yours) choose('yours');
     if (!device) notice('noGpu', {}, ' ', say('noGpuWhy'));
+    at('there').textContent = say('sendsRecordings', { host: location.host });
     showLessons();
     await (page.models.yours ? useModel(page.models.yours) : useModel(builtIn, device && planned));
     [at('hum'), at('file')].forEach((control) => (control.disabled = false));
@@ -109,20 +111,20 @@ async function begin() {
     document.documentElement.dataset.ready = 'yes';
 }
 
-// ---- listening
+// ---- recording and answering
 
 /** Records until stopped. @returns {Promise<import('./sound.js').Sound | null>} null where it cannot, or it was too short */
 async function record(stopButton) {
     notice(null);
-    let heard = 0;
+    let recorded = 0;
     let pending = [];
     let from = 0;
     const stopped = new Promise((resolve) => (page.stop = resolve));
     let source;
     try {
         source = await microphone((samples, rate) => {
-            if (heard === 0) picture.begin(rate, LONGEST);
-            heard += samples.length;
+            if (recorded === 0) picture.begin(rate, LONGEST);
+            recorded += samples.length;
             picture.add(samples);
             pending.push(...samples);
             // Half a second at a time, with what was before.
@@ -132,7 +134,7 @@ async function record(stopButton) {
                 from += pending.length / rate;
                 pending = [];
             }
-            if (heard >= LONGEST * rate) page.stop?.();
+            if (recorded >= LONGEST * rate) page.stop?.();
         });
     } catch (error) {
         page.stop = null;
@@ -156,7 +158,7 @@ async function record(stopButton) {
 function show({ channels, rate }) {
     const samples = channels[0].subarray(0, 60 * rate);
     const seconds = samples.length / rate;
-    picture.begin(rate, Math.max(seconds, 1));
+    picture.begin(rate, Math.max(seconds, 1), samples.reduce((most, x) => Math.max(most, Math.abs(x)), 0) / 2);
     picture.add(samples);
     picture.add(new Float32Array(Math.ceil(rate / 10)));
     const { hop, hz } = page.ask({ ask: 'pitch', rate }, samples);
@@ -173,12 +175,12 @@ async function answer(name, { channels, rate }) {
     await new Promise((resolve) => setTimeout(resolve, 30));
     const begun = performance.now();
     show({ channels, rate });
-    const { runs, pieces } = page.ask({ ask: 'hear', name, rate }, ...channels);
+    const { runs, pieces } = page.ask({ ask: 'inputs', name, rate }, ...channels);
     if (page.plan) {
         const plan = await page.plan;
         const { logits, vectors } = await series(() => plan, runs, pieces, ['logits', 'vectors']);
-        tell(page.ask({ ask: 'answer', top: 5 }, logits, vectors));
-    } else tell(page.ask({ ask: 'answer_here', top: 5 }));
+        tell(page.ask({ ask: 'predict', top: 5 }, logits, vectors));
+    } else tell(page.ask({ ask: 'predict_on_cpu', top: 5 }));
     document.documentElement.dataset.seconds = ((performance.now() - begun) / 1000).toFixed(2);
     status('ready');
 }
@@ -219,7 +221,7 @@ at('hum').addEventListener('click', () => {
     });
 });
 
-async function hearFile(file) {
+async function answerFile(file) {
     notice(null);
     let sound;
     try {
@@ -245,7 +247,7 @@ async function unreadable(file) {
 
 at('file').addEventListener('change', () => {
     const [file] = at('file').files;
-    if (file) alone(() => hearFile(file));
+    if (file) alone(() => answerFile(file));
     at('file').value = '';
 });
 addEventListener('dragover', (event) => (event.preventDefault(), document.body.classList.add('over')));
@@ -254,7 +256,7 @@ addEventListener('drop', (event) => {
     event.preventDefault();
     document.body.classList.remove('over');
     const [file] = event.dataTransfer.files;
-    if (file && !at('file').disabled) alone(() => hearFile(file));
+    if (file && !at('file').disabled) alone(() => answerFile(file));
 });
 at('which').addEventListener('change', () => alone(async () => {
     status('readying');
@@ -316,9 +318,10 @@ function showLessons() {
         return element('li', row, ...(takes.length > 0 ? [element('ul', ...takes)] : []));
     }));
     const enough = page.songs.filter(({ takes }) => takes.length >= TAKES).length;
-    const ready = page.device && enough >= 2 && enough === page.songs.length;
-    at('train').disabled = !ready || page.training !== null;
-    at('needs').hidden = Boolean(ready);
+    const ready = enough >= 2 && enough === page.songs.length;
+    at('train').disabled = at('train-there').disabled = !ready || page.training !== null;
+    at('train-there').hidden = at('there').hidden = page.device !== null || !page.train;
+    at('needs').hidden = ready;
     const anything = page.songs.length > 0 || page.models.yours !== null;
     [at('keep'), at('hint')].forEach((part) => (part.hidden = !anything));
     at('save-model').disabled = !page.models.yours;
@@ -340,40 +343,46 @@ at('name').addEventListener('input', () => at('name').setCustomValidity(''));
 const takeName = (i) => `${i + 1}.wav`;
 
 function drawCurve(epochs, all) {
+    // As wide as it is shown, so that its words are as large as others.
+    const width = Math.max(300, at('curve').clientWidth);
     const top = Math.max(...epochs.flatMap(({ loss, trainLoss }) => [loss, trainLoss]), 0.1);
+    const across = (epoch) => 50 + ((width - 60) * epoch) / all;
+    const down = (loss) => 140 - (120 * loss) / top;
     const svg = (name, attributes, text = '') => {
         const made = document.createElementNS('http://www.w3.org/2000/svg', name);
         Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
         made.textContent = text;
         return made;
     };
-    const points = (of) => epochs.map((epoch) => `${50 + (540 * epoch.epoch) / all},${140 - (120 * epoch[of]) / top}`).join(' ');
+    const points = (of) => epochs.map((epoch) => `${across(epoch.epoch)},${down(epoch[of])}`).join(' ');
     const last = epochs.at(-1);
-    const word = (key, of) => svg('text', { x: 55 + (540 * last.epoch) / all - (last.epoch > 0.8 * all ? 80 : 0), y: 134 - (120 * last[of]) / top }, say(key));
+    const word = (key, of) => svg('text', { x: across(last.epoch) + (last.epoch > 0.6 * all ? -75 : 5), y: down(last[of]) - 6 }, say(key));
+    at('curve').setAttribute('viewBox', `0 0 ${width} 160`);
     at('curve').setAttribute('aria-label', say('curve'));
     at('curve').replaceChildren(
-        svg('path', { class: 'axis', d: 'M50,10V140H590', fill: 'none' }),
-        svg('text', { x: 4, y: 24 }, number(top, 2)), svg('text', { x: 4, y: 144 }, number(0, 2)), svg('text', { x: 560, y: 157 }, number(all)),
+        svg('path', { class: 'axis', d: `M50,10V140H${width - 10}`, fill: 'none' }),
+        svg('text', { x: 4, y: 24 }, number(top, 2)), svg('text', { x: 4, y: 144 }, number(0, 2)), svg('text', { x: width - 40, y: 157 }, number(all)),
         svg('polyline', { class: 'training', points: points('trainLoss') }), svg('polyline', { class: 'checks', points: points('loss') }),
         word('ofTraining', 'trainLoss'), word('ofChecks', 'loss'),
     );
 }
 
-at('train').addEventListener('click', () => alone(async () => {
+/** Trains in one of the ways of lesson.js. @param {(given: any) => Promise<ArrayBuffer>} how @param {object} where it needs besides */
+const train = (how, where) => alone(async () => {
     const begun = performance.now();
     page.training = new AbortController();
     const said = (key, filled) => (at('learning').textContent = say(key, filled));
     [at('progress'), at('cancel'), at('curve')].forEach((part) => hide(part, false));
     at('curve').replaceChildren();
     at('progress').removeAttribute('value');
-    at('train').disabled = true;
+    at('train').disabled = at('train-there').disabled = true;
     said('preparing');
     await new Promise((resolve) => setTimeout(resolve, 30));
     const epochs = [];
     let all = 1;
     try {
-        page.models.yours = await teach({
-            ask: page.ask, device: page.device, base: page.models.base, signal: page.training.signal,
+        page.models.yours = await how({
+            ...where, signal: page.training.signal,
             seed: Number(at('seed').value) || 1, epochs: Number(at('epochs').value) || null,
             takes: page.songs.flatMap(({ name, takes }) => takes.map(({ rate, samples }, i) => ({ song: name, name: takeName(i), rate, samples }))),
             began: (told) => (all = told.epochs),
@@ -400,7 +409,9 @@ at('train').addEventListener('click', () => alone(async () => {
         [at('progress'), at('cancel')].forEach((part) => (part.hidden = true));
         showLessons();
     }
-}));
+});
+at('train').addEventListener('click', () => train(page.device ? teach : teachHere, { ask: page.ask, device: page.device, base: page.models.base }));
+at('train-there').addEventListener('click', () => train(teachThere, { address: page.train }));
 at('cancel').addEventListener('click', () => page.training?.abort());
 at('save-model').addEventListener('click', () => save('model.safetensors', page.models.yours, 'application/octet-stream'));
 at('save-recordings').addEventListener('click', () => {

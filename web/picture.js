@@ -38,8 +38,9 @@ export class Picture {
         this.begin(48000, 1);
     }
 
-    /** Begins anew, for sound of this rate and so many seconds. */
-    begin(rate, seconds) {
+    /** Begins anew, for sound of this rate and so many seconds, the loudest of which is this; where that is not known, a quiet voice's.
+     * @param {number} rate @param {number} seconds @param {number} [loudest] */
+    begin(rate, seconds, loudest = 0.02) {
         // A tune's overtones end where speech begins; fewer samples are quicker.
         this.skip = Math.max(1, Math.floor(rate / 12000));
         this.rate = rate / this.skip;
@@ -47,7 +48,8 @@ export class Picture {
         this.samples = [];
         this.rest = [];
         this.column = 0;
-        this.loudest = 1e-3;
+        // A tone's magnitude in a spectrum through such a window.
+        this.loudest = (Math.max(loudest, 1e-5) * SIZE) / 4;
         this.context.fillStyle = `rgb(${COLOURS[0]})`;
         this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     }

@@ -10,7 +10,7 @@ const arrays = { f32: Float32Array, u32: Uint32Array };
 const made = new WeakMap();
 
 const once = (device, key, make) => {
-    const known = made.get(device) ?? made.set(device, new Map()).get(device);
+    const known = /** @type {Map<string, any>} */ (made.get(device) ?? made.set(device, new Map()).get(device));
     return known.get(key) ?? known.set(key, make()).get(key);
 };
 const memory = (device, length, usage = HELD) => device.createBuffer({ size: Math.max(16, Math.ceil(length / 4) * 16), usage });
@@ -54,7 +54,7 @@ export class States {
     set(tensors) {
         for (const [name, { buffer, offset, length }] of this.parts) {
             if (tensors[name] && tensors[name].length !== length) throw new Error(`the state ${name} has ${length} elements, not ${tensors[name].length}`);
-            if (tensors[name]) this.device.queue.writeBuffer(buffer, 4 * offset, tensors[name]);
+            if (tensors[name]) this.device.queue.writeBuffer(buffer, 4 * offset, /** @type {BufferSource} */ (tensors[name]));
         }
         return [...this.parts.keys()].filter((name) => !tensors[name]);
     }
@@ -113,20 +113,20 @@ export async function load(device, plan, states = new States(device)) {
             if (!(values instanceof arrays[type]) || values.length !== length) throw new Error(`${name} takes ${length} elements of ${type}, not ${values.length}`);
             const wrong = below === null ? undefined : values.find((value) => value >= below);
             if (wrong !== undefined) throw new Error(`${name} holds ${wrong}, which is not below ${below}`);
-            device.queue.writeBuffer(buffer, 4 * offset, values);
+            device.queue.writeBuffer(buffer, 4 * offset, /** @type {BufferSource} */ (values));
         },
         /** Hands one run to the device, and does not wait for it. */
         run() {
             const encoder = device.createCommandEncoder();
-            let pass;
+            let /** @type {GPUComputePassEncoder | undefined} */ pass;
             for (const { pipeline, group, workgroups, from, to, between } of commands) {
                 if (pipeline) {
                     pass ??= encoder.beginComputePass();
                     pass.setPipeline(pipeline);
                     pass.setBindGroup(0, group);
-                    pass.dispatchWorkgroups(...workgroups);
+                    pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
                 } else {
-                    pass = pass?.end();
+                    pass = pass?.end() ?? undefined;
                     if (between) encoder.copyBufferToBuffer(buffers[from[0]], 4 * from[1], between, 0, 4 * from[2]);
                     encoder.copyBufferToBuffer(between ?? buffers[from[0]], between ? 0 : 4 * from[1], buffers[to[0]], 4 * to[1], 4 * to[2]);
                 }

@@ -12,7 +12,7 @@ function half(bits) {
 export function read(file) {
     const begin = 8 + Number(new DataView(file).getBigUint64(0, true));
     const { __metadata__: metadata = {}, ...entries } = JSON.parse(new TextDecoder().decode(new Uint8Array(file, 8, begin - 8)));
-    const tensors = {};
+    const tensors = /** @type {Record<string, Float32Array>} */ ({});
     for (const [name, { dtype, data_offsets: [from, to] }] of Object.entries(entries)) {
         const bytes = file.slice(begin + from, begin + to);
         if (dtype === 'F32') tensors[name] = new Float32Array(bytes);

@@ -3,8 +3,8 @@ import { joined } from './core.js';
 
 /** @typedef {{ channels: Float32Array[], rate: number }} Sound */
 
-/** Listens until `stop` is called. @param {(samples: Float32Array, rate: number) => void} heard */
-export async function microphone(heard) {
+/** Records until `stop` is called. @param {(samples: Float32Array, rate: number) => void} came */
+export async function microphone(came) {
     const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     const stream = await navigator.mediaDevices.getUserMedia({ audio });
     const context = new AudioContext();
@@ -14,7 +14,7 @@ export async function microphone(heard) {
     const parts = [];
     node.port.onmessage = ({ data }) => {
         parts.push(data);
-        heard(data, context.sampleRate);
+        came(data, context.sampleRate);
     };
     context.createMediaStreamSource(stream).connect(node);
     return {

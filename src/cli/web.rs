@@ -1,7 +1,7 @@
-//! The page that listens in a browser: its files, made for one model. `humdinger export --web` writes them.
+//! The page that names songs in a browser: its files, made for one model. `humdinger export --web` writes them.
 
 use crate::train::base;
-use crate::train::elsewhere::Hearer;
+use crate::train::elsewhere::RemotePredictor;
 use crate::train::model::{Model, file_of};
 use crate::{Error, Result};
 use std::borrow::Cow;
@@ -18,6 +18,15 @@ pub struct WebFile {
     pub bytes: Cow<'static, [u8]>,
 }
 
+/// What the page may ask of the program that serves it, where the visitor wants that: addresses beside its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Served {
+    /// Takes a recording that the browser cannot read.
+    pub predict: &'static str,
+    /// Trains a model, where the program does that.
+    pub train: Option<&'static str>,
+}
+
 /// The page itself.
 pub const PAGE: &str = "index.html";
 /// What says that a folder is such a page.
@@ -32,12 +41,12 @@ macro_rules! fixed {
     };
 }
 
-/// All files of the page for this model file; the base model where there is none. The first is [`PAGE`]. `predict` is the address to which
-/// the page may send a recording that the browser cannot read, where the visitor wants that.
+/// All files of the page for this model file; the base model where there is none. The first is [`PAGE`]. `served` is what the page may
+/// ask of the program that serves it, where that is who serves it.
 ///
 /// # Errors
 /// Where the model cannot be read, or no plan can be made for it.
-pub fn files(model: Option<&Path>, predict: Option<&str>) -> Result<Vec<WebFile>> {
+pub fn files(model: Option<&Path>, served: Option<Served>) -> Result<Vec<WebFile>> {
     let (bytes, path) = match model {
         None => (Cow::Borrowed(base::FILE), PathBuf::from(base::PATH)),
         Some(path) => {
@@ -46,7 +55,7 @@ pub fn files(model: Option<&Path>, predict: Option<&str>) -> Result<Vec<WebFile>
             (Cow::Owned(bytes), path)
         }
     };
-    let plan = Hearer::new(Model::parse(&bytes, &path)?, &path)?.plan()?;
+    let plan = RemotePredictor::new(Model::parse(&bytes, &path)?, &path)?.plan()?;
     let made = |name, content_type, bytes| WebFile { name, content_type, bytes };
     let json = |value: &serde_json::Value| Cow::Owned(value.to_string().into_bytes());
     let mut files = vec![
@@ -77,7 +86,8 @@ pub fn files(model: Option<&Path>, predict: Option<&str>) -> Result<Vec<WebFile>
         "version": env!("CARGO_PKG_VERSION"),
         "files": names,
         "base": base,
-        "predict": predict,
+        "predict": served.map(|served| served.predict),
+        "train": served.and_then(|served| served.train),
     });
     files.push(made(ABOUT, "application/json", json(&about)));
     Ok(files)

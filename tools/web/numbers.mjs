@@ -1,13 +1,13 @@
 // Runs the plans of a recipe from the weights and inputs that the CPU had, and says how far the outcomes are from the CPU's. Used in Node
 // and, as it is, in a page.
 
-/** @param {GPUDevice} device @param {object} load `load` of plan.js @param {object} plans `{ train, hear }` @param {Record<string, Float32Array>} numbers */
+/** @param {GPUDevice} device @param {object} load `load` of plan.js @param {object} plans `{ train, evaluate }` @param {Record<string, Float32Array>} numbers */
 export async function distances(device, load, plans, numbers) {
     const of = (prefix) => Object.fromEntries(Object.entries(numbers).filter(([name]) => name.startsWith(prefix)).map(([name, values]) => [name.slice(prefix.length), values]));
     const write = (plan, values) => plan.inputs.forEach(({ name, type }) => plan.write(name, type === 'u32' ? Uint32Array.from(values[name]) : values[name]));
     const begun = performance.now();
     const train = await load(device, plans.train);
-    const hear = await load(device, plans.hear, train.states);
+    const evaluate = await load(device, plans.evaluate, train.states);
     const compiled = (performance.now() - begun) / 1000;
     const unset = train.states.set(of('before.'));
     if (unset.length > 0) throw new Error(`no values for ${unset}`);
@@ -28,22 +28,22 @@ export async function distances(device, load, plans, numbers) {
     const [nmse, moments] = Object.values(errors).map(([difference, size]) => difference / size);
     // The CPU's own weights, so that one error is not measured in another.
     train.states.set(after);
-    write(hear, of('hear.'));
-    hear.run();
-    const { logits } = await hear.read('logits');
-    const far = Math.max(...logits.map((value, i) => Math.abs(value - numbers['hear.expected.logits'][i])));
-    const faults = await wrongUses(train, hear, load, device, plans.hear);
+    write(evaluate, of('evaluate.'));
+    evaluate.run();
+    const { logits } = await evaluate.read('logits');
+    const far = Math.max(...logits.map((value, i) => Math.abs(value - numbers['evaluate.expected.logits'][i])));
+    const faults = await wrongUses(train, evaluate, load, device, plans.evaluate);
     return { compiled, loss, nmse, moments, logits: far, faults };
 }
 
 /** What is asked wrongly is refused, with a name; what was not. */
-async function wrongUses(train, hear, load, device, plan) {
-    const [first] = hear.inputs;
+async function wrongUses(train, evaluate, load, device, plan) {
+    const [first] = evaluate.inputs;
     const indices = train.inputs.find(({ below }) => below !== null);
     const uses = {
-        'has no nonsense, only': () => hear.write('nonsense', new Float32Array(1)),
-        [`${first.name} takes`]: () => hear.write(first.name, new Float32Array(1)),
-        'elements of f32': () => hear.write(first.name, new Uint32Array(first.place[2])),
+        'has no nonsense, only': () => evaluate.write('nonsense', new Float32Array(1)),
+        [`${first.name} takes`]: () => evaluate.write(first.name, new Float32Array(1)),
+        'elements of f32': () => evaluate.write(first.name, new Uint32Array(first.place[2])),
         [`is not below ${indices.below}`]: () => train.write(indices.name, new Uint32Array(indices.place[2]).fill(indices.below)),
         'no plan of version 1': () => load(device, { ...plan, version: 2 }),
         'elements, and 64 in this plan': () => load(device, { ...plan, groups: plan.groups.map((group) => ({ ...group, length: 64 })) }, train.states),

@@ -26,7 +26,7 @@ const bytes = (name) => readFileSync(join(folder, name));
 for (const recipe of ['melody', 'notebook']) {
     const { buffer, byteOffset, byteLength } = bytes(`${recipe}.safetensors`);
     const { tensors } = read(buffer.slice(byteOffset, byteOffset + byteLength));
-    const plans = { train: JSON.parse(bytes(`${recipe}.train.json`)), hear: JSON.parse(bytes(`${recipe}.hear.json`)) };
+    const plans = { train: JSON.parse(bytes(`${recipe}.train.json`)), evaluate: JSON.parse(bytes(`${recipe}.evaluate.json`)) };
     const found = await distances(device, load, plans, tensors);
     console.log(`${recipe} on ${adapter.info.description || adapter.info.device}: ${JSON.stringify(found)}`);
     for (const fault of judged(recipe, found)) {

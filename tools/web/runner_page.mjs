@@ -20,7 +20,7 @@ for (const recipe of ['melody', 'notebook']) {
         const [{ load }, { read }, { distances }] = await Promise.all(['/web/plan.js', '/web/safetensors.js', '/tools/numbers.mjs'].map((path) => import(path)));
         const file = async (name) => fetch(`/numbers/${recipe}.${name}`);
         const { tensors } = read(await (await file('safetensors')).arrayBuffer());
-        const plans = { train: await (await file('train.json')).json(), hear: await (await file('hear.json')).json() };
+        const plans = { train: await (await file('train.json')).json(), evaluate: await (await file('evaluate.json')).json() };
         const device = await (await navigator.gpu.requestAdapter()).requestDevice();
         return distances(device, load, plans, tensors);
     }, recipe);

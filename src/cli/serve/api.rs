@@ -5,19 +5,37 @@ use hyper::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
+/// The seed where none is asked for, as for `train`.
+const SEED: u64 = 1;
+/// The most epochs that may be asked for.
+const MOST_EPOCHS: usize = 1000;
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Predict,
     Identify,
+    Train,
+    Training,
+    StopTraining,
+    Trained,
     Model,
     Health,
     OpenApi,
 }
 
+/// What there is beside what is always there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct There {
+    /// A catalogue to look melodies up in.
+    pub catalogue: bool,
+    /// Training.
+    pub training: bool,
+}
+
 impl Route {
     /// Each with its method and path, and what it is for.
-    const ALL: [(Self, Method, &'static str, &'static str); 5] = [
+    const ALL: [(Self, Method, &'static str, &'static str); 9] = [
         (
             Self::Predict,
             Method::POST,
@@ -30,14 +48,32 @@ impl Route {
             "/identify",
             "Look for a melody in the catalogue, as `humdinger identify --format jsonl` does",
         ),
-        (Self::Model, Method::GET, "/model", "What the model knows and how it hears"),
+        (
+            Self::Train,
+            Method::POST,
+            "/train",
+            "Train a model on recordings, as `humdinger train` does from the base model; one at a time",
+        ),
+        (Self::Training, Method::GET, "/train", "How far training is, or how it ended"),
+        (Self::StopTraining, Method::DELETE, "/train", "Stop training, or forget what was trained"),
+        (Self::Trained, Method::GET, "/train/model", "The model that was trained: a safetensors file"),
+        (Self::Model, Method::GET, "/model", "The model that answers: its songs, recipe, sample rate and threshold"),
         (Self::Health, Method::GET, "/health", "Whether the server answers; needs no token"),
         (Self::OpenApi, Method::GET, "/openapi.json", "This document"),
     ];
 
-    /// Those that are there; without a catalogue there is nothing to look for.
-    fn there(catalogue: bool) -> impl Iterator<Item = (Self, Method, &'static str, &'static str)> {
-        Self::ALL.into_iter().filter(move |(route, ..)| catalogue || *route != Self::Identify)
+    /// Those that are there.
+    fn there(there: There) -> impl Iterator<Item = (Self, Method, &'static str, &'static str)> {
+        Self::ALL.into_iter().filter(move |(route, ..)| match route {
+            Self::Identify => there.catalogue,
+            Self::Train | Self::Training | Self::StopTraining | Self::Trained => there.training,
+            Self::Predict | Self::Model | Self::Health | Self::OpenApi => true,
+        })
+    }
+
+    /// Whether a request brings recordings.
+    fn takes_sound(self) -> bool {
+        matches!(self, Self::Predict | Self::Identify | Self::Train)
     }
 }
 
@@ -46,21 +82,24 @@ impl Route {
 pub(super) enum Found {
     Route(Route),
     /// The path is there, for these methods.
-    OtherMethod(&'static str),
+    OtherMethod(String),
     Nothing,
 }
 
 /// Looks a path up. It is compared as it was sent: nothing in it is decoded, and it names nothing but what is in the table.
-pub(super) fn find(path: &str, method: &Method, catalogue: bool) -> Found {
-    let Some((route, wanted, ..)) = Route::there(catalogue).find(|(_, _, known, _)| *known == path) else {
-        return Found::Nothing;
-    };
-    // An answer to HEAD is one to GET, of which hyper sends the head alone.
-    if *method == wanted || *method == Method::HEAD && wanted == Method::GET {
-        Found::Route(route)
-    } else {
-        Found::OtherMethod(if wanted == Method::GET { "GET, HEAD" } else { "POST" })
+pub(super) fn find(path: &str, method: &Method, there: There) -> Found {
+    let mut allowed = Vec::new();
+    for (route, wanted, ..) in Route::there(there).filter(|(_, _, known, _)| *known == path) {
+        // An answer to HEAD is one to GET, of which hyper sends the head alone.
+        if *method == wanted || *method == Method::HEAD && wanted == Method::GET {
+            return Found::Route(route);
+        }
+        allowed.push(wanted.to_string());
+        if wanted == Method::GET {
+            allowed.push(Method::HEAD.to_string());
+        }
     }
+    if allowed.is_empty() { Found::Nothing } else { Found::OtherMethod(allowed.join(", ")) }
 }
 
 /// What is asked in a query.
@@ -70,13 +109,15 @@ pub(super) struct Asked {
     pub min_confidence: Option<f64>,
     pub name: Option<String>,
     pub anywhere: bool,
+    pub seed: u64,
+    pub epochs: Option<usize>,
 }
 
 /// Reads a query; a name or a value that means nothing is refused.
 pub(super) fn asked(route: Route, query: &str) -> Result<Asked, Refusal> {
     let refuse = |text: String| Err(Refusal::new(StatusCode::BAD_REQUEST, text));
-    let mut asked =
-        Asked { top: if route == Route::Identify { 3 } else { 1 }, min_confidence: None, name: None, anywhere: false };
+    let top = if route == Route::Identify { 3 } else { 1 };
+    let mut asked = Asked { top, min_confidence: None, name: None, anywhere: false, seed: SEED, epochs: None };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = value.replace('+', " ");
@@ -84,11 +125,19 @@ pub(super) fn asked(route: Route, query: &str) -> Result<Asked, Refusal> {
             return refuse(format!("`{name}` is no UTF-8 text"));
         };
         match (name, route) {
-            ("top", _) => match value.parse() {
+            ("seed", Route::Train) => match value.parse() {
+                Ok(seed) if i64::try_from(seed).is_ok() => asked.seed = seed,
+                _ => return refuse("`seed` is no whole number from 0 on".into()),
+            },
+            ("epochs", Route::Train) => match value.parse() {
+                Ok(epochs @ 1..=MOST_EPOCHS) => asked.epochs = Some(epochs),
+                _ => return refuse(format!("`epochs` is no whole number from 1 to {MOST_EPOCHS}")),
+            },
+            ("top", Route::Predict | Route::Identify) => match value.parse() {
                 Ok(top) if top > 0 => asked.top = top,
                 _ => return refuse("`top` is no whole number from 1 on".into()),
             },
-            ("name", _) => asked.name = Some(value),
+            ("name", Route::Predict | Route::Identify) => asked.name = Some(value),
             ("min_confidence", Route::Predict) => match value.parse() {
                 Ok(least) if (0.0..=1.0).contains(&least) => asked.min_confidence = Some(least),
                 _ => return refuse("`min_confidence` is not from 0 to 1".into()),
@@ -110,15 +159,28 @@ pub(super) fn health() -> Value {
 }
 
 /// The OpenAPI document.
-pub(super) fn document(catalogue: bool) -> Value {
+pub(super) fn document(there: There) -> Value {
     let mut paths = json!({});
-    for (route, method, path, summary) in Route::there(catalogue) {
+    for (route, method, path, summary) in Route::there(there) {
         let method = method.as_str().to_ascii_lowercase();
+        let good = if route == Route::Train { "202" } else { "200" };
+        let verb = if method == "delete" {
+            "stop_"
+        } else if route == Route::Training {
+            "state_of_"
+        } else {
+            ""
+        };
         let mut operation = json!({
             "summary": summary,
-            "operationId": path.trim_matches('/').replace('.', "_"),
-            "responses": {"200": response("The answer", schema_of(route))},
+            "operationId": format!("{verb}{}", path.trim_matches('/').replace(['.', '/'], "_")),
+            "responses": {},
         });
+        operation["responses"][good] = if route == Route::Trained {
+            json!({"description": "The file", "content": {"application/octet-stream": {"schema": sound()}}})
+        } else {
+            response("The answer", schema_of(route))
+        };
         let responses = &mut operation["responses"];
         if route != Route::Health {
             responses["401"] = response("The token is missing or wrong", "Refusal");
@@ -128,26 +190,41 @@ pub(super) fn document(catalogue: bool) -> Value {
         let responses = &mut operation["responses"];
         responses["403"] = response("The request comes from another site's page", "Refusal");
         responses["421"] = response("The Host header names another server", "Refusal");
-        if matches!(route, Route::Predict | Route::Identify) {
+        if route == Route::Trained {
+            responses["404"] = response("There is no model: none was trained, or it is not finished", "Refusal");
+        }
+        if route == Route::Train {
+            responses["409"] = response("Something is being trained already: GET /train", "Refusal");
+        }
+        if route.takes_sound() {
             responses["400"] = response("The query or the form is wrong, or the upload was cut off", "Refusal");
             responses["408"] = response("The upload took too long", "Refusal");
             responses["413"] = response("The recording is too large", "Refusal");
             responses["415"] = response("The body is compressed", "Refusal");
-            responses["422"] = response("The recording cannot be read: `error` says why", schema_of(route));
+            let unread = if route == Route::Train { "Refusal" } else { schema_of(route) };
+            responses["422"] = response("The recording cannot be read or used: `error` says why", unread);
             responses["503"] = response("Too much to do: Retry-After says when to come again", "Refusal");
             operation["parameters"] = parameters(route);
-            let sound = json!({"type": "string", "contentMediaType": "application/octet-stream"});
-            operation["requestBody"] = json!({
-                "required": true,
-                "description": "A sound file of any kind that `humdinger predict` reads, as it is or in the field `file` of a form",
-                "content": {
-                    "application/octet-stream": {"schema": sound},
-                    "audio/*": {"schema": sound},
-                    "multipart/form-data": {
-                        "schema": {"type": "object", "required": ["file"], "properties": {"file": sound}},
+            operation["requestBody"] = match route {
+                Route::Train => json!({
+                    "required": true,
+                    "description": "At least two songs with two recordings each: a field for each recording, named like its song",
+                    "content": {
+                        "multipart/form-data": {"schema": {"type": "object", "additionalProperties": sound()}},
                     },
-                },
-            });
+                }),
+                _ => json!({
+                    "required": true,
+                    "description": "A sound file of any kind that `humdinger predict` reads, as it is or in the field `file` of a form",
+                    "content": {
+                        "application/octet-stream": {"schema": sound()},
+                        "audio/*": {"schema": sound()},
+                        "multipart/form-data": {
+                            "schema": {"type": "object", "required": ["file"], "properties": {"file": sound()}},
+                        },
+                    },
+                }),
+            };
         }
         paths[path][method] = operation;
     }
@@ -169,6 +246,11 @@ pub(super) fn document(catalogue: bool) -> Value {
     })
 }
 
+/// A file, of sound or of a model.
+fn sound() -> Value {
+    json!({"type": "string", "contentMediaType": "application/octet-stream"})
+}
+
 fn response(description: &str, schema: &str) -> Value {
     let schema = match schema {
         "" => json!({"type": "object"}),
@@ -182,13 +264,20 @@ fn schema_of(route: Route) -> &'static str {
         Route::Predict => "Prediction",
         Route::Identify => "Identification",
         Route::Model => "Model",
+        Route::Train | Route::Training | Route::StopTraining => "Training",
         Route::Health => "Health",
-        Route::OpenApi => "",
+        Route::Trained | Route::OpenApi => "",
     }
 }
 
 fn parameters(route: Route) -> Value {
     let parameter = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "query", "required": false, "description": description, "schema": schema});
+    if route == Route::Train {
+        let seed = json!({"type": "integer", "minimum": 0, "default": SEED});
+        let epochs = json!({"type": "integer", "minimum": 1, "maximum": MOST_EPOCHS});
+        let text = "The most passes over the recordings; as many as suit them where it is not given";
+        return [parameter("seed", "Seed of what is random", seed), parameter("epochs", text, epochs)].to_vec().into();
+    }
     let top = if route == Route::Identify { 3 } else { 1 };
     let top = json!({"type": "integer", "minimum": 1, "default": top});
     let mut all = vec![
@@ -234,6 +323,14 @@ fn schemas() -> Value {
             "at": {"type": "array", "items": number, "minItems": 2, "maxItems": 2},
         },
     });
+    let epoch = json!({
+        "type": "object",
+        "required": ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "best"],
+        "properties": {
+            "epoch": {"type": "integer"}, "train_loss": number, "train_accuracy": share, "val_loss": number,
+            "val_accuracy": share, "best": {"type": "boolean"},
+        },
+    });
     json!({
         "Prediction": {
             "type": "object",
@@ -273,6 +370,21 @@ fn schemas() -> Value {
                 "channels": {"type": "integer"}, "window_seconds": number, "threshold": share, "longest_seconds": number,
             },
         },
+        "Training": {
+            "type": "object",
+            "required": ["state", "number", "songs", "recordings", "epochs", "seconds", "history", "error"],
+            "properties": {
+                "state": {"enum": ["none", "training", "done", "stopped", "failed"]},
+                "number": {"type": "integer", "description": "Counts what was trained since the server was started"},
+                "songs": texts,
+                "recordings": {"type": "integer"},
+                "epochs": {"type": "integer", "description": "At most so many; it ends where ten bring nothing"},
+                "seconds": {"type": "number", "description": "How long it has taken"},
+                "history": {"type": "array", "items": epoch},
+                "error": {"type": ["string", "null"]},
+                "warnings": texts,
+            },
+        },
         "Health": {
             "type": "object",
             "required": ["status", "version"],
@@ -288,13 +400,19 @@ mod tests {
 
     #[test]
     fn paths_are_compared_as_they_are() {
-        assert_eq!(find("/predict", &Method::POST, false), Found::Route(Route::Predict));
-        assert_eq!(find("/model", &Method::HEAD, false), Found::Route(Route::Model));
-        assert_eq!(find("/predict", &Method::GET, false), Found::OtherMethod("POST"));
-        assert_eq!(find("/model", &Method::OPTIONS, false), Found::OtherMethod("GET, HEAD"));
-        assert_eq!(find("/identify", &Method::POST, true), Found::Route(Route::Identify));
-        for path in ["/identify", "/predict/", "//predict", "/Predict", "/%70redict", "/x/../predict", "/", "*", ""] {
-            assert_eq!(find(path, &Method::POST, false), Found::Nothing, "{path}");
+        let found = |method, path| find(path, &method, There::default());
+        assert_eq!(found(Method::POST, "/predict"), Found::Route(Route::Predict));
+        assert_eq!(found(Method::HEAD, "/model"), Found::Route(Route::Model));
+        assert_eq!(found(Method::GET, "/predict"), Found::OtherMethod("POST".into()));
+        assert_eq!(found(Method::OPTIONS, "/model"), Found::OtherMethod("GET, HEAD".into()));
+        let all = There { catalogue: true, training: true };
+        assert_eq!(find("/identify", &Method::POST, all), Found::Route(Route::Identify));
+        assert_eq!(find("/train", &Method::DELETE, all), Found::Route(Route::StopTraining));
+        assert_eq!(find("/train", &Method::PUT, all), Found::OtherMethod("POST, GET, HEAD, DELETE".into()));
+        for path in
+            ["/identify", "/predict/", "//predict", "/Predict", "/%70redict", "/x/../predict", "/", "*", "", "/train"]
+        {
+            assert_eq!(found(Method::POST, path), Found::Nothing, "{path}");
         }
     }
 
@@ -302,8 +420,14 @@ mod tests {
     fn a_query_means_what_it_says_or_is_refused() {
         let read = |route, query| asked(route, query).map_err(|refusal| (refusal.status.as_u16(), refusal.text));
         let all = read(Route::Predict, "top=3&min_confidence=0.5&name=a%20b%2Fc+d.wav");
-        let expected = Asked { top: 3, min_confidence: Some(0.5), name: Some("a b/c d.wav".into()), anywhere: false };
+        let name = Some("a b/c d.wav".into());
+        let expected = Asked { top: 3, min_confidence: Some(0.5), name, anywhere: false, seed: 1, epochs: None };
         assert_eq!(all, Ok(expected));
+        let train = read(Route::Train, "seed=7&epochs=3").map(|asked| (asked.seed, asked.epochs));
+        assert_eq!(train, Ok((7, Some(3))));
+        for query in ["epochs=0", "epochs=1001", "seed=-1", "seed=18446744073709551615", "top=3", "name=a"] {
+            assert!(read(Route::Train, query).is_err_and(|(status, _)| status == 400), "{query}");
+        }
         assert_eq!(read(Route::Identify, "anywhere").map(|asked| (asked.top, asked.anywhere)), Ok((3, true)));
         let wrong = ["top=0", "top=x", "min_confidence=2", "min_confidence=NaN", "anywhere=true", "x=1", "name=%ff"];
         for query in wrong {

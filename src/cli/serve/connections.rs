@@ -156,7 +156,7 @@ async fn respond(
     }
     site.guard.check_origin(&head.headers).map_err(|(status, text)| Refusal::new(status, text))?;
     let (path, query) = (head.uri.path(), head.uri.query().unwrap_or(""));
-    let found = api::find(path, &head.method, site.work.has_catalogue());
+    let found = api::find(path, &head.method, site.work.there());
     if found != Found::Route(Route::Health) && !site.guard.knows_token(&head.headers) {
         return first_visit(site, head).ok_or_else(|| {
             Refusal::new(StatusCode::UNAUTHORIZED, "a token is asked for (Authorization: Bearer TOKEN)")
@@ -165,20 +165,30 @@ async fn respond(
     match found {
         Found::Route(Route::Health) => Ok(object(StatusCode::OK, &api::health())),
         Found::Route(Route::Model) => Ok(object(StatusCode::OK, &site.work.describe())),
-        Found::Route(Route::OpenApi) => Ok(object(StatusCode::OK, &api::document(site.work.has_catalogue()))),
+        Found::Route(Route::OpenApi) => Ok(object(StatusCode::OK, &api::document(site.work.there()))),
         Found::Route(route @ (Route::Predict | Route::Identify)) => {
             let asked = api::asked(route, query)?;
             let sent = upload::take(&site.limits, &head.headers, body).await?;
             let (status, answer) = site.work.clone().answer(route, asked, sent).await?;
             Ok(object(status, &answer))
         }
+        Found::Route(Route::Train) => {
+            let asked = api::asked(Route::Train, query)?;
+            // Before anything is sent in vain.
+            site.work.training()?.check_free()?;
+            let sent = upload::take_labelled(&site.limits, &head.headers, body).await?;
+            Ok(object(StatusCode::ACCEPTED, &site.work.clone().train(asked, sent).await?))
+        }
+        Found::Route(Route::Training) => Ok(object(StatusCode::OK, &site.work.training()?.state())),
+        Found::Route(Route::StopTraining) => Ok(object(StatusCode::OK, &site.work.training()?.stop())),
+        Found::Route(Route::Trained) => site.work.training()?.model().map(model),
         Found::OtherMethod(allowed) => Err(Refusal::not_allowed(allowed)),
         Found::Nothing => match page::find(&site.pages, path) {
             Some(found) if [Method::GET, Method::HEAD].contains(&head.method) => {
                 // A visitor who knows the token already, and gives it once more.
                 Ok(first_visit(site, head).unwrap_or_else(|| file(found)))
             }
-            Some(_) => Err(Refusal::not_allowed("GET, HEAD")),
+            Some(_) => Err(Refusal::not_allowed("GET, HEAD".into())),
             None => Err(Refusal::new(StatusCode::NOT_FOUND, "there is nothing of this name")),
         },
     }
@@ -202,6 +212,15 @@ fn file(page: &Page) -> Answer {
     answer
 }
 
+fn model(bytes: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(bytes));
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    let name = HeaderValue::from_static("attachment; filename=\"model.safetensors\"");
+    headers.insert(header::CONTENT_DISPOSITION, name);
+    answer
+}
+
 fn object(status: StatusCode, object: &Value) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(format!("{object}\n"))));
     *answer.status_mut() = status;
@@ -212,8 +231,8 @@ fn object(status: StatusCode, object: &Value) -> Answer {
 fn refused(refusal: &Refusal) -> Answer {
     let mut answer = object(refusal.status, &json!({ "error": refusal.text }));
     let headers = answer.headers_mut();
-    if let Some(allowed) = refusal.allowed {
-        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+    if let Some(allowed) = refusal.allowed.as_deref().and_then(|allowed| HeaderValue::from_str(allowed).ok()) {
+        headers.insert(header::ALLOW, allowed);
     }
     match refusal.status {
         StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"))),

@@ -5,25 +5,26 @@
 //! refused still comes. hyper is what axum is made of; alone it is half the crates (17 more than the program had; axum brings 13 on
 //! top) and leaves these decisions to us. tiny_http is smaller still, but gives each connection a thread and no time limit, so that a
 //! few clients that send a byte a minute stop it, and has not been released since 2022. All input and output is on one thread; sound
-//! is decoded and heard on others.
+//! is decoded and classified on others.
 
 mod api;
 mod connections;
-mod ear;
 mod guard;
+mod model;
 mod page;
+mod training;
 mod upload;
 mod work;
 
 use super::predict::built_in;
 use super::{identify, say, warn};
-use crate::device::Device;
+use crate::device::{Device, DeviceChoice};
 use crate::train::base;
 use crate::train::model::{Model, file_of};
 use crate::train::predict::Predictor;
 use crate::{Error, Result};
-use ear::Ear;
 use guard::Guard;
+use model::ModelThread;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use training::Training;
 use upload::Limits;
 use work::Work;
 
@@ -78,6 +80,9 @@ struct LimitArgs {
     /// Recordings that may wait for their answers; more are told to come again
     #[arg(long, value_name = "N", value_parser = super::whole::<usize>, default_value_t = 256)]
     queue: usize,
+    /// Seconds that training may take; 0: nothing is trained here
+    #[arg(long, value_name = "SECONDS", value_parser = super::whole::<u32>, default_value_t = 900)]
+    max_training: u32,
 }
 
 /// What is served.
@@ -98,9 +103,9 @@ pub fn run(mut args: Args) -> Result<()> {
     }
     let choice = super::device(&args.device)?;
     let name = args.model.as_ref().map_or(base::NAME.to_string(), |path| path.display().to_string());
-    let pages = page::files(args.model.as_deref())?;
+    let pages = page::files(args.model.as_deref(), args.limits.max_training > 0)?;
     let model = args.model.clone();
-    let ear = Ear::start(move || {
+    let thread = ModelThread::start(move || {
         let device = Device::choose_for_little(choice)?;
         match &model {
             Some(path) => Predictor::new(Model::read(path)?, path, &device),
@@ -108,7 +113,9 @@ pub fn run(mut args: Args) -> Result<()> {
         }
     })?;
     let catalogue = args.catalogue.as_deref().map(identify::open).transpose()?;
-    let work = Arc::new(Work::new(ear, name, catalogue, args.limits.queue, f64::from(args.limits.max_duration)));
+    let training = training(choice, args.limits.max_training);
+    let longest = f64::from(args.limits.max_duration);
+    let work = Arc::new(Work::new(thread, name, catalogue, training, args.limits.queue, longest));
 
     let failed = |e: std::io::Error| Error::Data(format!("the server cannot be started: {e}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -129,6 +136,10 @@ pub fn run(mut args: Args) -> Result<()> {
     // What is still being computed for clients that have gone.
     runtime.shutdown_timeout(Duration::from_secs(5));
     Ok(())
+}
+
+fn training(choice: DeviceChoice, seconds: u32) -> Option<Training> {
+    (seconds > 0).then(|| Training::new(choice, Duration::from_secs(seconds.into())))
 }
 
 fn limits(args: &LimitArgs) -> Result<Limits> {

@@ -1,6 +1,6 @@
 //! The static files of the page: a list in memory, so that no name in a request can lead to a file.
 
-use super::super::web::{self, WebFile};
+use super::super::web::{self, Served, WebFile};
 use crate::Result;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderName};
@@ -22,13 +22,15 @@ const UPLOAD: [(&str, &str, &[u8]); 3] = [
     ("/upload.css", "text/css; charset=utf-8", include_bytes!("page/upload.css")),
 ];
 
-/// All files: those of the page that hears in the browser, for this model, and those of the page that sends.
+/// All files: those of the page that works in the browser, for this model, and those of the page that sends. `trains` is whether
+/// the page may have songs taught here.
 ///
 /// # Errors
 /// As [`web::files`].
-pub(super) fn files(model: Option<&Path>) -> Result<Vec<Page>> {
+pub(super) fn files(model: Option<&Path>, trains: bool) -> Result<Vec<Page>> {
+    let served = Served { predict: "predict?top=5", train: trains.then_some("train") };
     let mut files = Vec::new();
-    for WebFile { name, content_type: kind, bytes } in web::files(model, Some("predict?top=5"))? {
+    for WebFile { name, content_type: kind, bytes } in web::files(model, Some(served))? {
         let bytes = match bytes {
             Cow::Borrowed(bytes) => Bytes::from_static(bytes),
             Cow::Owned(bytes) => Bytes::from(bytes),

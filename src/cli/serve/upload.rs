@@ -11,6 +11,8 @@ use tokio::time::timeout;
 
 /// Uploads of the largest size that are in memory together.
 const TOGETHER: usize = 4;
+/// Recordings that one request may train on.
+const MOST_RECORDINGS: usize = 1000;
 /// Bytes that memory is counted in.
 const UNIT: usize = 4096;
 
@@ -20,7 +22,7 @@ pub(super) struct Refusal {
     pub status: StatusCode,
     pub text: String,
     /// The methods that there are instead.
-    pub allowed: Option<&'static str>,
+    pub allowed: Option<String>,
 }
 
 impl Refusal {
@@ -28,7 +30,7 @@ impl Refusal {
         Self { status, text: text.into(), allowed: None }
     }
 
-    pub fn not_allowed(allowed: &'static str) -> Self {
+    pub fn not_allowed(allowed: String) -> Self {
         let text = format!("this can be asked for by {allowed} alone");
         Self { allowed: Some(allowed), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, text) }
     }
@@ -68,8 +70,42 @@ pub(super) struct Sent {
     pub memory: Option<OwnedSemaphorePermit>,
 }
 
+/// Recordings that have come, each with its song.
+pub(super) struct Labelled {
+    pub recordings: Vec<(String, Sent)>,
+    /// The memory of all together.
+    pub memory: Option<OwnedSemaphorePermit>,
+}
+
 /// Takes the recording in a request's body; what of it is not taken stays in `body`.
 pub(super) async fn take(limits: &Limits, headers: &HeaderMap, body: &mut Option<Incoming>) -> Result<Sent, Refusal> {
+    match take_all(limits, headers, body).await? {
+        (sent, Some(boundary)) => of_form(sent, boundary).await,
+        (sent, None) => Ok(sent),
+    }
+}
+
+/// Takes the recordings in a form whose fields are songs; what of it is not taken stays in `body`.
+pub(super) async fn take_labelled(
+    limits: &Limits,
+    headers: &HeaderMap,
+    body: &mut Option<Incoming>,
+) -> Result<Labelled, Refusal> {
+    match take_all(limits, headers, body).await? {
+        (sent, Some(boundary)) => of_songs(sent, boundary).await,
+        (_, None) => {
+            let text = "send a form (multipart/form-data): a field for each recording, named like its song";
+            Err(Refusal::new(StatusCode::BAD_REQUEST, text))
+        }
+    }
+}
+
+/// All of a body, and the boundary of its parts where it is a form.
+async fn take_all(
+    limits: &Limits,
+    headers: &HeaderMap,
+    body: &mut Option<Incoming>,
+) -> Result<(Sent, Option<String>), Refusal> {
     if headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity") {
         let text = "send the recording as it is, without Content-Encoding";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
@@ -77,14 +113,12 @@ pub(super) async fn take(limits: &Limits, headers: &HeaderMap, body: &mut Option
     let kind = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     let boundary = match kind {
         Some(kind) if kind.trim_start().to_ascii_lowercase().starts_with("multipart/") => {
-            let wrong =
-                |e: multer::Error| Refusal::new(StatusCode::BAD_REQUEST, format!("the form cannot be read: {e}"));
             Some(multer::parse_boundary(kind).map_err(wrong)?)
         }
         _ => None,
     };
     let mut sent = Sent { bytes: Vec::new(), name: None, memory: None };
-    let Some(from) = body.as_mut() else { return Ok(sent) };
+    let Some(from) = body.as_mut() else { return Ok((sent, boundary)) };
     if from.size_hint().lower() > limits.most as u64 {
         return Err(limits.too_large());
     }
@@ -93,10 +127,11 @@ pub(super) async fn take(limits: &Limits, headers: &HeaderMap, body: &mut Option
         Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text))
     })?;
     *body = None;
-    match boundary {
-        Some(boundary) => of_form(sent, boundary).await,
-        None => Ok(sent),
-    }
+    Ok((sent, boundary))
+}
+
+fn wrong(error: multer::Error) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, format!("the form cannot be read: {error}"))
 }
 
 async fn receive(limits: &Limits, from: &mut Incoming, sent: &mut Sent) -> Result<(), Refusal> {
@@ -124,11 +159,13 @@ async fn receive(limits: &Limits, from: &mut Incoming, sent: &mut Sent) -> Resul
     Ok(())
 }
 
+fn form(bytes: Vec<u8>, boundary: String) -> multer::Multipart<'static> {
+    multer::Multipart::new(BodyDataStream::new(Full::new(Bytes::from(bytes))), boundary)
+}
+
 /// The recording in a form: its field `file`.
 async fn of_form(sent: Sent, boundary: String) -> Result<Sent, Refusal> {
-    let wrong = |e: multer::Error| Refusal::new(StatusCode::BAD_REQUEST, format!("the form cannot be read: {e}"));
-    let body = BodyDataStream::new(Full::new(Bytes::from(sent.bytes)));
-    let mut form = multer::Multipart::new(body, boundary);
+    let mut form = form(sent.bytes, boundary);
     let mut found = None;
     while let Some(field) = form.next_field().await.map_err(wrong)? {
         let name = field.name().unwrap_or_default().to_string();
@@ -143,4 +180,21 @@ async fn of_form(sent: Sent, boundary: String) -> Result<Sent, Refusal> {
         Some((bytes, name)) => Ok(Sent { bytes, name, memory: sent.memory }),
         None => Err(Refusal::new(StatusCode::BAD_REQUEST, "the form has no field `file` with a recording")),
     }
+}
+
+/// The recordings in a form: each in a field of its song's name.
+async fn of_songs(sent: Sent, boundary: String) -> Result<Labelled, Refusal> {
+    let mut form = form(sent.bytes, boundary);
+    let mut recordings = Vec::new();
+    while let Some(field) = form.next_field().await.map_err(wrong)? {
+        if recordings.len() == MOST_RECORDINGS {
+            let text = format!("{MOST_RECORDINGS} recordings are taken at most");
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+        }
+        let song = field.name().unwrap_or_default().trim().to_string();
+        let name = field.file_name().map(String::from);
+        let bytes = Vec::from(field.bytes().await.map_err(wrong)?);
+        recordings.push((song, Sent { bytes, name, memory: None }));
+    }
+    Ok(Labelled { recordings, memory: sent.memory })
 }

@@ -1,9 +1,10 @@
-//! Answering: decoding recordings and listening to them, off the thread of the connections.
+//! Answering: decoding recordings and naming their songs, off the thread of the connections.
 
-use super::api::{Asked, Route};
-use super::ear::{Ear, Question};
-use super::identify;
-use super::upload::{Refusal, Sent};
+use super::api::{Asked, Route, There};
+use super::model::{ModelThread, Question};
+use super::training::Training;
+use super::upload::{Labelled, Refusal, Sent};
+use super::{identify, training};
 use crate::cli::predict::sent::{self, decode};
 use crate::cli::{plain, tell_error};
 use crate::train::identify::Identifier;
@@ -16,18 +17,19 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Recordings that are decoded at a time: the next ones while the model listens to one. Each may need half a gigabyte.
+/// Recordings that are decoded at a time: the next ones while the model is at one. Each may need half a gigabyte.
 const AT_ONCE: usize = 2;
 /// The longest name of a file that is repeated in an answer, in characters.
 const LONGEST_NAME: usize = 200;
 
 /// What answers.
 pub(super) struct Work {
-    ear: Ear,
+    thread: ModelThread,
     header: Header,
     /// Where the model comes from.
     model: String,
     catalogue: Option<Identifier>,
+    training: Option<Training>,
     /// Seconds of the longest recording.
     longest: f64,
     at_once: Arc<Semaphore>,
@@ -37,14 +39,15 @@ pub(super) struct Work {
 
 impl Work {
     pub fn new(
-        (ear, header): (Ear, Header),
+        (thread, header): (ModelThread, Header),
         model: String,
         catalogue: Option<Identifier>,
+        training: Option<Training>,
         queue: usize,
         longest: f64,
     ) -> Self {
         let (at_once, queue) = (Semaphore::new(AT_ONCE), Semaphore::new(queue.min(Semaphore::MAX_PERMITS)));
-        Self { ear, header, model, catalogue, longest, at_once: Arc::new(at_once), queue: Arc::new(queue) }
+        Self { thread, header, model, catalogue, training, longest, at_once: Arc::new(at_once), queue: Arc::new(queue) }
     }
 
     /// The threads that it needs.
@@ -52,8 +55,29 @@ impl Work {
         AT_ONCE
     }
 
-    pub fn has_catalogue(&self) -> bool {
-        self.catalogue.is_some()
+    /// What is there.
+    pub fn there(&self) -> There {
+        There { catalogue: self.catalogue.is_some(), training: self.training.is_some() }
+    }
+
+    /// What trains.
+    ///
+    /// # Errors
+    /// Where nothing does.
+    pub fn training(&self) -> Result<&Training, Refusal> {
+        self.training.as_ref().ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "nothing is trained here"))
+    }
+
+    /// Begins to train, once all recordings are decoded: what is said of it.
+    pub async fn train(self: Arc<Self>, asked: Asked, sent: Labelled) -> Result<Value, Refusal> {
+        self.in_turn(move |work| {
+            let training = work.training()?;
+            let Labelled { recordings, memory } = sent;
+            let recordings = training::decoded(recordings, work.longest)?;
+            drop(memory);
+            training.begin(recordings, &asked)
+        })
+        .await?
     }
 
     /// What is said of the model.
@@ -78,12 +102,20 @@ impl Work {
         asked: Asked,
         sent: Sent,
     ) -> Result<(StatusCode, Value), Refusal> {
+        self.in_turn(move |work| work.compute(route, &asked, sent)).await
+    }
+
+    /// Computes something off the thread of the connections, when it is its turn.
+    async fn in_turn<T: Send + 'static>(
+        self: Arc<Self>,
+        compute: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
         let _place = self.queue.clone().try_acquire_owned().map_err(|_| Refusal::busy())?;
         let turn = self.at_once.clone().acquire_owned().await.map_err(|_| Refusal::busy())?;
         let computed = tokio::task::spawn_blocking(move || {
             // Kept until the answer is there, also where nobody waits for it any more.
             let _turn = turn;
-            self.compute(route, &asked, sent)
+            compute(&self)
         });
         computed.await.map_err(|e| {
             tell_error(format!("an answer could not be computed: {e}"));
@@ -106,7 +138,7 @@ impl Work {
             }),
             _ => decode(bytes, path, Some(self.header.front_end.sample_rate), self.longest).and_then(|audio| {
                 drop(memory);
-                self.ear.ask(Question { name: name.clone(), audio, top: asked.top, threshold })
+                self.thread.ask(Question { name: name.clone(), audio, top: asked.top, threshold })
             }),
         };
         match answered {
@@ -129,7 +161,7 @@ impl Work {
 
 /// A name for messages and answers, of what a client says its file is called: the last part of it, for some send whole paths.
 /// Nothing is looked for under it.
-fn name_of(given: Option<&str>) -> String {
+pub(super) fn name_of(given: Option<&str>) -> String {
     let last = given.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
     let name: String = last.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
     if name.trim_matches(['.', ' ']).is_empty() { "recording".into() } else { name }

@@ -1,10 +1,12 @@
-//! Hearing and training where the device is somebody else's, such as the GPU behind a page: what it is to run as [plans](Plan), what to
+//! Predicting and training where the device is somebody else's, such as the GPU behind a page: what it is to run as [plans](Plan), what to
 //! write to their inputs, and what to make of their outputs. Nothing here waits, reads a file or a clock, or needs a thread.
 
-mod hear;
+mod drive;
+mod predict;
 mod teach;
 
-pub use hear::Hearer;
+pub use drive::Driver;
+pub use predict::RemotePredictor;
 pub use teach::{Epoch, Lesson, Recording, Step, Teacher};
 
 use super::batch::Batch;
@@ -25,7 +27,7 @@ fn plan(network: &Network, mode: Mode, count: usize, adam: Option<&Adam>, target
     Plan::new(graph, target)
 }
 
-/// A recording as a network hears it, and what had to be repaired: as if it had been read from a file. `id` is its name.
+/// A recording as a network takes it, and what had to be repaired: as if it had been read from a file. `id` is its name.
 ///
 /// # Errors
 /// Where it is empty, or its rate is out of range.
@@ -43,7 +45,7 @@ pub fn clip(id: &str, audio: Audio, rate: u32) -> Result<(Clip, Vec<String>)> {
 ///
 /// # Errors
 /// Where they are not of whole windows.
-fn heard(logits: &[f32], vectors: &[f32], [outputs, width]: [usize; 2]) -> Result<Vec<Heard>> {
+fn outputs_of(logits: &[f32], vectors: &[f32], [outputs, width]: [usize; 2]) -> Result<Vec<Heard>> {
     let count = logits.len() / outputs;
     if logits.len() != count * outputs || vectors.len() != count * width {
         let detail = format!("{} and {} numbers are not of whole windows", logits.len(), vectors.len());

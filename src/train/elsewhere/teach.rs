@@ -12,7 +12,7 @@ use super::super::recordings::{self, Recordings};
 use super::super::suit::Chosen;
 use super::super::weights::Weights;
 use super::super::{Init, Recipe};
-use super::{clip, heard, in_views, plan};
+use super::{clip, in_views, outputs_of, plan};
 use crate::audio::Audio;
 use crate::data::split::{self, Split, SplitBy};
 use crate::data::{Clip, Dataset, draws};
@@ -62,13 +62,13 @@ pub struct Epoch {
 }
 
 /// What a plan is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lesson {
     /// A training step.
     Train,
-    /// Hearing clips as they are, after every epoch.
-    Hear,
-    /// Hearing a window in all views, at the end.
+    /// The scores of clips as they are, after every epoch.
+    Validate,
+    /// The scores of a window in all views, at the end.
     Views,
 }
 
@@ -169,7 +169,7 @@ impl Teacher {
     pub fn plan_for(&self, lesson: Lesson, count: usize, target: Target) -> Result<Plan> {
         let (mode, count, adam) = match lesson {
             Lesson::Train => (Mode::train(&self.config), count, Some(&self.adam)),
-            Lesson::Hear => (Mode::Evaluate, count, None),
+            Lesson::Validate => (Mode::Evaluate, count, None),
             Lesson::Views => (self.network.evaluation(), 1, None),
         };
         plan(&self.network, mode, count, adam, target)
@@ -232,7 +232,7 @@ impl Teacher {
         together.chunks(EVALUATION_BATCH).chain(rest.chunks(1)).map(batch).collect()
     }
 
-    /// What [`Teacher::finish`] wants heard in all views, one window after the other: first of the validation clips, then of the training
+    /// What [`Teacher::finish`] wants the outputs of, in all views, one window after the other: first of the validation clips, then of the training
     /// clips.
     pub fn all_views(&self) -> Vec<Batch> {
         let windows = self.windows(&self.split.validation).chain(self.windows(&self.split.train));
@@ -291,18 +291,18 @@ impl Teacher {
         })
     }
 
-    /// What was heard of these clips in so many views, from outputs for their windows one after the other; and how many windows that was.
+    /// The outputs for these clips in so many views, from those for their windows one after the other; and how many windows that was.
     fn clips(
         &self,
         clips: &[usize],
         views: usize,
         (logits, vectors): (&[f32], &[f32]),
     ) -> Result<(Vec<ClipTruth>, usize)> {
-        let mut heard: Vec<Heard> = heard(logits, vectors, [self.network.outputs, self.network.vector_length()])?;
+        let mut heard: Vec<Heard> = outputs_of(logits, vectors, [self.network.outputs, self.network.vector_length()])?;
         let counts: Vec<usize> = clips.iter().map(|&i| views * self.windows(&[i]).count()).collect();
         let all = counts.iter().sum();
         if heard.len() < all {
-            return Err(Error::value("logits", format!("{} windows are heard and {all} asked for", heard.len())));
+            return Err(Error::value("logits", format!("{} windows have outputs, and {all} should", heard.len())));
         }
         heard.truncate(all);
         let mut rest = heard.into_iter();

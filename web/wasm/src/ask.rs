@@ -9,7 +9,7 @@ use humdinger::melody::pitch::{PitchOptions, PitchTracker};
 use humdinger::nn;
 use humdinger::train::batch::Batch;
 use humdinger::train::batch::inputs::{FREQUENCY_MASKS, LABELS, PLACES, SAMPLES, START, TIME_MASKS, WARP};
-use humdinger::train::elsewhere::{self, Hearer, Lesson, Recording, Teacher};
+use humdinger::train::elsewhere::{self, Driver, Epoch, RemotePredictor, Lesson, Recording, Teacher};
 use humdinger::train::model::Model;
 use humdinger::train::predict::Predictor;
 use humdinger::{Error, Result, Tensor};
@@ -21,11 +21,13 @@ use std::path::Path;
 /// What is open between calls.
 #[derive(Default)]
 pub(crate) struct State {
-    hearer: Option<Hearer>,
+    remote: Option<RemotePredictor>,
     clip: Option<Clip>,
     teacher: Option<Teacher>,
+    /// The teacher, once its plans run on the CPU.
+    driver: Option<Driver>,
     /// The open model on the CPU, once it was needed there.
-    here: Option<Predictor>,
+    local: Option<Predictor>,
 }
 
 /// A question; its pieces of memory are named in brackets.
@@ -37,11 +39,11 @@ enum Question {
     /// The plan of the open model.
     Plan,
     /// The inputs of the open model's plan for a recording \[a channel of real samples each\], a run after the other.
-    Hear { name: String, rate: u32 },
+    Inputs { name: String, rate: u32 },
     /// What the open model says of that recording \[logits and vectors of all runs\].
-    Answer { top: usize },
+    Predict { top: usize },
     /// The same without a GPU, on the CPU.
-    AnswerHere { top: usize },
+    PredictOnCpu { top: usize },
     /// The pitch of a recording over time \[its samples\].
     Pitch { rate: u32 },
     /// Begins to teach \[the base model's file, then for each recording a channel of 16-bit samples\].
@@ -50,14 +52,18 @@ enum Question {
     Lesson { lesson: Learn, count: usize },
     /// The values of the teacher's states, by name.
     States,
-    /// The inputs of an epoch's training steps, and of hearing the validation clips.
+    /// The inputs of an epoch's training steps, and of validation.
     Epoch,
     /// Ends an epoch \[losses, logits of the steps, logits and vectors of the validation clips\].
     Learnt,
-    /// The inputs that are to be heard in all views at the end.
+    /// The inputs of all windows in all views, at the end.
     Views,
     /// The model's file \[logits and vectors of all views, then the states that are kept\].
     Finish,
+    /// Trains for an epoch on the CPU, without a GPU.
+    EpochOnCpu,
+    /// The file of the model that was trained so.
+    FinishOnCpu,
 }
 
 #[derive(Deserialize)]
@@ -72,7 +78,7 @@ struct Given {
 #[serde(rename_all = "snake_case")]
 enum Learn {
     Train,
-    Hear,
+    Validate,
     Views,
 }
 
@@ -86,8 +92,8 @@ impl State {
         match question {
             Question::Model => {
                 let path = Path::new("the model");
-                let hearer = Hearer::new(Model::parse(of(pieces, 0)?.bytes(), path)?, path)?;
-                let header = &hearer.model.header;
+                let remote = RemotePredictor::new(Model::parse(of(pieces, 0)?.bytes(), path)?, path)?;
+                let header = &remote.model.header;
                 let front_end = &header.front_end;
                 let told = json!({
                     "songs": header.classes,
@@ -96,34 +102,34 @@ impl State {
                     "seconds": front_end.window as f64 / f64::from(front_end.sample_rate),
                     "threshold": header.unknown_threshold,
                 });
-                (self.hearer, self.clip, self.here) = (Some(hearer), None, None);
+                (self.remote, self.clip, self.local) = (Some(remote), None, None);
                 Ok((told, Vec::new()))
             }
-            Question::Plan => Ok((self.hearer()?.plan()?.export()?, Vec::new())),
-            Question::Hear { name, rate } => {
+            Question::Plan => Ok((self.remote()?.plan()?.export()?, Vec::new())),
+            Question::Inputs { name, rate } => {
                 let channels: Vec<Vec<f32>> = pieces.iter().map(Piece::reals).collect();
-                let hearer = self.hearer()?;
+                let remote = self.remote()?;
                 let audio = Audio { channels, sample_rate: rate, warnings: Vec::new() };
-                let (clip, warnings) = elsewhere::clip(&name, audio, hearer.model.header.front_end.sample_rate)?;
-                let (runs, pieces) = inputs(&hearer.batches(&clip), &[]);
+                let (clip, warnings) = elsewhere::clip(&name, audio, remote.model.header.front_end.sample_rate)?;
+                let (runs, pieces) = inputs(&remote.batches(&clip), &[]);
                 self.clip = Some(clip);
                 Ok((json!({ "runs": runs, "warnings": warnings }), pieces))
             }
-            Question::Answer { top } => {
-                let clip = self.clip.as_ref().ok_or_else(|| Error::Data("nothing was heard".into()))?;
+            Question::Predict { top } => {
+                let clip = self.clip.as_ref().ok_or_else(|| Error::Data("no recording was given".into()))?;
                 let [logits, vectors] = [of(pieces, 0)?.reals(), of(pieces, 1)?.reals()];
-                Ok((self.hearer()?.answer(clip, &logits, &vectors, top)?, Vec::new()))
+                Ok((self.remote()?.answer(clip, &logits, &vectors, top)?, Vec::new()))
             }
-            Question::AnswerHere { top } => {
-                let clip = self.clip.as_ref().ok_or_else(|| Error::Data("nothing was heard".into()))?;
-                let hearer = self.hearer.as_ref().ok_or_else(|| Error::Data("no model is open".into()))?;
-                if self.here.is_none() {
+            Question::PredictOnCpu { top } => {
+                let clip = self.clip.as_ref().ok_or_else(|| Error::Data("no recording was given".into()))?;
+                let remote = self.remote.as_ref().ok_or_else(|| Error::Data("no model is open".into()))?;
+                if self.local.is_none() {
                     let device = Device::with_threads(1);
-                    self.here = Some(Predictor::new(hearer.model.clone(), Path::new("the model"), &device)?);
+                    self.local = Some(Predictor::new(remote.model.clone(), Path::new("the model"), &device)?);
                 }
-                let first_only = hearer.model.header.recipe.first_window_only();
-                let windows = self.here.as_mut().map(|here| here.windows(clip, first_only)).transpose()?;
-                Ok((hearer.answer_of(clip, &windows.unwrap_or_default(), top), Vec::new()))
+                let first_only = remote.model.header.recipe.first_window_only();
+                let windows = self.local.as_mut().map(|local| local.windows(clip, first_only)).transpose()?;
+                Ok((remote.answer_of(clip, &windows.unwrap_or_default(), top), Vec::new()))
             }
             Question::Pitch { rate } => {
                 let contour = PitchTracker::new(rate, PitchOptions::default())?.track(&of(pieces, 0)?.reals());
@@ -149,7 +155,7 @@ impl State {
                     "validation": validation,
                     "kept": teacher.kept(),
                 });
-                self.teacher = Some(teacher);
+                (self.teacher, self.driver) = (Some(teacher), None);
                 Ok((told, Vec::new()))
             }
             Question::Lesson { lesson, count } => Ok((self.lesson(lesson, count)?.export()?, Vec::new())),
@@ -168,24 +174,15 @@ impl State {
                     runs.extend(run);
                     pieces.extend(values);
                 }
-                let (heard, values) = inputs(&teacher.validation(), &[]);
+                let (validation, values) = inputs(&teacher.validation(), &[]);
                 pieces.extend(values);
-                Ok((json!({ "steps": runs, "heard": heard }), pieces))
+                Ok((json!({ "steps": runs, "validation": validation }), pieces))
             }
             Question::Learnt => {
                 let [losses, steps, logits, vectors] = [0, 1, 2, 3].map(|i| of(pieces, i).map(Piece::reals));
                 let teacher = self.teacher.as_mut().ok_or_else(nobody)?;
                 let epoch = teacher.learnt(&losses?, &steps?, (&logits?, &vectors?))?;
-                let told = json!({
-                    "epoch": epoch.epoch,
-                    "trainLoss": epoch.train_loss,
-                    "trainAccuracy": epoch.train_accuracy,
-                    "loss": epoch.val_loss,
-                    "accuracy": epoch.val_accuracy,
-                    "best": epoch.best,
-                    "over": epoch.over,
-                });
-                Ok((told, Vec::new()))
+                Ok((told(&epoch), Vec::new()))
             }
             Question::Views => {
                 let teacher = self.teacher()?;
@@ -203,11 +200,23 @@ impl State {
                 let file = teacher.finish(states, &logits, &vectors)?.to_bytes()?;
                 Ok((json!({}), vec![Piece::of(&file)]))
             }
+            Question::EpochOnCpu => {
+                if let Some(teacher) = self.teacher.take() {
+                    self.driver = Some(Driver::new(teacher, &Device::with_threads(1))?);
+                }
+                let epoch = self.driver.as_mut().ok_or_else(nobody)?.epoch(|| false)?;
+                let epoch = epoch.ok_or_else(|| Error::Data("training is over".into()))?;
+                Ok((told(&epoch), Vec::new()))
+            }
+            Question::FinishOnCpu => {
+                let file = self.driver.take().ok_or_else(nobody)?.finish()?.to_bytes()?;
+                Ok((json!({}), vec![Piece::of(&file)]))
+            }
         }
     }
 
-    fn hearer(&self) -> Result<&Hearer> {
-        self.hearer.as_ref().ok_or_else(|| Error::Data("no model is open".into()))
+    fn remote(&self) -> Result<&RemotePredictor> {
+        self.remote.as_ref().ok_or_else(|| Error::Data("no model is open".into()))
     }
 
     fn teacher(&self) -> Result<&Teacher> {
@@ -217,11 +226,23 @@ impl State {
     fn lesson(&self, lesson: Learn, count: usize) -> Result<Plan> {
         let lesson = match lesson {
             Learn::Train => Lesson::Train,
-            Learn::Hear => Lesson::Hear,
+            Learn::Validate => Lesson::Validate,
             Learn::Views => Lesson::Views,
         };
         self.teacher()?.plan(lesson, count)
     }
+}
+
+fn told(epoch: &Epoch) -> Json {
+    json!({
+        "epoch": epoch.epoch,
+        "trainLoss": epoch.train_loss,
+        "trainAccuracy": epoch.train_accuracy,
+        "loss": epoch.val_loss,
+        "accuracy": epoch.val_accuracy,
+        "best": epoch.best,
+        "over": epoch.over,
+    })
 }
 
 fn nobody() -> Error {

@@ -1,4 +1,4 @@
-//! The model, which listens to one recording after the other on a thread of its own.
+//! The model, which names the song of one recording after the other, on a thread of its own.
 
 use crate::Result;
 use crate::audio::Audio;
@@ -18,9 +18,9 @@ pub(super) struct Question {
 }
 
 /// Asks the thread that has the model.
-pub(super) struct Ear(Worker<Predictor>);
+pub(super) struct ModelThread(Worker<Predictor>);
 
-impl Ear {
+impl ModelThread {
     /// Starts it, with the model that `make` gives on that thread; also the model's description.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::super::model::{Model, fitting};
 use super::super::network::Network;
 use super::super::predict::WindowPrediction;
 use super::super::verdict::{Threshold, Verdict};
-use super::{heard, in_views, plan};
+use super::{in_views, outputs_of, plan};
 use crate::Result;
 use crate::data::Clip;
 use crate::graph::{Plan, Target};
@@ -14,13 +14,13 @@ use serde_json::Value as Json;
 use std::path::Path;
 
 /// A model that names songs on somebody else's device.
-pub struct Hearer {
+pub struct RemotePredictor {
     /// What the model is.
     pub model: Model,
     network: Network,
 }
 
-impl Hearer {
+impl RemotePredictor {
     /// `path` is where the model came from, for messages.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Hearer {
         Ok(Self { model, network })
     }
 
-    /// What the device runs for each window: the inputs are those of [`Hearer::batches`], the outputs `logits` and `vectors`. Its states
+    /// What the device runs for each window: the inputs are those of [`RemotePredictor::batches`], the outputs `logits` and `vectors`. Its states
     /// are the model's tensors.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl Hearer {
         plan(&self.network, self.network.evaluation(), 1, None, Target::Gpu)
     }
 
-    /// What the device is to hear of a clip, one window after the other. The clip is at the model's rate.
+    /// What the device is to be given of a clip, one window after the other. The clip is at the model's rate.
     pub fn batches(&self, clip: &Clip) -> Vec<Batch> {
         let starts = windows(clip.len(), self.network.front_end.window, self.first_only());
         in_views(&self.network, starts.into_iter().map(|from| (clip, from)), Batch::default)
@@ -56,12 +56,12 @@ impl Hearer {
     /// # Errors
     /// Where they are of other batches, or scores are not finite.
     pub fn answer(&self, clip: &Clip, logits: &[f32], vectors: &[f32], top: usize) -> Result<Json> {
-        let heard = heard(logits, vectors, [self.network.outputs, self.network.vector_length()])?;
-        let windows = self.model.windows(clip, self.first_only(), &heard)?;
+        let outputs = outputs_of(logits, vectors, [self.network.outputs, self.network.vector_length()])?;
+        let windows = self.model.windows(clip, self.first_only(), &outputs)?;
         Ok(self.answer_of(clip, &windows, top))
     }
 
-    /// The same of what was heard in its windows.
+    /// The same from the predictions for its windows.
     pub fn answer_of(&self, clip: &Clip, windows: &[WindowPrediction], top: usize) -> Json {
         let header = &self.model.header;
         let names = header.names();
