@@ -22,6 +22,7 @@ const page = {
     /** @type {{ name: string, takes: { rate: number, samples: Int16Array }[] }[]} */ songs: [],
     /** What ends the recording in progress. @type {(() => void) | null} */ stop: null,
     /** @type {AbortController | null} */ training: null,
+    /** What the curve shows. @type {[epochs: import('./lesson.js').Epoch[], all: number] | null} */ curve: null,
     /** Where the program that serves this page trains, if it does. @type {string | null} */ train: null,
     busy: false,
 };
@@ -188,7 +189,7 @@ async function answer(name, { channels, rate }) {
 function tell({ prediction, confidence, top, decision, error }) {
     if (error) return notice('failed', { why: error });
     const known = decision === 'song';
-    const why = { silence: 'silence', unfamiliar: 'unfamiliar' }[decision] ?? 'unsure';
+    const why = { silence: 'silence', unfamiliar: 'unfamiliar', 'no song': 'noSong' }[decision] ?? 'unsure';
     at('song').textContent = known ? prediction : say('unknown');
     at('sure').textContent = known ? say('sure', { percent: percent(confidence) }) : say(why, { song: top[0]?.song });
     const others = top.slice(known ? 1 : 0).filter(({ probability }) => probability >= 0.001);
@@ -343,6 +344,7 @@ at('name').addEventListener('input', () => at('name').setCustomValidity(''));
 const takeName = (i) => `${i + 1}.wav`;
 
 function drawCurve(epochs, all) {
+    page.curve = [epochs, all];
     // As wide as it is shown, so that its words are as large as others.
     const width = Math.max(300, at('curve').clientWidth);
     const top = Math.max(...epochs.flatMap(({ loss, trainLoss }) => [loss, trainLoss]), 0.1);
@@ -367,6 +369,8 @@ function drawCurve(epochs, all) {
     );
 }
 
+addEventListener('resize', () => page.curve && drawCurve(...page.curve));
+
 /** Trains in one of the ways of lesson.js. @param {(given: any) => Promise<ArrayBuffer>} how @param {object} where it needs besides */
 const train = (how, where) => alone(async () => {
     const begun = performance.now();
@@ -374,6 +378,7 @@ const train = (how, where) => alone(async () => {
     const said = (key, filled) => (at('learning').textContent = say(key, filled));
     [at('progress'), at('cancel'), at('curve')].forEach((part) => hide(part, false));
     at('curve').replaceChildren();
+    page.curve = null;
     at('progress').removeAttribute('value');
     at('train').disabled = at('train-there').disabled = true;
     said('preparing');

@@ -19,6 +19,7 @@ const en = {
     sure: '{percent} sure',
     silence: 'It is silent.',
     unfamiliar: 'It is like nothing that this model was trained on.',
+    noSong: 'It is like what this model was given as examples of no song.',
     unsure: 'It is most like {song}, but not enough to say so.',
     candidates: 'Other candidates',
     knows: 'Songs that it knows',

@@ -22,6 +22,9 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Song, Self::BelowThreshold, Self::Unfamiliar, Self::NoSong, Self::Silence];
+
     /// The word for it in CSV and JSON.
     pub fn name(self) -> &'static str {
         match self {

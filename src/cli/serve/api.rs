@@ -1,6 +1,7 @@
 //! What can be asked for: one table, from which requests are routed and the OpenAPI document is made.
 
 use super::upload::Refusal;
+use crate::train::verdict::Decision;
 use hyper::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -323,6 +324,8 @@ fn schemas() -> Value {
             "at": {"type": "array", "items": number, "minItems": 2, "maxItems": 2},
         },
     });
+    // And where there is none.
+    let decisions: Vec<&str> = Decision::ALL.map(Decision::name).into_iter().chain(["error"]).collect();
     let epoch = json!({
         "type": "object",
         "required": ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "best"],
@@ -340,7 +343,7 @@ fn schemas() -> Value {
                 "prediction": {"type": ["string", "null"], "description": "The song, or `unknown`"},
                 "confidence": {"type": ["number", "null"]},
                 "top": {"type": "array", "items": song},
-                "decision": {"enum": ["song", "below threshold", "unfamiliar", "silence", "error"]},
+                "decision": {"enum": decisions},
                 "threshold": share,
                 "reason": text,
                 "seconds": {"type": ["number", "null"]},
@@ -414,6 +417,13 @@ mod tests {
         {
             assert_eq!(found(Method::POST, path), Found::Nothing, "{path}");
         }
+    }
+
+    #[test]
+    fn every_decision_is_described() {
+        let described =
+            &document(There::default())["components"]["schemas"]["Prediction"]["properties"]["decision"]["enum"];
+        assert_eq!(*described, json!(["song", "below threshold", "unfamiliar", "no song", "silence", "error"]));
     }
 
     #[test]
