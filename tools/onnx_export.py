@@ -7,7 +7,7 @@ Exports the base model (recipe melody) and a model of the recipe notebook that i
 `humdinger synth` makes. Each file passes onnx.checker with the inference of shapes, and its metadata says what the model is. Then 100
 clips (sung, whistled, noise, silence; shorter and longer than the window) are heard by `humdinger predict` on the CPU and
 `humdinger embed`, and by onnxruntime: probabilities must lie within 1e-4 of each other, and of the base model's vectors. The same clips in
-batches of other sizes must give the same. Prints the largest differences; with --time also sizes and times. Makes a
+batches of other sizes must give the same. README's lines for ONNX are run as they stand. Prints the largest differences; with --time also sizes and times. Makes a
 virtual environment with the pinned packages beside the build's other results.
 """
 
@@ -184,6 +184,31 @@ def times(program, name, session, model, file, samples, options):
         print(f"{name}: onnxruntime on {threads or 'all'} thread(s): opened in {1e3 * opened:.0f} ms, a window in {1e3 * best:.1f} ms")
 
 
+def readme(program, folder, recordings):
+    """Runs README's lines for ONNX, as they stand there. Returns what is wrong, if anything."""
+    import contextlib
+
+    import numpy as np
+    import onnx
+    import onnxruntime
+
+    rows = (ROOT / "README.md").read_text().split("## Use it from")[1].splitlines()
+    [row] = [line.removeprefix("| ONNX | ") for line in rows if line.startswith("| ONNX | ")]
+    export, *python = [line.strip("`") for line in row.split(" | ")[0].split("<br>")]
+    with contextlib.chdir(folder):
+        run(program, *export.removeprefix("humdinger ").split())
+        facts = metadata(onnx.load("tunes.onnx"))
+        samples, rate = read_recording(recordings[0])
+        assert rate == int(facts["sample_rate"]) and int(facts["channels"]) == 1, (rate, facts)
+        names = {"onnxruntime": onnxruntime, "samples": samples[None, :1]}
+        for line in python:
+            exec(line, names)
+    songs, sung = json.loads(facts["songs"]), recordings[0].stem.split("_")[-1]
+    named = songs[int(np.argmax(names["probabilities"][0]))]
+    print(f"README's lines: {recordings[0].name} is {named}")
+    return [] if named == sung else [f"README's lines name {sung} {named}"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--release", action="store_true", help="build the program optimised")
@@ -203,6 +228,7 @@ def main():
         wrong = []
         for name, model, first_only in [("melody", None, False), ("notebook", folder / "run/model.safetensors", True)]:
             wrong += check(humdinger, name, model, folder, recordings, first_only, arguments.time)
+        wrong += readme(humdinger.resolve(), folder, recordings)
     for what in wrong:
         print(what, file=sys.stderr)
     sys.exit(bool(wrong))

@@ -210,14 +210,21 @@ class SongEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc, unus
         self.sample_rate = sample_rate
 
     def fit(self: OwnEmbedding, X: Iterable[Recording], y: Any = None) -> OwnEmbedding:
-        """Reads the model; nothing is learned."""
+        """Reads the model, and looks whether these are recordings; nothing is learned."""
         if isinstance(self.model, Model):
             self.model_ = self.model
         else:
             self.model_ = Model.base() if self.model is None else Model.load(self.model)
+        several(X, self.sample_rate or self.model_.sample_rate)
         return self
 
     def transform(self, X: Iterable[Recording]) -> NDArray[np.float32]:
         """Vectors [recordings, numbers]."""
         check_is_fitted(self, "model_")
         return self.model_.embed(X, self.sample_rate)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # Vectors are of 32-bit floats, whatever the samples are.
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,6 +1,6 @@
 //! `humdinger train` as one of several processes that MPI has started together.
 
-use super::train::{Args, Begun, go};
+use super::train::{Args, Begun, Planned, go, read_together};
 use super::{tell_error, warn};
 use crate::device::{Device, DeviceChoice};
 use crate::ranks::{Communicator, Mpi};
@@ -58,16 +58,28 @@ fn together(args: &Args, mpi: &Arc<Mpi>) -> Result<ExitCode> {
         };
         Ok(device.among(mpi.clone()))
     };
-    // Rank 0 first: the others then find what it has read in the cache, and need not see the run folder.
-    let mut begun = None;
-    let text =
-        if first { Begun::new(args, choose).and_then(|new| begun.insert(new).to_text()) } else { Ok(String::new()) };
-    let text = ranks.first(ranks.agree(text)?.as_bytes())?;
     if !first {
         // One of all tells how far reading has come.
         crate::data::progress::hide();
     }
-    let other = if first { Ok(()) } else { Begun::of_another(&text, args, choose).map(|other| begun = Some(other)) };
-    ranks.agree(other)?;
+    // Rank 0 alone need see the run folder. What it tells is the same for all.
+    let tell = |text: Result<String>| ranks.first(ranks.agree(text)?.as_bytes());
+    let mut planned = None;
+    let text = tell(match first {
+        true => Planned::new(args).and_then(|new| planned.insert(new).to_text()),
+        false => Ok(String::new()),
+    })?;
+    let data = ranks.agree(read_together(&text, args, ranks))?;
+    let mut begun = None;
+    match planned {
+        Some(planned) => {
+            tell(planned.begin(args, data, choose).and_then(|new| begun.insert(new).to_text()))?;
+            ranks.agree(Ok(()))?;
+        }
+        None => {
+            let other = Begun::of_another(&tell(Ok(String::new()))?, data, choose);
+            ranks.agree(other.map(|other| begun = Some(other)))?;
+        }
+    }
     begun.map_or(Ok(ExitCode::FAILURE), |begun| go(&begun, !first))
 }

@@ -194,11 +194,20 @@ pub(super) struct Begun {
     start: Start,
 }
 
-impl Begun {
-    /// The run that the arguments ask for: recordings read, device chosen, folder made or found.
-    pub fn new(args: &Args, choose: impl FnOnce(DeviceChoice) -> Result<Device>) -> Result<Self> {
+/// A run of which nothing is known to be wrong before its recordings are read.
+pub(super) struct Planned {
+    config: Config,
+    chosen: Chosen,
+    choice: DeviceChoice,
+    resumed: Option<RunFolder>,
+    start: Start,
+}
+
+impl Planned {
+    /// The run that the arguments ask for.
+    pub fn new(args: &Args) -> Result<Self> {
         let resumed = args.resume.as_deref().map(RunFolder::open).transpose()?;
-        let (mut config, chosen, start) = match &resumed {
+        let (config, chosen, start) = match &resumed {
             Some(folder) => {
                 let (config, start) = of_run(folder.path(), args)?;
                 (config, Chosen::ALL, start)
@@ -215,13 +224,61 @@ impl Begun {
             (None, Some(out)) => RunFolder::check_free(out)?,
             (None, None) => {}
         }
-        let (data, device) = prepared(args, &mut config, chosen, resumed.is_none(), || choose(choice))?;
+        there(resumed.is_none(), &config)?;
+        Ok(Self { config, chosen, choice, resumed, start })
+    }
+
+    /// The same with its recordings: device chosen, folder made or found.
+    pub fn begin(
+        self,
+        args: &Args,
+        data: Dataset,
+        choose: impl FnOnce(DeviceChoice) -> Result<Device>,
+    ) -> Result<Begun> {
+        let Self { mut config, chosen, choice, resumed, start } = self;
+        let device = fitted(&mut config, &data, chosen, resumed.is_none(), || choose(choice))?;
         let folder = match (resumed, &args.out) {
             (Some(folder), _) => folder,
             (None, Some(out)) => RunFolder::create(out)?,
             (None, None) => RunFolder::create_first(default_folders(&config))?,
         };
-        Ok(Self { config, data, device, folder, start })
+        Ok(Begun { config, data, device, folder, start })
+    }
+
+    /// What other ranks need to know to read the recordings. Those that the program makes are there now.
+    #[cfg(feature = "mpi")]
+    pub fn to_text(&self) -> Result<String> {
+        if self.config.data.is_none() {
+            source::synthetic(self.config.seed, &|text| warn(text))?;
+        }
+        self.config.to_toml()
+    }
+}
+
+/// The recordings of a run that rank 0 has planned, of which every rank reads a share.
+#[cfg(feature = "mpi")]
+pub(super) fn read_together(text: &[u8], args: &Args, ranks: &dyn crate::ranks::Communicator) -> Result<Dataset> {
+    let config = parsed(&String::from_utf8_lossy(text))?;
+    let say = |text: &str| {
+        if ranks.rank() == 0 {
+            warn(text)
+        }
+    };
+    source::dataset_among(&config, args.reading.into(), Some(ranks), &say)
+}
+
+/// A configuration that another rank tells.
+#[cfg(feature = "mpi")]
+fn parsed(text: &str) -> Result<Config> {
+    Settings::parse(text).map_err(|detail| Error::usage("config.toml", detail))?.resolve()
+}
+
+impl Begun {
+    /// The run that the arguments ask for: recordings read, device chosen, folder made or found.
+    pub fn new(args: &Args, choose: impl FnOnce(DeviceChoice) -> Result<Device>) -> Result<Self> {
+        let planned = Planned::new(args)?;
+        let data = source::dataset(&planned.config, args.reading.into(), &|text| warn(text))?;
+        planned.begin(args, data, choose)
     }
 
     /// What other ranks need to know to begin the same run: the folder, whether it is gone on with, and the configuration.
@@ -233,13 +290,12 @@ impl Begun {
 
     /// The run that another rank has begun.
     #[cfg(feature = "mpi")]
-    pub fn of_another(text: &[u8], args: &Args, choose: impl FnOnce(DeviceChoice) -> Result<Device>) -> Result<Self> {
+    pub fn of_another(text: &[u8], data: Dataset, choose: impl FnOnce(DeviceChoice) -> Result<Device>) -> Result<Self> {
         let text = String::from_utf8_lossy(text);
         let mut lines = text.splitn(3, '\n');
         let (out, resume, config) =
             (lines.next().unwrap_or_default(), lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        let config = Settings::parse(config).map_err(|detail| Error::usage("config.toml", detail))?.resolve()?;
-        let data = source::dataset(&config, args.reading.into(), &|_| ())?;
+        let config = parsed(config)?;
         let device = choose(super::device(&config.device)?)?;
         let start = if resume == "true" { Start::Resume } else { Start::New };
         Ok(Self { config, data, device, folder: RunFolder::of_another(Path::new(out)), start })
@@ -282,31 +338,34 @@ pub(super) fn go(Begun { config, data, device, folder, start }: &Begun, quietly:
     }
 }
 
-/// Reads a run's recordings and chooses its device, and finishes its configuration; what a `new` run cannot be is said as soon as it is
-/// known.
-fn prepared(
-    args: &Args,
-    config: &mut Config,
-    chosen: Chosen,
-    new: bool,
-    choose: impl FnOnce() -> Result<Device>,
-) -> Result<(Dataset, Device)> {
+/// Whether what a `new` run begins with is there.
+fn there(new: bool, config: &Config) -> Result<()> {
     if let (true, Init::File(init)) = (new, &config.init) {
         std::fs::metadata(init).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::file(init, "no such file"),
             _ => Error::file(init, format!("cannot be read: {e}")),
         })?;
     }
-    let data = source::dataset(config, args.reading.into(), &|text| warn(text))?;
-    if let (true, Some(note)) = (new, source::note_on_names(config, &data)) {
+    Ok(())
+}
+
+/// Finishes a run's configuration for its recordings, and chooses its device; what a `new` run cannot be is said as soon as it is known.
+fn fitted(
+    config: &mut Config,
+    data: &Dataset,
+    chosen: Chosen,
+    new: bool,
+    choose: impl FnOnce() -> Result<Device>,
+) -> Result<Device> {
+    if let (true, Some(note)) = (new, source::note_on_names(config, data)) {
         warn(&note);
     }
-    source::suit(config, &data, chosen)?;
+    source::suit(config, data, chosen)?;
     let device = choose()?;
     if new {
-        run::check(config, &data)?;
+        run::check(config, data)?;
     }
-    Ok((data, device))
+    Ok(device)
 }
 
 /// Trains one fold of a cross-validation that other jobs train the other folds of, or goes on with it.
@@ -314,7 +373,9 @@ fn one_fold(args: &Args, out: &Path, number: usize) -> Result<ExitCode> {
     let (mut config, chosen) = given(args)?;
     let choice = super::device(&config.device)?;
     run::check_fold(&config, Some(number))?;
-    let (data, device) = prepared(args, &mut config, chosen, true, || Device::choose(choice))?;
+    there(true, &config)?;
+    let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
+    let device = fitted(&mut config, &data, chosen, true, || Device::choose(choice))?;
     let inner = run::fold_folder(out, number);
     if !super::is_quiet() {
         begins(&config, &data, &device, &inner)?;

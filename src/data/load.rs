@@ -14,7 +14,8 @@ use super::find::{Excluded, none_lost};
 use super::labels::{self, Labelled, Listing};
 use super::progress;
 use super::reader::Reader;
-use super::samples::Arena;
+use super::samples::{Arena, Span};
+use super::shared::{self, Shared};
 use crate::{Error, Result};
 
 /// How to load a data set.
@@ -30,12 +31,14 @@ pub struct LoadOptions<'a> {
     pub cache: Option<&'a Cache>,
     /// Show a progress bar on stderr (when that is a terminal).
     pub progress: bool,
+    /// Those who read a share of the files each; all of them load the same data set at the same time.
+    pub shared: Option<&'a Shared<'a>>,
 }
 
 impl Default for LoadOptions<'_> {
     /// 11 000 Hz, whole clips, lenient, no cache, no progress bar.
     fn default() -> Self {
-        Self { sample_rate: 11_000, most_samples: None, strict: false, cache: None, progress: false }
+        Self { sample_rate: 11_000, most_samples: None, strict: false, cache: None, progress: false, shared: None }
     }
 }
 
@@ -62,13 +65,23 @@ impl Dataset {
         let decoded: Vec<_> = listing
             .files
             .into_par_iter()
-            .map_init(Reader::default, |reader, file| {
+            .enumerate()
+            .map_init(Reader::default, |reader, (number, file)| {
+                if options.shared.is_some_and(|shared| !shared.is_own(number)) {
+                    return (file, None);
+                }
                 let read = reader.read(&file.path, file.stretch, options);
+                let sent = options.shared.map(|_| read.as_ref().map(|audio| shared::encoded(audio)).map_err(reason));
                 let read = read.map(|audio| (arena.put(&audio.channels), audio.warnings.clone()));
+                let sum = reader.contents();
+                if let (Some(shared), Some(sent)) = (options.shared, sent) {
+                    shared.keep((number, &file.id, sum), sent);
+                }
                 bar.inc(1);
-                (file, read, reader.contents())
+                (file, Some((read, sum)))
             })
             .collect();
+        let decoded = with_others(decoded, options.shared, &arena, || bar.inc(1))?;
         bar.finish_and_clear();
 
         let mut excluded = Excluded::default();
@@ -76,7 +89,7 @@ impl Dataset {
         let mut readable = Vec::with_capacity(decoded.len());
         let mut spans = Vec::with_capacity(decoded.len());
         let mut contents = BTreeMap::new();
-        for (file, read, sum) in decoded {
+        for (file, (read, sum)) in decoded {
             match read {
                 Ok((span, told)) => {
                     let name =
@@ -116,6 +129,41 @@ impl Dataset {
         let labels_from = listing.labels_from;
         Ok(Self { clips, classes, sample_rate: options.sample_rate, left_out, warnings, labels_from, notes, contents })
     }
+}
+
+/// What was read of a file: where it lies and what had to be repaired, and the checksum of the file.
+type Decoded = (Result<(Span, Vec<String>)>, u64);
+
+/// Why a file could not be read, without its name.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::File { detail, .. } => detail.clone(),
+        error => error.to_string(),
+    }
+}
+
+/// Files with what other ranks have read of them, where it was not this one.
+fn with_others(
+    files: Vec<(Labelled, Option<Decoded>)>,
+    shared: Option<&Shared>,
+    arena: &Arena,
+    mut done: impl FnMut(),
+) -> Result<Vec<(Labelled, Decoded)>> {
+    let (files, mut decoded): (Vec<Labelled>, Vec<Option<Decoded>>) = files.into_iter().unzip();
+    if let Some(shared) = shared {
+        shared.others(|read| {
+            if let Some(file) = files.get(read.number).filter(|file| file.id == read.id) {
+                let sound = read.sound.map(|(channels, warnings)| (arena.put(&channels), warnings));
+                let sound = sound.map_err(|detail| Error::file(&file.path, detail));
+                decoded[read.number] = Some((sound, read.contents));
+                done();
+            }
+            Ok(())
+        })?;
+    }
+    let differ = || Error::Data("the ranks have recordings that differ; all must be given the same".into());
+    let both = files.into_iter().zip(decoded);
+    both.map(|(file, decoded)| Ok((file, decoded.ok_or_else(differ)?))).collect()
 }
 
 /// A progress bar on stderr over `length` recordings, after words that say what is done, or now and then a line where that is no terminal;

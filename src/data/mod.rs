@@ -24,6 +24,8 @@ pub mod reader;
 pub mod recording;
 pub mod samples;
 #[cfg(feature = "app")]
+pub mod shared;
+#[cfg(feature = "app")]
 pub mod songbook;
 pub mod split;
 #[cfg(feature = "app")]

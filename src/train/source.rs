@@ -5,24 +5,40 @@ use super::recipe::FrontEnd;
 use super::report::last_part;
 use super::suit::Chosen;
 use crate::data::cache::{self, Cache};
-use crate::data::labels::ColumnNames;
+use crate::data::labels::{ColumnNames, Listing};
 use crate::data::names;
+use crate::data::shared::Shared;
 use crate::data::split::{self, Split, SplitBy};
 use crate::data::{Dataset, LoadOptions, synth};
 use crate::data::{check, labels};
+use crate::graph::Communicator;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The data set of a configuration: what it names, or the built-in one, made when first needed.
 ///
 /// # Errors
 /// Where it cannot be read or made.
 pub fn dataset(config: &Config, reading: Reading, say: &dyn Fn(&str)) -> Result<Dataset> {
+    dataset_among(config, reading, None, say)
+}
+
+/// The same for one of several ranks, which all call it at the same time: each reads its share of the files for all of them.
+///
+/// # Errors
+/// As [`dataset`]; also where another rank is gone.
+pub fn dataset_among(
+    config: &Config,
+    reading: Reading,
+    ranks: Option<&dyn Communicator>,
+    say: &dyn Fn(&str),
+) -> Result<Dataset> {
     let front_end = config.recipe.front_end();
     let first_only = config.recipe.first_window_only();
     match &config.data {
-        Some(path) => load((path, &config.columns), &front_end, first_only, reading, say),
+        Some(path) => load_among((path, &config.columns), &front_end, first_only, reading, ranks, say),
         None => {
             // Some of its singers are too loud for their phones, as singers are, and need not be told so.
             let others = |text: &str| {
@@ -30,7 +46,8 @@ pub fn dataset(config: &Config, reading: Reading, say: &dyn Fn(&str)) -> Result<
                     say(text)
                 }
             };
-            load((&synthetic(config.seed, say)?, &ColumnNames::default()), &front_end, first_only, reading, &others)
+            let made = synthetic(config.seed, say)?;
+            load_among((&made, &ColumnNames::default()), &front_end, first_only, reading, ranks, &others)
         }
     }
 }
@@ -74,6 +91,18 @@ pub fn load(
     reading: Reading,
     say: &dyn Fn(&str),
 ) -> Result<Dataset> {
+    load_among((path, columns), front_end, first_only, reading, None, say)
+}
+
+fn load_among(
+    (path, columns): (&Path, &ColumnNames),
+    front_end: &FrontEnd,
+    first_only: bool,
+    reading: Reading,
+    ranks: Option<&dyn Communicator>,
+    say: &dyn Fn(&str),
+) -> Result<Dataset> {
+    let shared = ranks.map(Shared::new);
     let cache = reading.cache(say);
     let options = LoadOptions {
         sample_rate: front_end.sample_rate,
@@ -81,8 +110,13 @@ pub fn load(
         strict: reading.strict,
         cache: cache.as_ref(),
         progress: true,
+        shared: shared.as_ref(),
     };
-    let listing = labels::list_by(path, columns)?;
+    let mut listing = labels::list_by(path, columns);
+    if let Some(ranks) = ranks {
+        listing = same_everywhere(ranks.agree(listing)?, ranks);
+    }
+    let listing = listing?;
     say(&format!("labels from {}", listing.labels_from));
     check::notes(&listing).iter().for_each(|note| say(&format!("note: {note}")));
     let data = Dataset::from_listing(listing, path, &options)?;
@@ -92,6 +126,16 @@ pub fn load(
         say(&format!("and {} more warnings; the report lists them", data.warnings.len() - 5));
     }
     Ok(data)
+}
+
+/// A listing, where all ranks have the same.
+fn same_everywhere(listing: Listing, ranks: &dyn Communicator) -> Result<Listing> {
+    let ids: Vec<&str> = listing.files.iter().map(|file| file.id.as_str()).collect();
+    let sums = ranks.gather(&xxh3_64(ids.join("\n").as_bytes()).to_le_bytes())?;
+    if sums.iter().any(|sum| *sum != sums[0]) {
+        return Err(Error::Data("the ranks have recordings that differ; all must be given the same".into()));
+    }
+    Ok(listing)
 }
 
 /// The folder of the built-in data set of this seed, made where it is not there yet.
