@@ -28,9 +28,11 @@ fn songs() -> &'static (PathBuf, Vec<Field>) {
         files.retain(|path| path.extension().is_some_and(|ending| ending == "wav"));
         files.sort();
         let mut fields = Vec::new();
-        for (number, path) in files.iter().enumerate() {
-            let tune = tunes.iter().find(|tune| text(path).contains(*tune)).unwrap();
-            let (name, bytes) = (format!("{number}.wav"), std::fs::read(path).unwrap());
+        for path in &files {
+            let tune = tunes.iter().find(|tune| text(path).ends_with(&format!("{tune}.wav"))).unwrap();
+            // Names tell who sings, and nobody is to be in training and validation.
+            let name = path.file_name().unwrap().to_str().unwrap().to_string();
+            let bytes = std::fs::read(path).unwrap();
             std::fs::create_dir_all(folder.join(tune)).unwrap();
             std::fs::write(folder.join(tune).join(&name), &bytes).unwrap();
             fields.push((tune.to_string(), name, bytes));
@@ -199,8 +201,9 @@ fn what_cannot_be_trained_on_is_refused_with_its_name() {
     assert_eq!(server.get("/train").json()["state"], "none");
     // No recording leads to a file, whatever it is called.
     let path = text(&songs().0.join("Twinkle")).to_string();
-    let named = [("Twinkle".to_string(), format!("{path}/0.wav"), vec![])];
-    has(refused(&named), 422, "Twinkle/0.wav: is empty");
+    let name = &fields.iter().find(|(song, ..)| song == "Twinkle").unwrap().1;
+    let named = [("Twinkle".to_string(), format!("{path}/{name}"), vec![])];
+    has(refused(&named), 422, &format!("Twinkle/{name}: is empty"));
 }
 
 #[test]

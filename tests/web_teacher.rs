@@ -44,7 +44,7 @@ fn a_page_teaches_what_train_does() -> Result<()> {
         let to = folder.join(&song).join(format!("{number}.wav"));
         std::fs::create_dir_all(folder.join(&song)).expect("a folder");
         std::fs::copy(path, &to).expect("a copy");
-        given.push(Recording { song, name: format!("{number}.wav"), audio: decode_file(&to)? });
+        given.push(Recording { song, name: format!("{number}.wav"), audio: decode_file(&to)?, person: None });
     }
     assert_eq!(given.len(), 9, "{files:?}");
     let out = scratch().join("run");
@@ -76,7 +76,7 @@ fn too_little_is_refused() {
     let given = |songs: &[(&str, &str)]| -> Vec<Recording> {
         songs
             .iter()
-            .map(|(song, name)| Recording { song: (*song).into(), name: (*name).into(), audio: hum() })
+            .map(|(song, name)| Recording { song: (*song).into(), name: (*name).into(), audio: hum(), person: None })
             .collect()
     };
     let refused = |songs: &[(&str, &str)]| {

@@ -5,6 +5,8 @@ use super::upload::{Refusal, Sent};
 use super::work::name_of;
 use crate::cli::predict::sent::{decode, unread};
 use crate::cli::tell_error;
+use crate::data::alike::composed;
+use crate::data::labels::parse_name;
 use crate::device::{Device, DeviceChoice};
 use crate::train::Recipe;
 use crate::train::base;
@@ -247,6 +249,7 @@ pub(super) fn decoded(given: Vec<(String, Sent)>, longest: f64) -> Result<Decode
     let rate = Recipe::Melody.front_end().sample_rate;
     for (song, Sent { bytes, name, .. }) in given {
         check_song(&song)?;
+        let song = composed(&song);
         let name = name_of(name.as_deref());
         let id = format!("{song}/{name}");
         if !ids.insert(id.clone()) {
@@ -264,7 +267,15 @@ pub(super) fn decoded(given: Vec<(String, Sent)>, longest: f64) -> Result<Decode
             let text = format!("{MOST_SECONDS} s of recordings are taken at most, and these last longer");
             return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, text));
         }
-        decoded.recordings.push(Recording { song, name, audio });
+        decoded.recordings.push(Recording { song, name, audio, person: None });
+    }
+    // As `train` reads folders: where names tell the singers, they are known.
+    let told = |recording: &Recording| {
+        let (person, song) = parse_name(&recording.name)?;
+        (song == recording.song).then(|| person.to_string())
+    };
+    if decoded.recordings.iter().all(|recording| told(recording).is_some()) {
+        decoded.recordings.iter_mut().for_each(|recording| recording.person = told(recording));
     }
     Ok(decoded)
 }

@@ -32,6 +32,8 @@ pub struct Recording {
     pub name: String,
     /// How it sounds.
     pub audio: Audio,
+    /// Who sings, where that is known: nobody is in training and validation.
+    pub person: Option<String>,
 }
 
 /// A training step that the device is to make.
@@ -369,12 +371,12 @@ fn dataset(given: Vec<Recording>, sample_rate: u32) -> Result<Dataset> {
     let songs: BTreeSet<String> = given.iter().map(|recording| recording.song.clone()).collect();
     let classes: Vec<String> = songs.into_iter().collect();
     let (mut clips, mut warnings) = (Vec::new(), Vec::new());
-    for Recording { song, name, audio } in given {
+    for Recording { song, name, audio, person } in given {
         let id = format!("{song}/{name}");
         let (clip, told) = clip(&id, audio, sample_rate)?;
         warnings.extend(told.into_iter().map(|warning| format!("{id}: {warning}")));
         let label = classes.partition_point(|class| *class < song);
-        clips.push(Clip { label, ..clip });
+        clips.push(Clip { label, person, ..clip });
     }
     clips.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(Dataset { clips, classes, sample_rate, warnings, labels_from: "the page".into(), ..Dataset::default() })

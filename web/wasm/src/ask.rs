@@ -142,7 +142,7 @@ impl State {
                     let samples = sound.bytes().as_chunks::<2>().0.iter();
                     let samples = samples.map(|&bytes| f32::from(i16::from_le_bytes(bytes)) / 32_768.0).collect();
                     let audio = Audio { channels: vec![samples], sample_rate: rate, warnings: Vec::new() };
-                    Recording { song, name, audio }
+                    Recording { song, name, audio, person: None }
                 });
                 let teacher = Teacher::new(sounds.collect(), base.bytes(), seed, epochs)?;
                 let config = teacher.config();
