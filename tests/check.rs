@@ -228,6 +228,24 @@ fn uneven_songs_are_told_with_their_counts() {
     (2..12).for_each(|i| clip(&folder.join(format!("A/{i}.wav")), i));
     let notes = checked(&folder)["notes"].to_string();
     assert!(notes.contains(r#"\"A\" 12, \"B\" 2"#), "{notes}");
+    // Balanced, an epoch has as many clips of each: three steps of four instead of two; the same again when it is gone on with.
+    let steps = |name: &str, more: &[&str]| {
+        let out = scratch().join(name);
+        let how =
+            ["--epochs", "1", "--batch-size", "4", "--recipe", "notebook", "--device", "cpu", "--out", text(&out)];
+        all(&[&["train", "--data", text(&folder), "--split", "random"][..], &how, more].concat());
+        if !more.is_empty() {
+            all(&["train", "--resume", text(&out), "--epochs", "2"]);
+        }
+        std::fs::read_to_string(out.join("steps.csv")).unwrap().lines().count() - 1
+    };
+    assert_eq!((steps("plain", &[]), steps("balanced", &["--balance"])), (3, 2 * 5));
+    let page = scratch().join("uneven.html");
+    succeed(&["check", text(&folder), "--html", text(&page)]);
+    let told = std::fs::read_to_string(&page).unwrap();
+    assert!(told.contains("<td>A/2.wav</td>") && told.contains("unevenly recorded"), "{told}");
+    let again = fail(1, &["check", text(&folder), "--html", text(&page)]);
+    assert!(again.contains("exists already"), "{again}");
 }
 
 #[test]

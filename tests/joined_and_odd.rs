@@ -243,6 +243,27 @@ fn flac_goes_on_where_its_sample_rate_changes() {
     assert_eq!(audio.channels[0][24_000..], audio.channels[0][..4_000]);
 }
 
+/// What is decoded is held against what the container says, and a difference is told with both lengths.
+#[test]
+fn a_file_that_is_shorter_than_it_says_is_told() {
+    let said = |audio: &Audio| {
+        let decoded = format!(", {:.3} s could be decoded", audio.seconds());
+        told(audio).contains("the file says ") && told(audio).contains(&decoded)
+    };
+    let (mp3, aiff, untagged) = (bytes("tagged.mp3"), bytes("sound.aiff"), bytes("soft.mp3"));
+    for whole in [&mp3, &aiff, &untagged] {
+        assert!(!told(&read(&[whole])).contains("the file says"), "{}", told(&read(&[whole])));
+    }
+    assert!(said(&read(&[&mp3[..mp3.len() / 2]])), "{}", told(&read(&[&mp3[..mp3.len() / 2]])));
+    // Without an encoder's tag an MP3 does not say how long it is.
+    assert!(!said(&read(&[&untagged[..untagged.len() / 2]])));
+    let mut promising = aiff.clone();
+    let at = aiff.windows(4).position(|name| name == b"COMM").unwrap() + 10;
+    let frames = u32::from_be_bytes(aiff[at..at + 4].try_into().unwrap());
+    promising[at..at + 4].copy_from_slice(&(2 * frames).to_be_bytes());
+    assert!(said(&read(&[&promising])), "{}", told(&read(&[&promising])));
+}
+
 #[test]
 fn an_mp4s_edit_list_is_followed() {
     let audio = decode_file(&sound("delayed.m4a")).unwrap();

@@ -1,5 +1,7 @@
 //! The chunks of WAV files: RIFF, its big-endian form RIFX, RF64 and BW64 (EBU Tech 3306, ITU-R BS.2088), and Sony's Wave64.
 
+use std::ops::Range;
+
 /// What the chunks of a file look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Container {
@@ -20,7 +22,8 @@ const WAVE64_CHUNK: [u8; 12] = [0xF3, 0xAC, 0xD3, 0x11, 0x8C, 0xD1, 0, 0xC0, 0x4
 #[derive(Default)]
 pub(super) struct Chunks<'a> {
     pub format: Option<&'a [u8]>,
-    pub data: Option<&'a [u8]>,
+    /// Where in the file the samples are.
+    pub data: Option<Range<u64>>,
     /// Samples per channel as the chunk `fact` has it; often wrong.
     pub frames: Option<u32>,
 }
@@ -48,12 +51,13 @@ impl Container {
         if self == Self::BigEndian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
     }
 
-    /// Walks the chunks up to the first data chunk after a format chunk.
-    pub fn chunks<'a>(self, bytes: &'a [u8], warn: &mut impl FnMut(String)) -> Chunks<'a> {
-        if self == Self::Wave64 { wave64(bytes, warn) } else { self.riff(bytes, warn) }
+    /// Walks the chunks up to the first data chunk after a format chunk. `bytes` are the file, or as much of its beginning as is
+    /// there; the whole has `total` bytes.
+    pub fn chunks<'a>(self, bytes: &'a [u8], total: u64, warn: &mut impl FnMut(String)) -> Chunks<'a> {
+        if self == Self::Wave64 { wave64(bytes, total, warn) } else { self.riff(bytes, total, warn) }
     }
 
-    fn riff<'a>(self, bytes: &'a [u8], warn: &mut impl FnMut(String)) -> Chunks<'a> {
+    fn riff<'a>(self, bytes: &'a [u8], total: u64, warn: &mut impl FnMut(String)) -> Chunks<'a> {
         let mut found = Chunks::default();
         let mut long_data = None;
         let mut at = 12;
@@ -62,12 +66,12 @@ impl Container {
             let rest = &bytes[at + 8..];
             if id == b"data" {
                 let claimed = if length == u32::MAX { long_data.unwrap_or(u64::MAX) } else { u64::from(length) };
-                found.data = Some(data_body(rest, claimed, warn));
+                found.data = Some(data_body(rest, (at + 8) as u64..total, claimed, warn));
                 if found.format.is_some() {
                     return found;
                 }
             }
-            if (length as usize) > rest.len() {
+            if u64::from(length) > total - (at + 8) as u64 {
                 if id == b"data" {
                     break;
                 }
@@ -79,9 +83,9 @@ impl Container {
             }
             let length = length as usize;
             match id {
-                b"fmt " => found.format = Some(&rest[..length]),
-                b"fact" if length >= 4 => found.frames = Some(self.u32_at(rest, 0)),
-                b"ds64" if length >= 16 => long_data = Some(u64_at(rest, 8)),
+                b"fmt " => found.format = rest.get(..length),
+                b"fact" if length >= 4 && rest.len() >= 4 => found.frames = Some(self.u32_at(rest, 0)),
+                b"ds64" if length >= 16 && rest.len() >= 16 => long_data = Some(u64_at(rest, 8)),
                 _ => {}
             }
             at += 8 + length;
@@ -95,45 +99,44 @@ impl Container {
     }
 }
 
-fn wave64<'a>(bytes: &'a [u8], warn: &mut impl FnMut(String)) -> Chunks<'a> {
+fn wave64<'a>(bytes: &'a [u8], total: u64, warn: &mut impl FnMut(String)) -> Chunks<'a> {
     let mut found = Chunks::default();
     let mut at = 40;
     while let Some(header) = bytes.get(at..at + 24) {
         let (id, length) = (&header[..4], u64_at(header, 16).saturating_sub(24));
         let rest = &bytes[at + 24..];
         if id == b"data" && header[4..16] == WAVE64_CHUNK {
-            found.data = Some(data_body(rest, length, warn));
+            found.data = Some(data_body(rest, (at + 24) as u64..total, length, warn));
             if found.format.is_some() {
                 return found;
             }
         }
-        let Some(body) = usize::try_from(length).ok().and_then(|length| rest.get(..length)) else { break };
+        if length > total - (at + 24) as u64 {
+            break;
+        }
+        let length = length as usize;
         if id == b"fmt " && header[4..16] == WAVE64_CHUNK {
-            found.format = Some(body);
+            found.format = rest.get(..length);
         }
         // Chunks start at multiples of eight.
-        at += (24 + body.len()).next_multiple_of(8);
+        at += (24 + length).next_multiple_of(8);
     }
     found
 }
 
-/// The part of `rest` that holds samples, given the length that the header claims.
-fn data_body<'a>(rest: &'a [u8], claimed: u64, warn: &mut impl FnMut(String)) -> &'a [u8] {
-    if claimed == 0 && !rest.is_empty() && !is_tag(rest.get(..4)) {
+/// Which part of the file holds samples, given what is left of it, how that begins, and the length that the header claims.
+fn data_body(rest: &[u8], left: Range<u64>, claimed: u64, warn: &mut impl FnMut(String)) -> Range<u64> {
+    let held = left.end - left.start;
+    if claimed == 0 && held > 0 && !is_tag(rest.get(..4)) {
         warn("the header says that there is no data (an interrupted recording?); read to the end of the file".into());
-        return rest;
+        return left;
     }
-    match usize::try_from(claimed).ok().and_then(|n| rest.get(..n)) {
-        Some(body) => body,
-        None => {
-            let claim = if claimed == u64::MAX { "an unknown number of".into() } else { claimed.to_string() };
-            warn(format!(
-                "the header claims {claim} bytes of data, the file has {}; read as far as it goes",
-                rest.len()
-            ));
-            rest
-        }
+    if claimed <= held {
+        return left.start..left.start + claimed;
     }
+    let claim = if claimed == u64::MAX { "an unknown number of".into() } else { claimed.to_string() };
+    warn(format!("the header claims {claim} bytes of data, the file has {held}; read as far as it goes"));
+    left
 }
 
 /// Whether these four bytes look like the name of a chunk.

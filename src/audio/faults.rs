@@ -11,6 +11,9 @@ const TOO_LOUD: f32 = 4.0;
 /// Below this peak, quantisation alone makes tops flat.
 const LEAST_CLIPPED: f32 = 0.1;
 
+/// Fewer samples than this share at the peak are no clipping.
+const LEAST_SHARE: f64 = 0.005;
+
 /// Two channels that correlate below this cancel each other when they are averaged.
 const OPPOSITE: f64 = -0.9;
 
@@ -23,48 +26,103 @@ pub fn examine(audio: &mut Audio) {
     if audio.seconds() < LEAST_SECONDS {
         return;
     }
-    let sides = ["left", "right"];
-    let ranges: Vec<Range> = audio.channels.iter().map(|samples| Range::of(samples)).collect();
-    let mut warnings = Vec::new();
-    let silent: Vec<bool> = ranges.iter().map(Range::is_silent).collect();
-    if silent.iter().all(|&silent| silent) {
-        let one_value = ranges.iter().all(|range| range.low == range.high);
-        let zero = ranges.iter().all(|range| range.low == 0.0 && range.high == 0.0);
-        warnings.push(match ranges.first() {
-            _ if zero => "is silent: every sample is 0".to_string(),
-            Some(range) if one_value => format!("is silent: every sample has the one value {}", range.low),
-            _ => {
-                let peak = ranges.iter().map(|range| range.high - range.low).fold(0.0, f32::max) / 2.0;
-                format!("is silent: its peak is {:.0} dB below full scale", -20.0 * peak.log10())
-            }
-        });
-    } else if let (2, Some(side)) = (silent.len(), silent.iter().position(|&silent| silent)) {
-        warnings.push(format!("its {} channel is silent", sides[side]));
-    }
-    let peak = ranges.iter().map(Range::peak).fold(0.0, f32::max);
-    if peak > TOO_LOUD {
-        warnings.push(format!("its peak is {peak:.0} times full scale; samples should be between -1 and 1"));
-    }
-    let clipped = audio.channels.iter().zip(&ranges).map(|(samples, range)| clipped_share(samples, range));
-    let clipped = clipped.fold(0.0, f64::max);
-    if clipped > 0.0 {
-        warnings.push(format!(
-            "is clipped: {:.1} % of its samples lie at the peak of {:.2}; record it at a lower level",
-            100.0 * clipped,
-            peak
-        ));
-    }
-    if let [left, right] = &mut audio.channels[..]
-        && correlation(left, right) < OPPOSITE
-    {
-        right.iter_mut().for_each(|x| *x = -*x);
-        warnings.push(
-            "its channels are out of phase (one is the other inverted) and would cancel each other; the right one was \
-             turned round"
-                .into(),
-        );
+    let mut scan = Scan::default();
+    scan.push(&audio.channels);
+    let mut tops = scan.tops();
+    tops.push(&audio.channels, true);
+    let warnings = scan.warnings(&tops);
+    if scan.opposite() {
+        turn(&mut audio.channels);
     }
     audio.warnings.extend(warnings);
+}
+
+/// Turns round the second channel.
+pub(super) fn turn(channels: &mut [Vec<f32>]) {
+    if let [_, right] = channels {
+        right.iter_mut().for_each(|x| *x = -*x);
+    }
+}
+
+/// Whether so much sound is too short to say anything of it.
+pub(super) fn too_short(frames: u64, sample_rate: u32) -> bool {
+    frames as f64 / f64::from(sample_rate) < LEAST_SECONDS
+}
+
+/// What is found out about sound that comes piece by piece, in a first pass over it.
+#[derive(Default)]
+pub(super) struct Scan {
+    /// Samples of each channel.
+    pub frames: u64,
+    ranges: Vec<Range>,
+    likeness: Likeness,
+}
+
+impl Scan {
+    /// Takes the next samples of one or two channels.
+    pub fn push(&mut self, channels: &[Vec<f32>]) {
+        self.frames += channels.first().map_or(0, |channel| channel.len() as u64);
+        self.ranges.resize_with(channels.len(), || Range { low: f32::INFINITY, high: f32::NEG_INFINITY });
+        for (range, samples) in self.ranges.iter_mut().zip(channels) {
+            let new = Range::of(samples);
+            (range.low, range.high) = (range.low.min(new.low), range.high.max(new.high));
+        }
+        if let [left, right] = channels {
+            self.likeness.push(left, right);
+        }
+    }
+
+    /// Whether one of two channels is the other inverted.
+    pub fn opposite(&self) -> bool {
+        self.ranges.len() == 2 && self.likeness.correlation() < OPPOSITE
+    }
+
+    /// What is to be counted in a second pass.
+    pub fn tops(&self) -> Tops {
+        Tops { peaks: self.ranges.iter().map(Range::peak).collect(), ..Tops::default() }
+    }
+
+    /// What is wrong with it.
+    pub fn warnings(&self, tops: &Tops) -> Vec<String> {
+        let ranges = &self.ranges;
+        let sides = ["left", "right"];
+        let mut warnings = Vec::new();
+        let silent: Vec<bool> = ranges.iter().map(Range::is_silent).collect();
+        if silent.iter().all(|&silent| silent) {
+            let one_value = ranges.iter().all(|range| range.low == range.high);
+            let zero = ranges.iter().all(|range| range.low == 0.0 && range.high == 0.0);
+            warnings.push(match ranges.first() {
+                _ if zero => "is silent: every sample is 0".to_string(),
+                Some(range) if one_value => format!("is silent: every sample has the one value {}", range.low),
+                _ => {
+                    let peak = ranges.iter().map(|range| range.high - range.low).fold(0.0, f32::max) / 2.0;
+                    format!("is silent: its peak is {:.0} dB below full scale", -20.0 * peak.log10())
+                }
+            });
+        } else if let (2, Some(side)) = (silent.len(), silent.iter().position(|&silent| silent)) {
+            warnings.push(format!("its {} channel is silent", sides[side]));
+        }
+        let peak = ranges.iter().map(Range::peak).fold(0.0, f32::max);
+        if peak > TOO_LOUD {
+            warnings.push(format!("its peak is {peak:.0} times full scale; samples should be between -1 and 1"));
+        }
+        let clipped = tops.clipped();
+        if clipped > 0.0 {
+            warnings.push(format!(
+                "is clipped: {:.1} % of its samples lie at the peak of {:.2}; record it at a lower level",
+                100.0 * clipped,
+                peak
+            ));
+        }
+        if self.opposite() {
+            warnings.push(
+                "its channels are out of phase (one is the other inverted) and would cancel each other; the right one \
+                 was turned round"
+                    .into(),
+            );
+        }
+        warnings
+    }
 }
 
 /// Whether there is nothing to hear in these samples, whatever their mean: see [`SILENCE`].
@@ -103,54 +161,97 @@ impl Range {
     }
 }
 
-/// The share of samples at the extremes, 0 where no more lie there than other sound has. Where a converter, or arithmetic, cuts
-/// off what is too loud, many samples are at the extreme and few just below it; a sine, which has the flattest top of what is
-/// not cut off, has at most as many.
-fn clipped_share(samples: &[f32], range: &Range) -> f64 {
-    let peak = range.peak();
-    if peak < LEAST_CLIPPED || samples.is_empty() {
-        return 0.0;
-    }
-    let (at, near) = (peak * 0.999, peak * 0.9);
-    let count = |least: f32| -> usize {
-        samples.chunks(1 << 16).map(|part| part.iter().map(|x| u32::from(x.abs() >= least)).sum::<u32>() as usize).sum()
-    };
-    let highest = count(at);
-    let share = highest as f64 / samples.len() as f64;
-    // Most recordings are done here.
-    if share < 0.005 || highest < 20 {
-        return 0.0;
-    }
-    if highest as f64 > 1.5 * (count(near) - highest) as f64 { share } else { 0.0 }
+/// How many samples lie at the extremes, and just below them. Where a converter, or arithmetic, cuts off what is too loud, many samples
+/// are at the extreme and few just below it; a sine, which has the flattest top of what is not cut off, has at most as many.
+#[derive(Default)]
+pub(super) struct Tops {
+    /// Of each channel.
+    peaks: Vec<f32>,
+    /// Samples of each channel, and of them those at the peak and those near it.
+    frames: u64,
+    highest: [u64; 2],
+    near: [u64; 2],
 }
 
-/// How alike two channels are, from -1 (one is the other inverted) to 1; 0 where one of them is constant.
-fn correlation(left: &[f32], right: &[f32]) -> f64 {
-    let (mut sums, mut products) = ([0.0f64; 2], [0.0f64; 3]);
-    // Blocks in f32 are exact enough, and quick.
-    for (left, right) in left.chunks(1024).zip(right.chunks(1024)) {
-        let (mut l, mut r, mut ll, mut rr, mut lr) = ([0.0f32; 8], [0.0f32; 8], [0.0f32; 8], [0.0f32; 8], [0.0f32; 8]);
-        for (left, right) in left.chunks(8).zip(right.chunks(8)) {
-            for (i, (&x, &y)) in left.iter().zip(right).enumerate() {
-                l[i] += x;
-                r[i] += y;
-                ll[i] += x * x;
-                rr[i] += y * y;
-                lr[i] += x * y;
+impl Tops {
+    /// Takes the next samples of one or two channels, or `all` of them, which can save a second look.
+    pub fn push(&mut self, channels: &[Vec<f32>], all: bool) {
+        self.frames += channels.first().map_or(0, |channel| channel.len() as u64);
+        for (channel, (samples, &peak)) in channels.iter().zip(&self.peaks).enumerate().take(2) {
+            if peak < LEAST_CLIPPED {
+                continue;
             }
+            let count = |least: f32| -> u64 {
+                let part = |part: &[f32]| u64::from(part.iter().map(|x| u32::from(x.abs() >= least)).sum::<u32>());
+                samples.chunks(1 << 16).map(part).sum()
+            };
+            let highest = count(peak * 0.999);
+            self.highest[channel] += highest;
+            if all && share_of(highest, samples.len() as u64) < LEAST_SHARE {
+                continue;
+            }
+            self.near[channel] += count(peak * 0.9) - highest;
         }
-        let sum = |lanes: [f32; 8]| lanes.iter().map(|&x| f64::from(x)).sum::<f64>();
-        sums = [sums[0] + sum(l), sums[1] + sum(r)];
-        products = [products[0] + sum(ll), products[1] + sum(rr), products[2] + sum(lr)];
     }
-    let count = left.len().min(right.len()).max(1) as f64;
-    let [left, right, both] = [
-        products[0] - sums[0] * sums[0] / count,
-        products[1] - sums[1] * sums[1] / count,
-        products[2] - sums[0] * sums[1] / count,
-    ];
-    let scale = (left.max(0.0) * right.max(0.0)).sqrt();
-    if scale > count * f64::from(SILENCE).powi(2) { both / scale } else { 0.0 }
+
+    /// The largest share of samples at the extremes, 0 where no more lie there than other sound has.
+    fn clipped(&self) -> f64 {
+        let share = |(&highest, &near): (&u64, &u64)| {
+            let share = share_of(highest, self.frames);
+            let many = share >= LEAST_SHARE && highest >= 20 && highest as f64 > 1.5 * near as f64;
+            if many { share } else { 0.0 }
+        };
+        self.highest.iter().zip(&self.near).map(share).fold(0.0, f64::max)
+    }
+}
+
+fn share_of(count: u64, of: u64) -> f64 {
+    count as f64 / of.max(1) as f64
+}
+
+/// How alike two channels are.
+#[derive(Default)]
+struct Likeness {
+    sums: [f64; 2],
+    products: [f64; 3],
+    count: usize,
+}
+
+impl Likeness {
+    fn push(&mut self, left: &[f32], right: &[f32]) {
+        let Self { sums, products, count } = self;
+        // Blocks in f32 are exact enough, and quick.
+        for (left, right) in left.chunks(1024).zip(right.chunks(1024)) {
+            let (mut l, mut r, mut ll, mut rr, mut lr) =
+                ([0.0f32; 8], [0.0f32; 8], [0.0f32; 8], [0.0f32; 8], [0.0f32; 8]);
+            for (left, right) in left.chunks(8).zip(right.chunks(8)) {
+                for (i, (&x, &y)) in left.iter().zip(right).enumerate() {
+                    l[i] += x;
+                    r[i] += y;
+                    ll[i] += x * x;
+                    rr[i] += y * y;
+                    lr[i] += x * y;
+                }
+            }
+            let sum = |lanes: [f32; 8]| lanes.iter().map(|&x| f64::from(x)).sum::<f64>();
+            *sums = [sums[0] + sum(l), sums[1] + sum(r)];
+            *products = [products[0] + sum(ll), products[1] + sum(rr), products[2] + sum(lr)];
+        }
+        *count += left.len().min(right.len());
+    }
+
+    /// From -1 (one is the other inverted) to 1; 0 where one of them is constant.
+    fn correlation(&self) -> f64 {
+        let Self { sums, products, .. } = self;
+        let count = self.count.max(1) as f64;
+        let [left, right, both] = [
+            products[0] - sums[0] * sums[0] / count,
+            products[1] - sums[1] * sums[1] / count,
+            products[2] - sums[0] * sums[1] / count,
+        ];
+        let scale = (left.max(0.0) * right.max(0.0)).sqrt();
+        if scale > count * f64::from(SILENCE).powi(2) { both / scale } else { 0.0 }
+    }
 }
 
 #[cfg(test)]

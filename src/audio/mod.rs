@@ -1,8 +1,12 @@
 //! WAV, resampling, channels, mel and window tables: everything about sound that needs no graph.
 
+#[cfg(feature = "app")]
+mod bytes;
 pub mod channels;
 #[cfg(feature = "app")]
 mod chunks;
+#[cfg(feature = "compressed-audio")]
+mod compressed;
 #[cfg(feature = "app")]
 pub mod decode;
 pub mod faults;
@@ -17,6 +21,10 @@ mod mp4;
 mod mpeg;
 #[cfg(feature = "compressed-audio")]
 mod opus;
+#[cfg(feature = "compressed-audio")]
+mod packets;
+#[cfg(feature = "app")]
+pub mod pieces;
 pub mod resample;
 #[cfg(feature = "app")]
 pub mod stream;
@@ -24,6 +32,8 @@ pub mod stream;
 pub mod wav;
 #[cfg(feature = "app")]
 mod wav_codecs;
+#[cfg(feature = "app")]
+mod wav_pieces;
 pub mod window;
 
 /// Decoded sound: one vector of samples per channel, all of the same length.

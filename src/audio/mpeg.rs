@@ -95,6 +95,11 @@ pub fn recordings(bytes: &[u8]) -> Vec<Range<usize>> {
     found
 }
 
+/// Whether the first frame is an encoder's tag, which says how long the recording is.
+pub fn is_counted(bytes: &[u8]) -> bool {
+    Header::read(bytes).is_some_and(|header| is_info(bytes, header))
+}
+
 /// Whether a frame is an encoder's tag and no sound: Xing's, which LAME extends.
 fn is_info(frame: &[u8], header: Header) -> bool {
     let at = 4 + header.side + if header.checked { 2 } else { 0 };

@@ -163,7 +163,12 @@ impl Resampler {
         if self.orig == self.new {
             return input.to_vec();
         }
-        let mut output = vec![0.0; self.output_len(input.len())];
+        self.run_to(input, self.output_len(input.len()))
+    }
+
+    /// The first `length` samples that come out of an `input` behind which there is silence.
+    pub(super) fn run_to(&self, input: &[f32], length: usize) -> Vec<f32> {
+        let mut output = vec![0.0; length];
         let arch = vectors::arch();
         // Frames are summed so many at once; what is left of a task takes almost as long as that.
         let frames = (PER_TASK / self.frame[1]).next_multiple_of(AT_ONCE).max(1);

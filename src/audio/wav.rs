@@ -37,11 +37,12 @@ pub fn decode(bytes: &[u8], path: &Path) -> Result<(Audio, Encoding)> {
     };
     let mut warnings = Vec::new();
     let mut warn = |text: String| warnings.push(text);
-    let chunks = container.chunks(bytes, &mut warn);
+    let chunks = container.chunks(bytes, bytes.len() as u64, &mut warn);
     let Some(format) = chunks.format else {
         return Err(Error::file(path, "has no format chunk; the header is damaged"));
     };
-    let Some(data) = chunks.data else {
+    // All of the file is there.
+    let Some(data) = chunks.data.and_then(|data| bytes.get(data.start as usize..data.end as usize)) else {
         return Err(Error::file(path, "has no data chunk; the recording is empty or the header is damaged"));
     };
     let format = Format::read(format, container, path)?;
@@ -97,7 +98,7 @@ pub(super) struct Format {
 }
 
 impl Format {
-    fn read(format: &[u8], container: Container, path: &Path) -> Result<Self> {
+    pub(super) fn read(format: &[u8], container: Container, path: &Path) -> Result<Self> {
         let refuse = |what: String| Err(Error::file(path, what));
         if format.len() < 16 {
             return refuse(format!("the format chunk has {} bytes instead of at least 16", format.len()));
@@ -129,9 +130,9 @@ impl Format {
 
 /// How samples lie in the data chunk.
 #[derive(Debug, Clone, Copy)]
-struct Layout {
-    channels: usize,
-    sample_rate: u32,
+pub(super) struct Layout {
+    pub channels: usize,
+    pub sample_rate: u32,
     /// Bytes per sample: 1 to 4, or 8.
     bytes: usize,
     float: bool,
@@ -142,7 +143,7 @@ struct Layout {
 
 impl Layout {
     /// Interprets a format, mending what follows from the rest of it.
-    fn new(format: &Format, path: &Path, warn: &mut impl FnMut(String)) -> Result<Self> {
+    pub fn new(format: &Format, path: &Path, warn: &mut impl FnMut(String)) -> Result<Self> {
         let refuse = |what: String| Err(Error::file(path, what));
         let Format { tag, channels, sample_rate, block, bits, extensible, big_endian } = *format;
         let float = match tag {
@@ -200,7 +201,7 @@ impl Layout {
     }
 
     /// FFmpeg's name of it.
-    fn codec(&self) -> &'static str {
+    pub fn codec(&self) -> &'static str {
         match (self.bytes, self.float, self.big_endian) {
             (8, _, false) => "pcm_f64le",
             (8, _, true) => "pcm_f64be",
@@ -216,12 +217,12 @@ impl Layout {
         }
     }
 
-    fn frame_bytes(&self) -> usize {
+    pub fn frame_bytes(&self) -> usize {
         self.channels * self.bytes
     }
 
     /// Splits whole frames into channels of samples. More than two channels are kept apart here.
-    fn samples(&self, data: &[u8]) -> Vec<Vec<f32>> {
+    pub fn samples(&self, data: &[u8]) -> Vec<Vec<f32>> {
         if self.big_endian {
             // Rare: such files are worth no loops of their own.
             let mut turned = data.to_vec();

@@ -6,6 +6,7 @@ use crate::data::check::{FileReport, Report, check};
 use crate::data::find::none_lost;
 use crate::data::labels;
 use crate::error::counted;
+use crate::train::weights::write_whole;
 use crate::{Error, Result};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,6 +20,12 @@ pub struct Args {
     /// Print one JSON object: labels_from, songs, people, notes and files
     #[arg(long)]
     json: bool,
+    /// Also write all of it as a page
+    #[arg(long, value_name = "HTML")]
+    html: Option<PathBuf>,
+    /// Write over a page that is there already
+    #[arg(long, requires = "html")]
+    force: bool,
     /// Fail where a recording cannot be read
     #[arg(long)]
     strict: bool,
@@ -27,6 +34,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
+    if let Some(page) = &args.html {
+        super::check_free(page, args.force)?;
+    }
     let listing = labels::list_by(&args.data, &args.columns.clone().into())?;
     if !args.json {
         entry("labels from", plain(&listing.labels_from))?;
@@ -37,6 +47,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
         say(text)?;
     } else {
         print(&report)?;
+    }
+    if let Some(path) = &args.html {
+        let name =
+            args.data.file_name().map_or_else(|| args.data.display().to_string(), |n| n.to_string_lossy().into());
+        write_whole(path, super::check_page::page(&name, &report).as_bytes())?;
+        if !args.json {
+            entry("page", plain(&path.display().to_string()))?;
+        }
     }
     if args.strict {
         none_lost(&args.data, &listing.left_out)?;

@@ -3,6 +3,7 @@
 mod bench;
 mod catalogue;
 mod check;
+mod check_page;
 mod compare;
 mod doctor;
 mod embed;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::{check_free, plain, say, warn};
-use crate::audio::{channels, decode::decode_file};
+use crate::audio::{channels, decode::decode_file, pieces::Pieces};
 use crate::melody::{midi_to_hz, note_name};
 use crate::picture::canvas::{Align, Canvas, Rgb};
 use crate::picture::{Axis, Levels, Scale, colour, moments};
@@ -58,23 +58,39 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::usage("--out", format!("{} ends neither in .png nor in .svg", out.display())));
     }
     check_free(&out, args.force)?;
-    let sound = decode_file(&args.file)?;
-    for warning in &sound.warnings {
-        warn(&plain(&format!("warning: {}: {warning}", args.file.display())));
-    }
-    let (seconds, stereo) = (sound.seconds(), sound.channels.len() > 1);
-    let samples = &channels::to_count(sound.channels, 1)[0];
     let title = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let scale = if args.scale == Spread::Log { Scale::Log } else { Scale::Linear };
     let picture = Picture { width: args.width, height: args.height, scale, top: args.top };
-    let canvas = draw(samples, sound.sample_rate, &title, &picture)?;
+    let tell = |warnings: &[String]| {
+        warnings.iter().for_each(|text| warn(&plain(&format!("warning: {}: {text}", args.file.display()))));
+    };
+    let (canvas, seconds, rate, stereo) = match Pieces::open(&args.file)? {
+        Some(mut file) => {
+            let (length, rate, mut stereo) = (file.frames()? as usize, file.sample_rate(), false);
+            let mut next = || {
+                let piece = file.next(PIECE as u64)?;
+                stereo |= piece.as_ref().is_some_and(|channels| channels.len() > 1);
+                Ok(piece.map(|channels| channels::to_count(channels, 1).remove(0)))
+            };
+            let canvas = draw(length, &mut next, rate, &title, &picture)?;
+            tell(&file.warnings()?);
+            (canvas, length as f64 / f64::from(rate), rate, stereo)
+        }
+        None => {
+            let sound = decode_file(&args.file)?;
+            tell(&sound.warnings);
+            let (seconds, rate, stereo) = (sound.seconds(), sound.sample_rate, sound.channels.len() > 1);
+            let samples = &channels::to_count(sound.channels, 1)[0];
+            (draw_samples(samples, rate, &title, &picture)?, seconds, rate, stereo)
+        }
+    };
     let bytes = if ends_in("svg") { canvas.svg()?.into_bytes() } else { canvas.png()? };
     write_whole(&out, &bytes)?;
     say(format!(
         "{}: {:.1} s at {} Hz, {}",
         plain(&out.display().to_string()),
         seconds,
-        sound.sample_rate,
+        rate,
         if stereo { "stereo" } else { "mono" }
     ))
 }
@@ -94,6 +110,8 @@ struct Picture {
 
 /// The lowest frequency of a logarithmic axis: below the deepest singers.
 const BOTTOM: f64 = 55.0;
+/// Samples that are taken at once.
+const PIECE: usize = 1 << 16;
 /// Samples beyond this are no sound.
 const LOUDEST: f32 = 1e6;
 /// Of axes.
@@ -106,11 +124,20 @@ const RIGHT: f64 = 112.0;
 const TOP: f64 = 36.0;
 const BELOW: f64 = 46.0;
 
-/// Draws the waveform of `samples` above their spectrogram, over one axis of time.
+/// [`draw`] of samples in memory.
+fn draw_samples(samples: &[f32], rate: u32, title: &str, picture: &Picture) -> Result<Canvas> {
+    let mut pieces = samples.chunks(PIECE);
+    draw(samples.len(), &mut || Ok(pieces.next().map(<[f32]>::to_vec)), rate, title, picture)
+}
+
+/// The next samples of one channel; none at the end.
+type Next<'a> = &'a mut dyn FnMut() -> Result<Option<Vec<f32>>>;
+
+/// Draws the waveform of `length` samples, which come piece by piece, above their spectrogram, over one axis of time.
 ///
 /// # Errors
-/// [`Error::Usage`] for a picture out of range; [`Error::File`] when there is no sound.
-fn draw(samples: &[f32], rate: u32, title: &str, picture: &Picture) -> Result<Canvas> {
+/// [`Error::Usage`] for a picture out of range; [`Error::File`] when there is no sound; those of `next`.
+fn draw(length: usize, next: Next<'_>, rate: u32, title: &str, picture: &Picture) -> Result<Canvas> {
     let half = f64::from(rate) / 2.0;
     let top = picture.top.unwrap_or(half.min(5000.0));
     let within = |option: &str, value: f64, low: f64, high: f64| {
@@ -122,23 +149,25 @@ fn draw(samples: &[f32], rate: u32, title: &str, picture: &Picture) -> Result<Ca
     within("--width", f64::from(picture.width), 300.0, 10_000.0)?;
     within("--height", f64::from(picture.height), 200.0, 10_000.0)?;
     within("--top", top, 100.0, half)?;
-    if samples.is_empty() {
+    if length == 0 {
         return Err(Error::file(title, "there is no sound to draw"));
     }
-    // A damaged file's NaN must not blacken the picture around it, nor an infinite sample make an axis without end.
-    let samples: Vec<f32> =
-        samples.iter().map(|&s| if s.is_finite() { s.clamp(-LOUDEST, LOUDEST) } else { 0.0 }).collect();
     let (width, height) = (f64::from(picture.width), f64::from(picture.height));
     let mut canvas = Canvas::new(picture.width, picture.height);
     canvas.text((LEFT, 24.0), shortened(title, 18.0, width - LEFT - 20.0), 18.0, Align::Start);
     let wide = width - LEFT - RIGHT;
     let wave_high = ((height - TOP - BELOW) * 0.26).round();
-    waveform(&mut canvas, &samples, [LEFT, TOP, wide, wave_high]);
     let under = TOP + wave_high + 14.0;
     let low = if picture.scale == Scale::Log { BOTTOM } else { 0.0 };
     let area = [LEFT, under, wide, height - under - BELOW];
-    spectrogram(&mut canvas, &samples, rate, area, Axis { low, high: top, scale: picture.scale });
-    let seconds = samples.len() as f64 / f64::from(rate);
+    let axis = Axis { low, high: top, scale: picture.scale };
+    let mut sliding = Sliding::new(length, next, wide.max(1.0) as usize);
+    let cells = (wide.max(1.0) as usize, area[3].max(1.0) as usize);
+    let levels = Levels::read(length, rate, cells, axis, |start, window| sliding.read(start, window))?;
+    let wave = sliding.wave()?;
+    waveform(&mut canvas, &wave, [LEFT, TOP, wide, wave_high]);
+    spectrogram(&mut canvas, &levels, area, axis);
+    let seconds = length as f64 / f64::from(rate);
     time_axis(&mut canvas, seconds, [LEFT, height - BELOW, wide]);
     Ok(canvas)
 }
@@ -159,15 +188,80 @@ fn shortened(title: &str, size: f64, most: f64) -> String {
     (0..=letters.len()).rev().map(cut).find(|text| Canvas::width_of(text, size) <= most).unwrap_or_default()
 }
 
-fn waveform(canvas: &mut Canvas, samples: &[f32], [x, y, w, h]: [f64; 4]) {
-    let peak = samples.iter().fold(1e-4f32, |m, x| m.max(x.abs()));
+/// A window on samples that come piece by piece, and what of them is seen in a waveform.
+struct Sliding<'a> {
+    length: usize,
+    next: Next<'a>,
+    /// Samples from place `begin` on.
+    held: Vec<f32>,
+    begin: usize,
+    /// The lowest and the highest sample of each column.
+    wave: Vec<(f32, f32)>,
+}
+
+impl<'a> Sliding<'a> {
+    fn new(length: usize, next: Next<'a>, columns: usize) -> Self {
+        Self { length, next, held: Vec::new(), begin: 0, wave: vec![(f32::MAX, f32::MIN); columns] }
+    }
+
+    /// Takes the next piece; false where there is none.
+    fn take(&mut self) -> Result<bool> {
+        let Some(mut piece) = (self.next)()? else { return Ok(false) };
+        // A damaged file's NaN must not blacken the picture around it, nor an infinite sample make an axis without end.
+        piece.iter_mut().for_each(|s| *s = if s.is_finite() { s.clamp(-LOUDEST, LOUDEST) } else { 0.0 });
+        let (at, columns, length) = (self.begin + self.held.len(), self.wave.len(), self.length);
+        let end = at + piece.len();
+        // Columns overlap by a sample at most.
+        let first = (at * columns / length).saturating_sub(1);
+        for (c, (low, high)) in self.wave.iter_mut().enumerate().skip(first) {
+            let (from, to) = (c * length / columns, ((c + 1) * length).div_ceil(columns));
+            if from >= end {
+                break;
+            }
+            let part = &piece[from.max(at) - at..to.min(end).max(at) - at];
+            *low = part.iter().copied().fold(*low, f32::min);
+            *high = part.iter().copied().fold(*high, f32::max);
+        }
+        self.held.extend_from_slice(&piece);
+        Ok(true)
+    }
+
+    /// The samples from a place on, which is not before the one that was asked for last; silence where there are none.
+    fn read(&mut self, start: i64, window: &mut [f32]) -> Result<()> {
+        let end = (start + window.len() as i64).clamp(0, self.length as i64) as usize;
+        while self.begin + self.held.len() < end && self.take()? {}
+        let unneeded = (start.max(0) as usize).saturating_sub(self.begin).min(self.held.len());
+        if unneeded > PIECE {
+            self.held.drain(..unneeded);
+            self.begin += unneeded;
+        }
+        for (k, to) in window.iter_mut().enumerate() {
+            let place = usize::try_from(start + k as i64).ok().and_then(|place| place.checked_sub(self.begin));
+            *to = place.and_then(|place| self.held.get(place)).copied().unwrap_or(0.0);
+        }
+        Ok(())
+    }
+
+    /// The waveform, when everything has come.
+    fn wave(mut self) -> Result<Vec<(f32, f32)>> {
+        loop {
+            let held = self.held.len();
+            self.held.clear();
+            self.begin += held;
+            if !self.take()? {
+                return Ok(self.wave);
+            }
+        }
+    }
+}
+
+/// `wave` is the lowest and the highest sample of each column.
+fn waveform(canvas: &mut Canvas, wave: &[(f32, f32)], [x, y, w, h]: [f64; 4]) {
+    let there = |&(low, high): &(f32, f32)| low <= high;
+    let peak =
+        wave.iter().filter(|column| there(column)).fold(1e-4f32, |m, (low, high)| m.max(low.abs()).max(high.abs()));
     // One vertical stroke from the lowest to the highest sample of each pixel's time: nothing is skipped, however long the sound.
-    let columns = w.max(1.0) as usize;
-    for c in 0..columns {
-        let (from, to) = (c * samples.len() / columns, ((c + 1) * samples.len()).div_ceil(columns));
-        let Some(part) = samples.get(from..to.min(samples.len())).filter(|p| !p.is_empty()) else { continue };
-        let low = part.iter().copied().fold(f32::MAX, f32::min);
-        let high = part.iter().copied().fold(f32::MIN, f32::max);
+    for (c, &(low, high)) in wave.iter().enumerate().filter(|(_, column)| there(column)) {
         let at = |value: f32| y + h / 2.0 * (1.0 - f64::from(value / peak));
         // Where the sound stands still there is a thin line.
         let (above, below) = (at(high), at(low).max(at(high) + 1.0));
@@ -198,9 +292,8 @@ fn frame(canvas: &mut Canvas, [x, y, w, h]: [f64; 4]) {
     }
 }
 
-fn spectrogram(canvas: &mut Canvas, samples: &[f32], rate: u32, [x, y, w, h]: [f64; 4], axis: Axis) {
-    let (columns, rows) = (w.max(1.0) as usize, h.max(1.0) as usize);
-    let levels = Levels::new(samples, rate, (columns, rows), axis);
+fn spectrogram(canvas: &mut Canvas, levels: &Levels, [x, y, w, h]: [f64; 4], axis: Axis) {
+    let (columns, rows) = (levels.columns, levels.rows);
     let pixels = levels.values.chunks_exact(columns).rev().flatten().map(|&v| colour(f64::from(v))).collect();
     canvas.picture([x, y, w, h], columns, pixels);
     frame(canvas, [x, y, w, h]);
@@ -294,12 +387,12 @@ mod tests {
     fn both_scales_name_frequencies_notes_times_and_decibels() {
         for (scale, named) in [(Scale::Log, ">200<"), (Scale::Linear, ">500<")] {
             let picture = Picture { width: 640, height: 400, scale, ..USUAL };
-            let svg = draw(&tone(440.0, 8000), 8000, "tone.wav", &picture).unwrap().svg().unwrap();
+            let svg = draw_samples(&tone(440.0, 8000), 8000, "tone.wav", &picture).unwrap().svg().unwrap();
             for text in [named, ">C5<", ">1.0<", "\u{2212}20<", ">tone.wav<", ">seconds<"] {
                 assert!(svg.contains(text), "{text} is missing for {scale:?}");
             }
         }
-        let long = draw(&vec![0.1; 8000 * 150], 8000, "x", &USUAL).unwrap().svg().unwrap();
+        let long = draw_samples(&vec![0.1; 8000 * 150], 8000, "x", &USUAL).unwrap().svg().unwrap();
         assert!(long.contains(">1:30<") && long.contains(">minutes:seconds<") && !long.contains(">90<"));
     }
 
@@ -312,7 +405,7 @@ mod tests {
             {
                 let picture = Picture { width, height, scale, top: Some(top) };
                 let samples = vec![0.1; (8000.0 * seconds) as usize];
-                let svg = draw(&samples, 8000, "x", &picture).unwrap().svg().unwrap();
+                let svg = draw_samples(&samples, 8000, "x", &picture).unwrap().svg().unwrap();
                 let mut seen: Vec<(f64, f64, f64, &str)> = Vec::new();
                 for line in svg.lines().filter(|line| line.starts_with("<text")) {
                     let value =
@@ -348,7 +441,7 @@ mod tests {
     #[test]
     fn what_cannot_be_drawn_is_refused() {
         let sound = tone(440.0, 8000);
-        let refused = |picture: Picture, option: &str| match draw(&sound, 8000, "x", &picture) {
+        let refused = |picture: Picture, option: &str| match draw_samples(&sound, 8000, "x", &picture) {
             Err(Error::Usage { option: named, .. }) => assert_eq!(named, option),
             other => panic!("{option}: {other:?}"),
         };
@@ -356,13 +449,13 @@ mod tests {
         refused(Picture { height: 10, ..USUAL }, "--height");
         refused(Picture { top: Some(4001.0), ..USUAL }, "--top");
         refused(Picture { top: Some(f64::NAN), ..USUAL }, "--top");
-        let empty = draw(&[], 8000, "empty.wav", &USUAL).unwrap_err().to_string();
+        let empty = draw_samples(&[], 8000, "empty.wav", &USUAL).unwrap_err().to_string();
         assert!(empty.contains("empty.wav") && empty.contains("no sound"), "{empty}");
         // Not finite, and shorter than a window: drawn all the same.
-        let odd = draw(&[f32::NAN, 0.1, f32::INFINITY, f32::MAX], 8000, "odd.wav", &USUAL).unwrap();
+        let odd = draw_samples(&[f32::NAN, 0.1, f32::INFINITY, f32::MAX], 8000, "odd.wav", &USUAL).unwrap();
         assert!(odd.png().unwrap().starts_with(b"\x89PNG"));
         let long = "a very long name ".repeat(30);
-        let svg = draw(&sound, 8000, &long, &USUAL).unwrap().svg().unwrap();
+        let svg = draw_samples(&sound, 8000, &long, &USUAL).unwrap().svg().unwrap();
         assert!(svg.contains('\u{2026}') && !svg.contains(&long));
     }
 }

@@ -8,6 +8,7 @@ use crate::data::split::SplitBy;
 use crate::device::{Device, DeviceChoice};
 use crate::train::fit::Quiet;
 use crate::train::folder::RunFolder;
+use crate::train::metrics::Metrics;
 use crate::train::recipe::Defaults;
 use crate::train::report::duration;
 use crate::train::run::{self, Ending, Folds, default_folders};
@@ -89,6 +90,9 @@ pub struct Args {
     /// Kinds of variation to leave out, separated by commas: key, tempo, masks, parts
     #[arg(long, value_name = "KIND,..", value_delimiter = ',', value_parser = Variation::from_str)]
     without: Vec<Variation>,
+    /// Go over clips of rare songs several times in an epoch, so that all songs come about as often
+    #[arg(long)]
+    balance: bool,
     /// Train in order of file name in every epoch
     #[arg(long)]
     no_shuffle: bool,
@@ -145,6 +149,7 @@ impl Args {
             augment: self.no_augment.then_some(false),
             without: (!self.without.is_empty()).then(|| self.without.clone()),
             parts: None,
+            balance: self.balance.then_some(true),
             shuffle: self.no_shuffle.then_some(false),
             outputs: self.outputs,
             init: self.init.clone().map(absolute_init),
@@ -403,6 +408,9 @@ pub(super) fn folds_summary(folds: &Folds, out: &Path) -> Result<()> {
     let pooled = &folds.pooled;
     let calibration = pooled.calibration_error;
     entry("all clips together", format!("{:.2} %, calibration error {calibration:.3}", 100.0 * pooled.accuracy))?;
+    if let Some(balanced) = told_apart(pooled) {
+        entry("balanced", format!("{balanced}, the mean over the songs, however many clips each has"))?;
+    }
     entry("baseline", format!("{:.2} %, always the most frequent song", 100.0 * pooled.baseline))?;
     entry("report", out.join(files::REPORT).display())
 }
@@ -481,6 +489,9 @@ fn summary(outcome: &Outcome, out: &Path) -> Result<()> {
         let accuracy = styled(BOLD, format!("{:.1} %", 100.0 * metrics.accuracy));
         say("")?;
         entry("accuracy", format!("{accuracy} of the {} validation clips, loss {:.3}", metrics.clips, metrics.loss))?;
+        if let Some(balanced) = told_apart(metrics) {
+            entry("balanced", format!("{balanced}, the mean over the songs, however many clips each has"))?;
+        }
         entry("baseline", format!("{:.1} %, always the most frequent song", 100.0 * metrics.baseline))?;
     } else if let Some(row) = outcome.rows.last() {
         say(format!(
@@ -496,6 +507,12 @@ fn summary(outcome: &Outcome, out: &Path) -> Result<()> {
     entry("training took", duration(outcome.rows.iter().map(|row| row.seconds).sum()))?;
     entry("model", format!("{}{kept}", out.join(files::MODEL).display()))?;
     entry("report", out.join(files::REPORT).display())
+}
+
+/// Balanced accuracy, where it is another one than accuracy.
+fn told_apart(metrics: &Metrics) -> Option<String> {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    metrics.balanced_accuracy.map(percent).filter(|balanced| *balanced != percent(metrics.accuracy))
 }
 
 fn stopped(at: &str, out: &Path) -> Result<()> {

@@ -4,6 +4,9 @@ use super::alike;
 use super::dataset::progress_bar;
 use super::labels::{Labelled, LeftOut, Listing};
 use super::reader;
+use crate::Result;
+use crate::audio::decode::Encoding;
+use crate::audio::pieces::Pieces;
 use crate::error::counted;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -115,7 +118,7 @@ fn imbalance(songs: &BTreeMap<String, usize>) -> Vec<String> {
         };
         notes.push(format!(
             "songs are unevenly recorded ({counts}): the rare ones will hardly be recognised, and accuracy hides it; record \
-             more of them"
+             more of them, or train with --balance"
         ));
     }
     let single: Vec<String> = order.iter().filter(|(_, n)| *n == 1).map(|(song, _)| format!("\"{song}\"")).collect();
@@ -132,23 +135,54 @@ fn look_at(file: &Labelled) -> FileReport {
         person: file.person.clone(),
         ..FileReport::default()
     };
-    match reader::decode_part(&file.path, file.stretch) {
-        Ok((audio, encoding)) => {
-            report.seconds = Some(audio.seconds());
-            report.sample_rate = Some(audio.sample_rate);
+    match sound_of(file) {
+        Ok(Sound { seconds, sample_rate, encoding, warnings, sum }) => {
+            (report.seconds, report.sample_rate) = (Some(seconds), Some(sample_rate));
             (report.channels, report.codec) = (Some(encoding.channels), Some(encoding.codec));
-            let mut hash = Xxh3::new();
-            hash.update(&audio.sample_rate.to_le_bytes());
-            for channel in &audio.channels {
-                hash.update(bytemuck::cast_slice(channel));
-            }
-            report.sound = Some(hash.digest128());
-            report.warnings = audio.warnings;
+            (report.sound, report.warnings) = (Some(sum), warnings);
         }
         Err(crate::Error::File { detail, .. }) => report.left_out = Some(format!("unreadable: {detail}")),
         Err(error) => report.left_out = Some(format!("unreadable: {error}")),
     }
     report
+}
+
+/// What is known of sound that was decoded.
+struct Sound {
+    seconds: f64,
+    sample_rate: u32,
+    encoding: Encoding,
+    warnings: Vec<String>,
+    /// Of the samples.
+    sum: u128,
+}
+
+/// Decodes a file, piece by piece where it is long.
+fn sound_of(file: &Labelled) -> Result<Sound> {
+    let mut sums: Vec<Xxh3> = Vec::new();
+    let mut add = |channels: &[Vec<f32>]| {
+        sums.resize_with(channels.len(), Xxh3::new);
+        sums.iter_mut().zip(channels).for_each(|(sum, channel)| sum.update(bytemuck::cast_slice(channel)));
+    };
+    let long = if file.stretch.is_none() { Pieces::open(&file.path)? } else { None };
+    let (frames, sample_rate, encoding, warnings) = match long {
+        Some(mut pieces) => {
+            while let Some(channels) = pieces.next(1 << 16)? {
+                add(&channels);
+            }
+            (pieces.frames()?, pieces.sample_rate(), pieces.encoding(), pieces.warnings()?)
+        }
+        None => {
+            let (audio, encoding) = reader::decode_part(&file.path, file.stretch)?;
+            add(&audio.channels);
+            (audio.frames() as u64, audio.sample_rate, encoding, audio.warnings)
+        }
+    };
+    let mut hash = Xxh3::new();
+    hash.update(&sample_rate.to_le_bytes());
+    sums.iter().for_each(|sum| hash.update(&sum.digest128().to_le_bytes()));
+    let seconds = frames as f64 / f64::from(sample_rate);
+    Ok(Sound { seconds, sample_rate, encoding, warnings, sum: hash.digest128() })
 }
 
 /// Warns at files of equal sound, and returns the same sentences.

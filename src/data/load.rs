@@ -16,6 +16,7 @@ use super::progress;
 use super::reader::Reader;
 use super::samples::{Arena, Span};
 use super::shared::{self, Shared};
+use crate::audio::Audio;
 use crate::{Error, Result};
 
 /// How to load a data set.
@@ -72,7 +73,10 @@ impl Dataset {
                 }
                 let read = reader.read(&file.path, file.stretch, options);
                 let sent = options.shared.map(|_| read.as_ref().map(|audio| shared::encoded(audio)).map_err(reason));
-                let read = read.map(|audio| (arena.put(&audio.channels), audio.warnings.clone()));
+                let read = read.and_then(|audio| {
+                    let span = arena.put(&audio.channels).ok_or_else(|| no_memory(&file.path, audio))?;
+                    Ok((span, audio.warnings.clone()))
+                });
                 let sum = reader.contents();
                 if let (Some(shared), Some(sent)) = (options.shared, sent) {
                     shared.keep((number, &file.id, sum), sent);
@@ -81,7 +85,7 @@ impl Dataset {
                 (file, Some((read, sum)))
             })
             .collect();
-        let decoded = with_others(decoded, options.shared, &arena, || bar.inc(1))?;
+        let decoded = with_others(decoded, (options.shared, options.sample_rate), &arena, || bar.inc(1))?;
         bar.finish_and_clear();
 
         let mut excluded = Excluded::default();
@@ -145,7 +149,7 @@ fn reason(error: &Error) -> String {
 /// Files with what other ranks have read of them, where it was not this one.
 fn with_others(
     files: Vec<(Labelled, Option<Decoded>)>,
-    shared: Option<&Shared>,
+    (shared, sample_rate): (Option<&Shared>, u32),
     arena: &Arena,
     mut done: impl FnMut(),
 ) -> Result<Vec<(Labelled, Decoded)>> {
@@ -153,8 +157,12 @@ fn with_others(
     if let Some(shared) = shared {
         shared.others(|read| {
             if let Some(file) = files.get(read.number).filter(|file| file.id == read.id) {
-                let sound = read.sound.map(|(channels, warnings)| (arena.put(&channels), warnings));
-                let sound = sound.map_err(|detail| Error::file(&file.path, detail));
+                let sound = read.sound.map_err(|detail| Error::file(&file.path, detail));
+                let sound = sound.and_then(|(channels, warnings)| {
+                    let audio = Audio { channels, sample_rate, warnings: Vec::new() };
+                    let span = arena.put(&audio.channels).ok_or_else(|| no_memory(&file.path, &audio))?;
+                    Ok((span, warnings))
+                });
                 decoded[read.number] = Some((sound, read.contents));
                 done();
             }
@@ -164,6 +172,12 @@ fn with_others(
     let differ = || Error::Data("the ranks have recordings that differ; all must be given the same".into());
     let both = files.into_iter().zip(decoded);
     both.map(|(file, decoded)| Ok((file, decoded.ok_or_else(differ)?))).collect()
+}
+
+/// Why a recording is left out for which the other ones leave no memory.
+pub(super) fn no_memory(path: &Path, audio: &Audio) -> Error {
+    let minutes = audio.seconds() / 60.0;
+    Error::file(path, format!("lasts {minutes:.0} minutes, for which there is not enough memory beside the others"))
 }
 
 /// A progress bar on stderr over `length` recordings, after words that say what is done, or now and then a line where that is no terminal;

@@ -3,13 +3,14 @@
 use super::cache::Hasher;
 use super::dataset::{LoadOptions, Stretch};
 use super::find::special;
-use crate::audio::Audio;
 use crate::audio::decode::{self, Encoding};
+use crate::audio::pieces::Pieces;
+use crate::audio::{Audio, faults};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Reads sound files into memory that serves for the next one: fresh memory for each costs more than what is in it.
 #[derive(Debug, Default)]
@@ -26,6 +27,9 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read or decoded, or has no such part.
     pub fn read(&mut self, path: &Path, stretch: Option<Stretch>, options: &LoadOptions) -> Result<&Audio> {
+        if let Some(pieces) = Pieces::open(path)? {
+            return self.read_long(path, pieces, stretch, options);
+        }
         let Self { file, entry, audio, contents } = self;
         read_whole(path, file)?;
         *contents = xxh3_64(file);
@@ -35,8 +39,7 @@ impl Reader {
             (cache, hash.key(stretch))
         });
         if !key.is_some_and(|(cache, key)| cache.load_into(key, entry, audio)) {
-            let decoded = decode::decode_bytes(std::mem::take(file), path)?;
-            *audio = cut(decoded, stretch, path)?.resampled(options.sample_rate)?;
+            *audio = decode_stretch(std::mem::take(file), stretch, path)?.0.resampled(options.sample_rate)?;
             if let Some((cache, key)) = key {
                 cache.store(key, audio);
             }
@@ -45,6 +48,37 @@ impl Reader {
             audio.channels.iter_mut().for_each(|channel| channel.truncate(most.max(1)));
         }
         Ok(audio)
+    }
+
+    /// [`Reader::read`] for a long file, which is not read into memory.
+    fn read_long(
+        &mut self,
+        path: &Path,
+        pieces: Pieces,
+        stretch: Option<Stretch>,
+        options: &LoadOptions,
+    ) -> Result<&Audio> {
+        if stretch.is_none() {
+            pieces.fits(options.sample_rate, options.most_samples)?;
+        }
+        let (sum, hash) = hash(path, options.sample_rate)?;
+        self.contents = sum;
+        let key = options.cache.map(|cache| (cache, hash.key(stretch)));
+        // Of a recording of which not all is wanted nothing is kept: it would be taken for all of it.
+        let most = options.most_samples.filter(|_| stretch.is_none());
+        if !key.is_some_and(|(cache, key)| cache.load_into(key, &mut self.entry, &mut self.audio)) {
+            self.audio = match stretch {
+                Some(stretch) => part(pieces, stretch)?.resampled(options.sample_rate)?,
+                None => pieces.read(options.sample_rate, most)?,
+            };
+            if let Some((cache, key)) = key.filter(|_| most.is_none()) {
+                cache.store(key, &self.audio);
+            }
+        }
+        if let Some(most) = options.most_samples {
+            self.audio.channels.iter_mut().for_each(|channel| channel.truncate(most.max(1)));
+        }
+        Ok(&self.audio)
     }
 
     /// A checksum (XXH3) of what was in the last file.
@@ -84,9 +118,54 @@ pub(super) fn read_whole(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// The samples of a part of a recording. What is said of the whole is said of it too, but for what is examined in a part anew.
-fn cut(mut audio: Audio, stretch: Option<Stretch>, path: &Path) -> Result<Audio> {
-    let Some(Stretch { start, end }) = stretch else { return Ok(audio) };
+/// A checksum of a file's contents, and what makes its key, without all of it in memory.
+fn hash(path: &Path, sample_rate: u32) -> Result<(u64, Hasher)> {
+    let failed = |e: std::io::Error| Error::file(path, format!("cannot be read: {e}"));
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut sum, mut key) = (Box::new(Xxh3::new()), Hasher::new(sample_rate));
+    let mut bytes = vec![0; 1 << 20];
+    // No further than it was long when it was opened.
+    let mut left = file.metadata().map_err(failed)?.len();
+    while left > 0 {
+        let most = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let read = file.read(&mut bytes[..most]).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        sum.update(&bytes[..read]);
+        key.update(&bytes[..read]);
+        left -= read as u64;
+    }
+    Ok((sum.digest(), key))
+}
+
+/// A part of a long file.
+fn part(pieces: Pieces, Stretch { start, end }: Stretch) -> Result<Audio> {
+    let (mut audio, short) = pieces.part(start, end)?;
+    audio.warnings.extend(too_short(short, end));
+    Ok(audio)
+}
+
+/// What is said of a passage that goes on behind the end of the recording, which lasts so many seconds.
+fn too_short(seconds: Option<f64>, end: Option<f64>) -> Option<String> {
+    let (seconds, end) = seconds.zip(end)?;
+    // A tenth of a second is no more than somebody's hand on a mouse.
+    (end > seconds + 0.1)
+        .then(|| format!("lasts {seconds:.3} s, and the passage ends at {end:.3} s; read as far as it goes"))
+}
+
+/// Decodes a file, or a part of it, from what is in it.
+fn decode_stretch(bytes: Vec<u8>, stretch: Option<Stretch>, path: &Path) -> Result<(Audio, Encoding)> {
+    let (mut audio, encoding) = decode::decode_unexamined(bytes, path)?;
+    if let Some(stretch) = stretch {
+        audio = cut(audio, stretch, path)?;
+    }
+    faults::examine(&mut audio);
+    Ok((audio, encoding))
+}
+
+/// The samples of a part of a recording.
+fn cut(mut audio: Audio, Stretch { start, end }: Stretch, path: &Path) -> Result<Audio> {
     let (seconds, rate, frames) = (audio.seconds(), f64::from(audio.sample_rate), audio.frames());
     let from = (start * rate).round() as usize;
     if from >= frames {
@@ -94,12 +173,7 @@ fn cut(mut audio: Audio, stretch: Option<Stretch>, path: &Path) -> Result<Audio>
         return Err(Error::file(path, detail));
     }
     let to = end.map_or(frames, |end| ((end * rate).round() as usize).clamp(from + 1, frames));
-    // A tenth of a second is no more than somebody's hand on a mouse.
-    if let Some(end) = end.filter(|&end| end > seconds + 0.1) {
-        audio
-            .warnings
-            .push(format!("lasts {seconds:.3} s, and the passage ends at {end:.3} s; read as far as it goes"));
-    }
+    audio.warnings.extend(too_short(Some(seconds), end));
     audio.channels.iter_mut().for_each(|channel| {
         channel.truncate(to);
         channel.drain(..from);
@@ -112,10 +186,17 @@ fn cut(mut audio: Audio, stretch: Option<Stretch>, path: &Path) -> Result<Audio>
 /// # Errors
 /// As [`Reader::read`].
 pub fn decode_part(path: &Path, stretch: Option<Stretch>) -> Result<(Audio, Encoding)> {
+    if let Some(pieces) = Pieces::open(path)? {
+        let (encoding, rate) = (pieces.encoding(), pieces.sample_rate());
+        let audio = match stretch {
+            Some(stretch) => part(pieces, stretch)?,
+            None => pieces.read(rate, None)?,
+        };
+        return Ok((audio, encoding));
+    }
     let mut bytes = Vec::new();
     read_whole(path, &mut bytes)?;
-    let (audio, encoding) = decode::decode_with_encoding(bytes, path)?;
-    Ok((cut(audio, stretch, path)?, encoding))
+    decode_stretch(bytes, stretch, path)
 }
 
 /// [`decode_part`] of all of a file.

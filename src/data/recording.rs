@@ -80,13 +80,17 @@ impl Dataset {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Data("stopped while recordings were read".into()));
             }
-            let put = |audio: &Audio| (arena.put(&audio.channels), audio.warnings.clone());
+            let put = |audio: &Audio| {
+                let path = recording.sound.path(&recording.id);
+                let span = arena.put(&audio.channels).ok_or_else(|| super::load::no_memory(&path, audio))?;
+                Ok((span, audio.warnings.clone()))
+            };
             let placed = match &recording.sound {
                 Sound::File(path) => put(reader.read(path, None, options)?),
                 sound @ Sound::Samples(_) => put(&sound.load(options)?),
             };
             bar.inc(1);
-            Ok(placed)
+            placed
         };
         let placed: Vec<_> = recordings.par_iter().map_init(Reader::default, read).collect::<Result<_>>()?;
         bar.finish_and_clear();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// The samples of one recording: a part of a piece of memory that recordings share. A clone shares it, too.
 #[derive(Clone, Default)]
@@ -70,7 +70,8 @@ impl Samples {
             return recordings.cloned().collect();
         }
         let arena = Arena::default();
-        let spans: Vec<Span> = recordings.map(|samples| arena.put(&samples.each().collect::<Vec<_>>())).collect();
+        let put = |samples: &Self| arena.put(&samples.each().collect::<Vec<_>>()).unwrap_or_else(out_of_memory);
+        let spans: Vec<Span> = recordings.map(put).collect();
         arena.close(spans)
     }
 }
@@ -88,7 +89,7 @@ impl From<Vec<Vec<f32>>> for Samples {
     /// Where they are not of one length.
     fn from(channels: Vec<Vec<f32>>) -> Self {
         let arena = Arena::default();
-        let span = arena.put(&channels);
+        let span = arena.put(&channels).unwrap_or_else(out_of_memory);
         arena.close([span]).swap_remove(0)
     }
 }
@@ -118,17 +119,19 @@ pub struct Arena {
     taken: AtomicUsize,
     /// Whoever copies reads this, whoever makes room writes it.
     memory: RwLock<Vec<Cell>>,
+    /// Elements that were taken, but for which there was no memory.
+    refused: Mutex<Vec<Range<usize>>>,
 }
 
 // SAFETY: a cell is only written in `put`, by the thread that took it.
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// Appends a recording.
+    /// Appends a recording; none where there is not enough memory for it.
     ///
     /// # Panics
     /// Where its channels are not of one length.
-    pub fn put<C: AsRef<[f32]>>(&self, channels: &[C]) -> Span {
+    pub fn put<C: AsRef<[f32]>>(&self, channels: &[C]) -> Option<Span> {
         // Once: what is copied below must be what was measured.
         let channels: Vec<&[f32]> = channels.iter().map(AsRef::as_ref).collect();
         let length = channels.first().map_or(0, |channel| channel.len());
@@ -137,7 +140,11 @@ impl Arena {
         let first = self.taken.fetch_add(all, Ordering::Relaxed);
         let span = Span { first, channels: channels.len(), length };
         if self.memory.read().unwrap_or_else(PoisonError::into_inner).len() < first + all {
-            grow(&mut self.memory.write().unwrap_or_else(PoisonError::into_inner), first + all);
+            let grown = grow(&mut self.memory.write().unwrap_or_else(PoisonError::into_inner), first + all);
+            if !grown {
+                self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(first..first + all);
+                return None;
+            }
         }
         let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
         for (cells, channel) in memory[span.range()].chunks_exact(length.max(1)).zip(channels) {
@@ -146,29 +153,44 @@ impl Arena {
                 UnsafeCell::raw_get(cells.as_ptr()).cast::<f32>().copy_from_nonoverlapping(channel.as_ptr(), length)
             };
         }
-        span
+        Some(span)
     }
 
     /// The recordings that were put in.
     pub fn close(self, spans: impl IntoIterator<Item = Span>) -> Vec<Samples> {
         let mut memory = self.memory.into_inner().unwrap_or_else(PoisonError::into_inner);
         memory.truncate(self.taken.into_inner());
+        // Between recordings for which there was memory again.
+        for range in self.refused.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            let held = memory.len();
+            let cells = memory[range.start.min(held)..range.end.min(held)].iter_mut();
+            cells.for_each(|cell| *cell = UnsafeCell::new(MaybeUninit::new(0.0)));
+        }
         memory.shrink_to_fit();
         let mut memory = ManuallyDrop::new(memory);
-        // SAFETY: every cell that was taken was written before `put` returned, and a cell is laid out like its number.
+        // SAFETY: every cell that was taken was written before `put` returned, or above, and a cell is laid out like its number.
         let memory = unsafe { Vec::from_raw_parts(memory.as_mut_ptr().cast(), memory.len(), memory.capacity()) };
         let memory = Arc::new(memory);
         spans.into_iter().map(|span| Samples { memory: memory.clone(), span }).collect()
     }
 }
 
-/// Makes room for `len` elements, and most often for many more: what nobody writes to takes no memory.
-fn grow(memory: &mut Vec<Cell>, len: usize) {
+/// Makes room for `len` elements, and most often for many more: what nobody writes to takes no memory. False where there is none.
+fn grow(memory: &mut Vec<Cell>, len: usize) -> bool {
     if memory.len() < len {
-        memory.reserve(len - memory.len());
+        let more = len - memory.len();
+        if memory.try_reserve(more).is_err() && memory.try_reserve_exact(more).is_err() {
+            return false;
+        }
         // SAFETY: there is capacity, and a cell need not be written to be there.
         unsafe { memory.set_len(memory.capacity()) };
     }
+    true
+}
+
+/// Ends the program as memory that cannot be had does elsewhere: for recordings that were in memory already.
+fn out_of_memory() -> Span {
+    std::alloc::handle_alloc_error(std::alloc::Layout::new::<f32>())
 }
 
 #[cfg(test)]
@@ -195,8 +217,9 @@ mod tests {
     fn many_threads_put_recordings_in() {
         let arena = Arena::default();
         let recording = |i: usize| vec![vec![i as f32; i % 97]; 1 + i % 2];
-        let put =
-            |first: usize| (0..500).map(|i| (first + 4 * i, arena.put(&recording(first + 4 * i)))).collect::<Vec<_>>();
+        let put = |first: usize| {
+            (0..500).map(|i| (first + 4 * i, arena.put(&recording(first + 4 * i)).unwrap())).collect::<Vec<_>>()
+        };
         let placed: Vec<(usize, Span)> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|first| scope.spawn(move || put(first))).collect();
             threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()

@@ -87,21 +87,45 @@ impl Levels {
 
     /// The levels of `samples` at `rate` Hz: each column is one transform around its time, each row the frequency that the axis has at its
     /// height. What is not finite counts as silence.
-    pub fn new(samples: &[f32], rate: u32, (columns, rows): (usize, usize), axis: Axis) -> Self {
+    pub fn new(samples: &[f32], rate: u32, cells: (usize, usize), axis: Axis) -> Self {
+        let read = |start: i64, window: &mut [f32]| {
+            for (k, to) in window.iter_mut().enumerate() {
+                *to = usize::try_from(start + k as i64).ok().and_then(|i| samples.get(i)).copied().unwrap_or(0.0);
+            }
+            Ok::<(), std::convert::Infallible>(())
+        };
+        match Self::read(samples.len(), rate, cells, axis, read) {
+            Ok(levels) => levels,
+            Err(never) => match never {},
+        }
+    }
+
+    /// [`Levels::new`] of so many samples (`length`) that need not all be in memory: `read` gives those from a place on, silence before the
+    /// first and behind the last one. It is asked for later and later places.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn read<E>(
+        length: usize,
+        rate: u32,
+        (columns, rows): (usize, usize),
+        axis: Axis,
+        mut read: impl FnMut(i64, &mut [f32]) -> Result<(), E>,
+    ) -> Result<Self, E> {
         // About an eighth of a second: as long as a short note, and fine enough to tell a low voice's semitones apart.
         let window = hann_periodic((f64::from(rate) * 0.128) as usize + 1);
         let full_scale = (window.iter().sum::<f64>() / 2.0).powi(2);
         let size = (2 * window.len()).next_power_of_two();
         let transform = FftPlannerScalar::<f64>::new().plan_fft_forward(size);
         let mut buffer = vec![Complex::default(); size];
+        let mut samples = vec![0.0; window.len()];
         let mut decibels = vec![NOTHING; rows * columns];
         for column in 0..columns {
-            let centre = (column as f64 + 0.5) / columns as f64 * samples.len() as f64;
-            let start = centre as i64 - window.len() as i64 / 2;
+            let centre = (column as f64 + 0.5) / columns as f64 * length as f64;
+            read(centre as i64 - window.len() as i64 / 2, &mut samples)?;
             buffer.fill(Complex::default());
-            for (k, (b, w)) in buffer.iter_mut().zip(&window).enumerate() {
-                let sample = usize::try_from(start + k as i64).ok().and_then(|i| samples.get(i));
-                b.re = w * f64::from(sample.copied().filter(|s| s.is_finite()).unwrap_or(0.0));
+            for ((b, w), &sample) in buffer.iter_mut().zip(&window).zip(&samples) {
+                b.re = w * f64::from(if sample.is_finite() { sample } else { 0.0 });
             }
             transform.process(&mut buffer);
             for row in 0..rows {
@@ -114,7 +138,7 @@ impl Levels {
         }
         let loudest = decibels.iter().copied().fold(FAINT, f64::max);
         let values = decibels.iter().map(|level| (1.0 + (level - loudest) / RANGE).clamp(0.0, 1.0) as f32).collect();
-        Self { rows, columns, values, loudest }
+        Ok(Self { rows, columns, values, loudest })
     }
 
     /// The picture as a PNG file with a palette of 256 colours, high frequencies at the top.

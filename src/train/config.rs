@@ -46,6 +46,8 @@ pub struct Settings {
     pub without: Option<Vec<Variation>>,
     /// How `melody` cuts training clips to parts.
     pub parts: Option<Parts>,
+    /// Whether clips of rare songs come several times in an epoch, so that all songs come about as often.
+    pub balance: Option<bool>,
     /// A new random order in each epoch; else in order of file name.
     pub shuffle: Option<bool>,
     /// Outputs of the network, where that is not the number of songs.
@@ -60,7 +62,7 @@ pub struct Settings {
     pub embed_audio: Option<bool>,
 }
 
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "data",
     "columns",
     "recipe",
@@ -77,6 +79,7 @@ const KEYS: [&str; 22] = [
     "augment",
     "without",
     "parts",
+    "balance",
     "shuffle",
     "outputs",
     "init",
@@ -139,6 +142,7 @@ impl Settings {
             augment: self.augment.or(other.augment),
             without: self.without.or(other.without),
             parts: self.parts.or(other.parts),
+            balance: self.balance.or(other.balance),
             shuffle: self.shuffle.or(other.shuffle),
             outputs: self.outputs.or(other.outputs),
             init: self.init.or(other.init),
@@ -186,6 +190,7 @@ impl Settings {
             without: self.without.unwrap_or_default(),
             // Runs of before there was a choice say nothing of it, and were cut like this.
             parts: self.parts.unwrap_or(Parts::SOME),
+            balance: self.balance.unwrap_or(false),
             shuffle: self.shuffle.unwrap_or(true),
             outputs: self.outputs,
             init,
@@ -218,6 +223,7 @@ pub struct Config {
     pub augment: bool,
     pub without: Vec<Variation>,
     pub parts: Parts,
+    pub balance: bool,
     pub shuffle: bool,
     pub outputs: Option<usize>,
     pub init: Init,
@@ -305,6 +311,7 @@ impl Config {
             augment: Some(own.augment),
             without: (!own.without.is_empty()).then_some(own.without),
             parts: (own.parts != Parts::SOME).then_some(own.parts),
+            balance: own.balance.then_some(true),
             shuffle: Some(own.shuffle),
             outputs: own.outputs,
             init: Some(own.init.path()),
@@ -360,6 +367,9 @@ impl Config {
         if self.recipe == Recipe::Melody && self.augment && self.variations().has(Variation::Parts) {
             let Parts { share, shortest, longest } = self.parts;
             rows.push(("cut", format!("{:.0} % of the clips, to {shortest} to {longest} windows", 100.0 * share)));
+        }
+        if self.balance {
+            rows.push(("balance", "clips of rare songs come several times in an epoch".into()));
         }
         rows.push(("order", if self.shuffle { "shuffled every epoch" } else { "by file name" }.into()));
         if let Some(outputs) = self.outputs {
@@ -432,6 +442,7 @@ mod tests {
             init: Some("w".into()),
             without: Some(vec![Variation::Key]),
             parts: Some(Parts::MOST),
+            balance: Some(true),
             embed_audio: Some(true),
             ..Settings::default()
         }

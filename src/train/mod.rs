@@ -1,6 +1,8 @@
 //! From recordings to a trained model and a report: recipes, the training loop, metrics, model files and checkpoints.
 
 pub mod answer;
+#[cfg(feature = "app")]
+mod balance;
 pub mod base;
 pub mod batch;
 #[cfg(feature = "app")]

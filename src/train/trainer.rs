@@ -1,5 +1,6 @@
 //! The training loop of one run folder.
 
+use super::balance::items;
 use super::batch::{Batch, Draw};
 use super::begin::{Begun, begin, header};
 use super::checkpoint::{Checkpoint, Progress, Recordings, fingerprint, sound_fingerprint};
@@ -93,6 +94,8 @@ struct Trainer<'a> {
     engine: Engine,
     outputs: usize,
     names: Vec<String>,
+    /// What an epoch goes over: see [`super::balance`].
+    items: Vec<usize>,
     recordings: Recordings,
     progress: Progress,
     /// Of the rank that writes the run folder.
@@ -123,7 +126,8 @@ impl<'a> Trainer<'a> {
         let Job { config, data, split, .. } = *job;
         let outputs = source::outputs(config, data)?;
         let names = header(config, data, outputs).names();
-        let per_epoch = split.train.len().div_ceil(config.batch_size);
+        let items = items(config.balance, data, &split.train);
+        let per_epoch = items.len().div_ceil(config.batch_size);
         let mut engine = Engine::for_training(job.device, config, outputs, per_epoch * config.epochs, &data.clips)?;
         let side = |clips: &'a [usize]| clips.iter().map(|&i| &data.clips[i]);
         let identity = |clip: &'a Clip| (clip.id.as_str(), clip.label, clip.len());
@@ -147,7 +151,8 @@ impl<'a> Trainer<'a> {
         let (resume, progress) = together.begin(known, &mut *engine.session)?;
         engine.set_steps(progress.step);
         let saved = Instant::now();
-        let mut trainer = Self { job, engine, outputs, names, recordings, progress, steps, best, saved, together };
+        let mut trainer =
+            Self { job, engine, outputs, names, items, recordings, progress, steps, best, saved, together };
         let longer = resume && job.start == Start::Longer;
         if !resume || longer {
             // So that a run that is killed during its first epoch can be resumed too.
@@ -222,7 +227,7 @@ impl<'a> Trainer<'a> {
     /// Appends a training clip with what is drawn for it in the epoch in progress.
     fn push(&self, batch: &mut Batch, front_end: &FrontEnd, item: usize) {
         let Job { config, data, .. } = *self.job;
-        let clip = &data.clips[item];
+        let clip = &data.clips[item % data.clips.len()];
         let draw = Draw { seed: config.seed, epoch: self.progress.epoch as u64, item: item as u64 };
         match (config.augment, config.recipe) {
             (false, _) => batch.push_plain(clip, 0, front_end),
@@ -233,12 +238,12 @@ impl<'a> Trainer<'a> {
 
     /// Trains for the rest of an epoch and validates. False where the run was asked to stop before the end.
     fn epoch(&mut self, watch: &mut dyn Watch) -> Result<bool> {
-        let Job { config, split, stop, .. } = *self.job;
+        let Job { config, stop, .. } = *self.job;
         let epoch = self.progress.epoch;
-        let count = split.train.len();
+        let count = self.items.len();
         let order: Vec<usize> = match config.shuffle {
-            true => draws::order(config.seed, epoch as u64, count).into_iter().map(|i| split.train[i]).collect(),
-            false => split.train.clone(),
+            true => draws::order(config.seed, epoch as u64, count).into_iter().map(|i| self.items[i]).collect(),
+            false => self.items.clone(),
         };
         let mode = Mode::train(config);
         let front_end = config.recipe.front_end();

@@ -3,6 +3,7 @@
 use super::super::{plain, warn};
 use crate::audio::Audio;
 use crate::audio::decode::decode_bytes;
+use crate::audio::pieces;
 use crate::audio::stream::{Opened, SoundStream};
 use crate::audio::wav;
 use crate::data::progress;
@@ -12,13 +13,12 @@ use crate::train::predict::{Predictor, WindowPrediction};
 use crate::train::weights::write_whole;
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A recording is long, and gets passages, from this many windows on: no clip that training would hear as one is.
 pub(super) const LONG: f64 = 4.0;
-/// WAV files of more bytes than this are read window by window, others at once.
+/// WAV files of more bytes than this that somebody sends are resampled piece by piece.
 pub(super) const LARGE: u64 = 32 << 20;
 /// Seconds that are read at once from a file, and from a stream, whose answers are waited for.
 pub(super) const PIECE: f64 = 10.0;
@@ -37,6 +37,8 @@ pub(super) struct Pieces<'a> {
 
 enum From<'a> {
     Stream(SoundStream<'a>),
+    /// A long file.
+    File(Box<pieces::Pieces>),
     /// Channels in memory, and how much of them was given out.
     Memory(Vec<Vec<f32>>, usize),
 }
@@ -73,23 +75,9 @@ impl<'a> Pieces<'a> {
         Ok(Self { from: From::Stream(stream), sample_rate, seconds, piece: LIVE_PIECE })
     }
 
-    /// A WAV file that is too large to be held in memory; none where it is not one.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub fn large_file(path: &Path) -> Result<Option<Self>> {
-        // What is wrong with others is said where they are read.
-        if !std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > LARGE) {
-            return Ok(None);
-        }
-        let file = File::open(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
-        Ok(match SoundStream::open(BufReader::new(file), path)? {
-            Opened::Wav(stream) => {
-                let (sample_rate, seconds) = (stream.sample_rate(), stream.seconds);
-                Some(Self { from: From::Stream(stream), sample_rate, seconds, piece: PIECE })
-            }
-            Opened::Other(_) => None,
-        })
+    /// A long file, which lasts so many seconds.
+    pub fn file(file: Box<pieces::Pieces>, seconds: f64) -> Self {
+        Self { sample_rate: file.sample_rate(), from: From::File(file), seconds: Some(seconds), piece: PIECE }
     }
 
     /// Decoded sound.
@@ -104,6 +92,13 @@ impl<'a> Pieces<'a> {
                 tell(path, &audio);
                 audio.channels
             })),
+            From::File(file) => {
+                let piece = file.next((self.piece * f64::from(self.sample_rate)) as u64)?;
+                if piece.is_none() {
+                    told(path, &file.warnings()?);
+                }
+                Ok(piece)
+            }
             From::Memory(channels, at) => {
                 let held = channels.first().map_or(0, Vec::len);
                 let to = held.min(*at + (self.piece * f64::from(self.sample_rate)) as usize);
@@ -117,7 +112,11 @@ impl<'a> Pieces<'a> {
 }
 
 fn tell(path: &Path, audio: &Audio) {
-    audio.warnings.iter().for_each(|text| warn(&plain(&format!("warning: {}: {text}", path.display()))));
+    told(path, &audio.warnings);
+}
+
+fn told(path: &Path, warnings: &[String]) {
+    warnings.iter().for_each(|text| warn(&plain(&format!("warning: {}: {text}", path.display()))));
 }
 
 /// What was heard in a long recording.

@@ -8,8 +8,8 @@ mod rows;
 pub(super) mod sent;
 
 use super::{plain, warn};
-use crate::audio::Audio;
 use crate::audio::stream::RAW_FORMATS;
+use crate::audio::{self, Audio};
 use crate::data::dataset::progress_bar;
 use crate::data::find::LeftOut;
 use crate::data::reader::{decode_whole, load_file};
@@ -306,17 +306,18 @@ impl Answering<'_> {
         let at_once = rayon::current_num_threads().max(1);
         let (mut unread, mut unread_by_name) = (0, 0);
         for (together, files_together) in files.chunks(at_once).enumerate() {
-            let decode = |file: &Found| match piecewise(&file.path, args, &header) {
-                true => None,
-                false => Some(load_file(&file.path, &options)),
+            let decode = |file: &Found| match plan(&file.path, args, &header) {
+                Plan::Whole => (Plan::Whole, Some(load_file(&file.path, &options))),
+                other => (other, None),
             };
             let decoded: Vec<_> = files_together.par_iter().map(decode).collect();
-            for (i, (file, audio)) in files_together.iter().zip(decoded).enumerate() {
+            for (i, (file, decoded)) in files_together.iter().zip(decoded).enumerate() {
                 self.bar.set_position((together * at_once + i) as u64);
-                let answered = match audio {
-                    Some(Ok(audio)) => self.whole(&file.path, audio).map(|()| None)?,
-                    Some(Err(error)) => Some(error),
-                    None => self.pieces(&file.path).err(),
+                let answered = match decoded {
+                    (_, Some(Ok(audio))) => self.whole(&file.path, audio).map(|()| None)?,
+                    (_, Some(Err(error))) | (Plan::Failed(error), None) => Some(error),
+                    (Plan::Long(long, seconds), None) => self.passages(&file.path, Pieces::file(long, seconds)).err(),
+                    (Plan::Input | Plan::Whole, None) => self.input(&file.path).err(),
                 };
                 let Some(error) = answered else {
                     self.answered += 1;
@@ -397,17 +398,11 @@ impl Answering<'_> {
         self.bar.suspend(|| self.printer.answer(&answer))
     }
 
-    /// A recording that is read piece by piece.
-    fn pieces(&mut self, path: &Path) -> Result<()> {
-        if path.as_os_str() == "-" {
-            let RawArgs { raw, rate, channels } = &self.args.raw;
-            let raw: Option<Raw> = raw.clone().map(|format| (format, *rate, *channels));
-            return self.passages(path, Pieces::standard_input(raw.as_ref(), path)?);
-        }
-        match Pieces::large_file(path)? {
-            Some(pieces) => self.passages(path, pieces),
-            None => Err(Error::file(path, "was changed while it was read")),
-        }
+    /// Standard input.
+    fn input(&mut self, path: &Path) -> Result<()> {
+        let RawArgs { raw, rate, channels } = &self.args.raw;
+        let raw: Option<Raw> = raw.clone().map(|format| (format, *rate, *channels));
+        self.passages(path, Pieces::standard_input(raw.as_ref(), path)?)
     }
 
     fn passages(&mut self, path: &Path, pieces: Pieces<'_>) -> Result<()> {
@@ -432,20 +427,36 @@ fn long_from(header: &Header) -> usize {
     (LONG * header.front_end.window as f64) as usize
 }
 
-/// Whether it is to be read piece by piece.
-fn piecewise(path: &Path, args: &Args, header: &Header) -> bool {
+/// A recording that is to be read piece by piece, or what there is to say of it.
+enum Plan {
+    /// At once.
+    Whole,
+    /// Standard input.
+    Input,
+    /// A long file, and how many seconds it lasts.
+    Long(Box<audio::pieces::Pieces>, f64),
+    Failed(Error),
+}
+
+/// How a recording is to be read.
+fn plan(path: &Path, args: &Args, header: &Header) -> Plan {
     if path.as_os_str() == "-" {
-        return true;
+        return Plan::Input;
     }
     let wanted = match args.passages.passages {
         Which::Always => true,
         Which::Auto => !first_only(args, header),
         Which::Never => false,
     };
-    // What cannot be opened is told by whoever reads it next.
-    let pieces = if wanted { Pieces::large_file(path).ok().flatten() } else { None };
     let window = header.front_end.window as f64 / f64::from(header.front_end.sample_rate);
-    pieces.is_some_and(|pieces| pieces.seconds.is_none_or(|seconds| seconds > LONG * window))
+    let long = || -> Result<Plan> {
+        let Some(mut file) = (if wanted { audio::pieces::Pieces::open(path)? } else { None }) else {
+            return Ok(Plan::Whole);
+        };
+        let seconds = file.frames()? as f64 / f64::from(file.sample_rate());
+        Ok(if seconds > LONG * window { Plan::Long(Box::new(file), seconds) } else { Plan::Whole })
+    };
+    long().unwrap_or_else(Plan::Failed)
 }
 
 /// The model that comes with the program; says so.

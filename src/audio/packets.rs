@@ -1,0 +1,361 @@
+//! One stream of packets, decoded one after the other.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP3, CODEC_ID_OPUS};
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error as Symphonia;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::well_known::{
+    FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_ISOMP4, FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3,
+};
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::io::MediaSourceStream;
+use symphonia::core::meta::MetadataOptions;
+
+use super::bytes::Bytes;
+use super::compressed::codecs;
+use super::decode::Encoding;
+use super::opus;
+use super::resample::RATES;
+use super::{Audio, channels, mp4, mpeg, wav};
+use crate::{Error, Result};
+
+/// What can be read, worded to stand in brackets behind "can be read".
+const KINDS: &str = "WAV, FLAC, MP3, Vorbis, Opus, AAC-LC, ALAC and PCM, in Ogg, MP4, Matroska, AIFF and CAF, can";
+
+/// Seconds by which what is decoded may differ from what a container says before it is told: a packet of most codecs, and what encoders
+/// put in front and behind.
+const LENGTH_TOLERANCE: f64 = 0.1;
+
+/// A stream, decoded.
+pub(super) struct One {
+    pub audio: Audio,
+    pub encoding: Encoding,
+    /// Whether the samples are those that the stream has a checksum of; none where it has none.
+    pub matches: Option<bool>,
+}
+
+/// Decodes a stream at once; `most` samples, over all channels, come of it.
+///
+/// # Errors
+/// Where it is no sound, or none that can be decoded.
+pub(super) fn decode_one(bytes: Bytes, path: &Path, most: usize) -> Result<One> {
+    let mut packets = Packets::open(bytes, path, most)?;
+    let mut samples: Vec<Vec<f32>> = Vec::new();
+    while let Some(piece) = packets.next() {
+        samples.resize(piece.len(), Vec::new());
+        for (all, new) in samples.iter_mut().zip(&piece) {
+            all.try_reserve(new.len()).map_err(|_| no_memory(path))?;
+            all.extend_from_slice(new);
+        }
+    }
+    let held = samples.first().map_or(0, Vec::len);
+    let (start, end) = packets.part(held);
+    let Ended { encoding, sample_rate, matches, mut warnings } = packets.end()?;
+    if (start, end) != (0, held) {
+        samples.iter_mut().for_each(|all| {
+            all.truncate(end);
+            all.drain(..start);
+        });
+    }
+    let silenced: usize = samples.iter_mut().map(|s| wav::silence_non_finite(s)).sum();
+    warnings.extend(not_finite(silenced));
+    Ok(One { audio: Audio { channels: samples, sample_rate, warnings }, encoding, matches })
+}
+
+/// Why something cannot be read that could be with more memory.
+pub(super) fn no_memory(path: &Path) -> Error {
+    Error::file(path, "is so long that there is not enough memory for its sound")
+}
+
+/// What is said of samples that were taken as silence.
+pub(super) fn not_finite(silenced: usize) -> Option<String> {
+    (silenced > 0).then(|| format!("{silenced} samples are not finite or absurdly large; taken as silence"))
+}
+
+/// A stream in the middle of being decoded.
+pub(super) struct Packets {
+    path: PathBuf,
+    /// Samples over all channels that may come of it.
+    most: usize,
+    format: Box<dyn FormatReader>,
+    track: u32,
+    decoder: Box<dyn AudioDecoder>,
+    /// Frames at its beginning that are no sound.
+    skip: usize,
+    /// The part that an MP4's edit list names.
+    edit: Option<mp4::Part>,
+    encoding: Encoding,
+    sample_rate: u32,
+    channels: usize,
+    /// Frames that were given.
+    held: usize,
+    planes: Vec<Vec<f32>>,
+    damaged: usize,
+    silent: usize,
+    /// Frames that were lost and are still to be made up for.
+    pending: usize,
+    /// Frames of the last packet that was decoded: one that is lost is taken to be as long, where it does not say.
+    usual: usize,
+    /// Recordings that are joined.
+    links: usize,
+    mixed_before: bool,
+    layer3: bool,
+    ended: bool,
+    ended_early: Option<String>,
+    /// Whether an encoder's tag of the first frame tells how many there are.
+    counted: bool,
+}
+
+/// What can be said of a stream when all of it is decoded.
+pub(super) struct Ended {
+    pub encoding: Encoding,
+    pub sample_rate: u32,
+    /// See [`One::matches`].
+    pub matches: Option<bool>,
+    pub warnings: Vec<String>,
+}
+
+impl Packets {
+    /// # Errors
+    /// Where there is no sound track, or none of a codec that is known.
+    pub fn open(bytes: Bytes, path: &Path, most: usize) -> Result<Self> {
+        let mut hint = Hint::new();
+        if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
+            hint.with_extension(&extension.to_ascii_lowercase());
+        }
+        let edit = if bytes.get(4..8) == Some(b"ftyp") { mp4::part(&bytes) } else { None };
+        let counted = mpeg::is_counted(&bytes);
+        let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+        let format = symphonia::default::get_probe()
+            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(|e| Error::file(path, format!("is no sound file that can be read ({KINDS}): {e}")))?;
+        let (track, decoder, skip) = open(&*format, path)?;
+        let encoding = Encoding { codec: decoder.codec_info().short_name.into(), channels: 0 };
+        let layer3 = decoder.codec_params().codec == CODEC_ID_MP3;
+        Ok(Self {
+            path: path.to_path_buf(),
+            most,
+            format,
+            track,
+            decoder,
+            skip,
+            edit,
+            encoding,
+            sample_rate: 0,
+            channels: 0,
+            held: 0,
+            planes: Vec::new(),
+            damaged: 0,
+            silent: 0,
+            pending: 0,
+            usual: 0,
+            links: 1,
+            mixed_before: false,
+            layer3,
+            ended: false,
+            ended_early: None,
+            counted,
+        })
+    }
+
+    /// The next samples, at most two channels of one length, with silence for what was lost before them; none at the end. What an encoder
+    /// has put in front and behind is among them: see [`Packets::part`].
+    pub fn next(&mut self) -> Option<Vec<Vec<f32>>> {
+        if self.ended {
+            return None;
+        }
+        match self.decode() {
+            Ok(piece) => Some(piece),
+            Err(early) => {
+                (self.ended, self.ended_early) = (true, early);
+                // Sound may end with what was lost.
+                let lost = std::mem::take(&mut self.pending);
+                if lost == 0 || self.channels == 0 {
+                    return None;
+                }
+                self.silent += lost;
+                self.held += lost;
+                Some(vec![vec![0.0; lost]; self.channels])
+            }
+        }
+    }
+
+    /// The next samples; the error is why there are no more, where that is not the stream's end.
+    fn decode(&mut self) -> std::result::Result<Vec<Vec<f32>>, Option<String>> {
+        loop {
+            let packet = match self.format.next_packet() {
+                Ok(Some(packet)) if packet.track_id == self.track => packet,
+                Ok(Some(_)) => continue,
+                Ok(None) => return Err(None),
+                // Another stream begins: joined files of Ogg, each with headers of its own.
+                Err(Symphonia::ResetRequired) => match open(&*self.format, &self.path) {
+                    Ok(next) => {
+                        (self.track, self.decoder, self.skip) = next;
+                        self.links += 1;
+                        continue;
+                    }
+                    Err(Error::File { detail, .. }) => return Err(Some(format!("the sound that follows {detail}"))),
+                    Err(error) => return Err(Some(error.to_string())),
+                },
+                Err(error) => return Err(Some(error.to_string())),
+            };
+            let mixed_blocks = self.layer3 && mpeg::has_mixed_blocks(&packet.data);
+            // What they leave behind sounds in the next packet, too.
+            let unsure = std::mem::replace(&mut self.mixed_before, mixed_blocks) || mixed_blocks;
+            let decoded = match self.decoder.decode(&packet) {
+                Ok(decoded) if unsure => {
+                    self.damaged += 1;
+                    self.pending += decoded.frames();
+                    continue;
+                }
+                Ok(decoded) => decoded,
+                Err(Symphonia::DecodeError(_) | Symphonia::IoError(_)) => {
+                    self.damaged += 1;
+                    self.pending += self.usual;
+                    continue;
+                }
+                Err(Symphonia::ResetRequired) => {
+                    self.decoder.reset();
+                    self.damaged += 1;
+                    self.pending += self.usual;
+                    continue;
+                }
+                Err(error) => return Err(Some(error.to_string())),
+            };
+            if decoded.frames() == 0 {
+                continue;
+            }
+            self.usual = decoded.frames();
+            let rate = decoded.spec().rate();
+            decoded.copy_to_vecs_planar(&mut self.planes);
+            self.encoding.channels = self.encoding.channels.max(self.planes.len());
+            let mut mixed = channels::at_most_two(std::mem::take(&mut self.planes));
+            if self.skip > 0 {
+                let cut = self.skip.min(mixed[0].len());
+                self.skip -= cut;
+                mixed.iter_mut().for_each(|channel| drop(channel.drain(..cut)));
+            }
+            if self.channels == 0 {
+                (self.channels, self.sample_rate) = (mixed.len(), rate);
+            }
+            if rate != self.sample_rate || mixed.len() != self.channels {
+                return Err(Some("the sample rate or the number of channels changes".into()));
+            }
+            let lost = self.pending;
+            if (self.held + lost + mixed[0].len()) * self.channels > self.most {
+                let most = self.most;
+                return Err(Some(format!("it decodes to more than {most} samples, out of proportion to its size")));
+            }
+            if lost > 0 {
+                // What was lost stays silence, so that what follows comes at its time.
+                mixed.iter_mut().for_each(|channel| drop(channel.splice(..0, std::iter::repeat_n(0.0, lost))));
+                self.silent += std::mem::take(&mut self.pending);
+            }
+            self.held += mixed[0].len();
+            if !mixed[0].is_empty() {
+                return Ok(mixed);
+            }
+        }
+    }
+
+    /// Samples a second; 0 before there are any.
+    pub fn sample_rate(&self) -> u32 {
+        self.sample_rate
+    }
+
+    /// How the file holds the sound, as far as is known.
+    pub fn encoding(&self) -> &Encoding {
+        &self.encoding
+    }
+
+    /// Which of so many frames are the sound, without what an encoder put in front and behind: as an MP4's edit list says, or the tag of
+    /// an MP3.
+    pub fn part(&self, held: usize) -> (usize, usize) {
+        let track = self.format.default_track(TrackType::Audio);
+        let (start, end) = match (self.edit, track) {
+            (Some(part), _) => {
+                let frames = |seconds: f64| (seconds * f64::from(self.sample_rate)).round() as usize;
+                (frames(part.start), part.length.map_or(held, |length| frames(part.start) + frames(length)))
+            }
+            (None, Some(track)) if is_mpeg(&*self.format) => {
+                let (delay, padding) = (track.delay.unwrap_or(0) as usize, track.padding.unwrap_or(0) as usize);
+                (delay, held.saturating_sub(padding))
+            }
+            _ => return (0, held),
+        };
+        // What would leave nothing is a mistake.
+        if start < end.min(held) { (start, end.min(held)) } else { (0, held) }
+    }
+
+    /// Seconds that the container says, of the whole track; none where it does not, or only guesses.
+    fn said(&self) -> Option<f64> {
+        let kind = self.format.format_info().format;
+        let known = [FORMAT_ID_ISOMP4, FORMAT_ID_CAF, FORMAT_ID_AIFF].contains(&kind) || self.counted;
+        let track = self.format.default_track(TrackType::Audio).filter(|_| known && self.links == 1)?;
+        let frames = track.num_frames.map(|frames| frames as f64 / f64::from(self.sample_rate));
+        let said = track.time_base.zip(track.duration).and_then(|(base, duration)| base.calc_duration(duration));
+        let said = said.map(|time| time.as_secs_f64()).or(frames)?;
+        (said > 0.0).then_some(said)
+    }
+
+    /// What is to be said of it.
+    ///
+    /// # Errors
+    /// Where nothing could be decoded, or at a rate that is out of range.
+    pub fn end(mut self) -> Result<Ended> {
+        let sample_rate = self.sample_rate;
+        if self.held == 0 {
+            let reason = self.ended_early.unwrap_or_else(|| "no frame could be decoded".into());
+            return Err(Error::file(self.path, format!("holds no sound that can be decoded: {reason}")));
+        }
+        if !RATES.contains(&sample_rate) {
+            return Err(Error::file(
+                self.path,
+                format!("has a sample rate of {sample_rate} Hz, which is out of range"),
+            ));
+        }
+        let mut warnings = Vec::new();
+        // The tag of an MP3 counts without what the encoder has put in front and behind, other containers with it.
+        let (start, end) = if is_mpeg(&*self.format) { self.part(self.held) } else { (0, self.held) };
+        let held = (end - start) as f64 / f64::from(sample_rate);
+        let said = self.said().filter(|said| (said - held).abs() > LENGTH_TOLERANCE);
+        let matches =
+            if self.ended_early.is_none() && self.damaged == 0 { self.decoder.finalize().verify_ok } else { None };
+        if let Some(reason) = self.ended_early {
+            warnings.push(format!("ends early: {reason}"));
+        }
+        if let Some(said) = said {
+            warnings.push(format!("the file says {said:.3} s, {held:.3} s could be decoded"));
+        }
+        if self.damaged > 0 {
+            let seconds = self.silent as f64 / f64::from(sample_rate);
+            warnings.push(format!("{} damaged packets; {seconds:.3} s of silence in their place", self.damaged));
+        }
+        if self.links > 1 {
+            warnings.push(format!("{} recordings joined in one file; read one after the other", self.links));
+        }
+        Ok(Ended { encoding: self.encoding, sample_rate, matches, warnings })
+    }
+}
+
+fn is_mpeg(format: &dyn FormatReader) -> bool {
+    [FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3].contains(&format.format_info().format)
+}
+
+/// The sound track of a file, a decoder of it, and how many frames at its beginning are no sound.
+fn open(format: &dyn FormatReader, path: &Path) -> Result<(u32, Box<dyn AudioDecoder>, usize)> {
+    let track = format.default_track(TrackType::Audio).ok_or_else(|| Error::file(path, "holds no sound track"))?;
+    let parameters: Option<&AudioCodecParameters> = track.codec_params.as_ref().and_then(|p| p.audio());
+    let parameters = parameters.ok_or_else(|| Error::file(path, "does not say how its sound is encoded"))?;
+    // Its reader guesses how long an MP3 is from the first frames, and would have the rest cut off: see `Packets::part`.
+    let options = AudioDecoderOptions::default().gapless(!is_mpeg(format)).verify(true);
+    let decoder = codecs().make_audio_decoder(parameters, &options).map_err(|e| {
+        Error::file(path, format!("holds sound of a codec that cannot be read ({}; {KINDS}): {e}", parameters.codec))
+    })?;
+    // MP4 says in an edit list what comes before the sound; elsewhere the codec's header counts.
+    let opus = parameters.codec == CODEC_ID_OPUS && format.format_info().format != FORMAT_ID_ISOMP4;
+    Ok((track.id, decoder, if opus { opus::pre_skip(parameters) } else { 0 }))
+}
