@@ -243,6 +243,50 @@ fn flac_goes_on_where_its_sample_rate_changes() {
     assert_eq!(audio.channels[0][24_000..], audio.channels[0][..4_000]);
 }
 
+/// What was lost on its way becomes silence of its length, so that what follows comes at its time.
+#[test]
+fn missing_packets_are_silence_of_their_length() {
+    let energy = |audio: &Audio, from: f64, to: f64| {
+        let at = |seconds: f64| (seconds * f64::from(audio.sample_rate)) as usize;
+        audio.channels[0][at(from)..at(to)].iter().map(|x| x * x).sum::<f32>()
+    };
+    // Matroska's blocks, turned into a filler (EBML's Void).
+    let mut webm = bytes("browser.webm");
+    let whole = read(&[&webm]);
+    let block = |at: usize| match webm[at..] {
+        [0xA3, size @ 0x81..=0xFE, 0x81, ..] => Some(2 + usize::from(size & 0x7F)),
+        [0xA3, high @ 0x40..=0x7F, low, 0x81, ..] => Some(3 + (usize::from(high & 0x3F) << 8 | usize::from(low))),
+        _ => None,
+    };
+    let (mut at, mut blocks) = (0, Vec::new());
+    while at < webm.len() {
+        match block(at) {
+            Some(length) => {
+                blocks.push(at);
+                at += length;
+            }
+            None => at += 1,
+        }
+    }
+    assert!(blocks.len() > 20, "{} blocks", blocks.len());
+    blocks[8..13].iter().for_each(|&at| webm[at] = 0xEC);
+    let without = read(&[&webm]);
+    assert_eq!(without.frames(), whole.frames());
+    assert!(told(&without).contains("packets are missing; 0.1"), "{}", told(&without));
+    assert!(energy(&without, 0.18, 0.24) == 0.0 && energy(&without, 0.4, 0.45) > 1.0);
+    // A page of Ogg.
+    let ogg = bytes("pages.opus");
+    let whole = read(&[&ogg]);
+    let mut starts: Vec<usize> = (0..ogg.len()).filter(|&at| ogg[at..].starts_with(b"OggS")).collect();
+    starts.push(ogg.len());
+    assert!(starts.len() > 6, "{} pages", starts.len());
+    // Behind two pages of headers and one of sound.
+    let without = read(&[&ogg[..starts[3]], &ogg[starts[4]..]]);
+    assert!(whole.frames().abs_diff(without.frames()) <= 960, "{} {}", whole.frames(), without.frames());
+    assert!(told(&without).contains("packets are missing; 0."), "{}", told(&without));
+    assert!(energy(&without, 0.3, 0.4) > 1.0);
+}
+
 /// What is decoded is held against what the container says, and a difference is told with both lengths.
 #[test]
 fn a_file_that_is_shorter_than_it_says_is_told() {

@@ -6,6 +6,7 @@ make() { ffmpeg -hide_banner -loglevel error -y -f lavfi -i "sine=frequency=440:
 make voice.opus 48000 1 -c:a libopus -b:a 12k -application voip
 make music.ogg 48000 2 -c:a libopus -b:a 64k
 make browser.webm 48000 1 -c:a libopus -b:a 24k
+make pages.opus 48000 1 -c:a libopus -b:a 12k -application voip -page_duration 100000
 make lossless.m4a 8000 1 -c:a alac
 make sound.mka 8000 1 -c:a flac
 make sound.aiff 8000 1 -c:a pcm_s16be

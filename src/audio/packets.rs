@@ -3,12 +3,12 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP3, CODEC_ID_OPUS};
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_MP3, CODEC_ID_OPUS};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as Symphonia;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
-    FORMAT_ID_AIFF, FORMAT_ID_CAF, FORMAT_ID_ISOMP4, FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3,
+    FORMAT_ID_CAF, FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG,
 };
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
@@ -28,6 +28,10 @@ const KINDS: &str = "WAV, FLAC, MP3, Vorbis, Opus, AAC-LC, ALAC and PCM, in Ogg,
 /// Seconds by which what is decoded may differ from what a container says before it is told: a packet of most codecs, and what encoders
 /// put in front and behind.
 const LENGTH_TOLERANCE: f64 = 0.1;
+
+/// Seconds between two packets that are no gap, as containers round times to a thousandth; and those that no recording pauses for.
+const SMALLEST_GAP: f64 = 0.008;
+const LONGEST_GAP: f64 = 3600.0;
 
 /// A stream, decoded.
 pub(super) struct One {
@@ -87,6 +91,10 @@ pub(super) struct Packets {
     skip: usize,
     /// The part that an MP4's edit list names.
     edit: Option<mp4::Part>,
+    /// Frames that an AIFF file says it has.
+    promised: Option<u32>,
+    /// Seconds at the end that Matroska says are padding.
+    padding: f64,
     encoding: Encoding,
     sample_rate: u32,
     channels: usize,
@@ -94,15 +102,22 @@ pub(super) struct Packets {
     held: usize,
     planes: Vec<Vec<f32>>,
     damaged: usize,
+    /// Frames for which there are no packets.
+    missing: usize,
     silent: usize,
     /// Frames that were lost and are still to be made up for.
     pending: usize,
     /// Frames of the last packet that was decoded: one that is lost is taken to be as long, where it does not say.
     usual: usize,
+    /// When the next packet is due, in seconds; none where that is not known.
+    due: Option<f64>,
+    /// Seconds of those units, where the container has a time for each packet.
+    unit: Option<f64>,
     /// Recordings that are joined.
     links: usize,
     mixed_before: bool,
     layer3: bool,
+    opus: bool,
     ended: bool,
     ended_early: Option<String>,
     /// Whether an encoder's tag of the first frame tells how many there are.
@@ -128,6 +143,7 @@ impl Packets {
         }
         let edit = if bytes.get(4..8) == Some(b"ftyp") { mp4::part(&bytes) } else { None };
         let counted = mpeg::is_counted(&bytes);
+        let (padding, promised) = (discard_padding(&bytes), aiff_frames(&bytes));
         let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
@@ -135,6 +151,8 @@ impl Packets {
         let (track, decoder, skip) = open(&*format, path)?;
         let encoding = Encoding { codec: decoder.codec_info().short_name.into(), channels: 0 };
         let layer3 = decoder.codec_params().codec == CODEC_ID_MP3;
+        let opus = decoder.codec_params().codec == CODEC_ID_OPUS;
+        let unit = unit(&*format);
         Ok(Self {
             path: path.to_path_buf(),
             most,
@@ -143,6 +161,8 @@ impl Packets {
             decoder,
             skip,
             edit,
+            promised,
+            padding,
             encoding,
             sample_rate: 0,
             channels: 0,
@@ -152,9 +172,13 @@ impl Packets {
             silent: 0,
             pending: 0,
             usual: 0,
+            due: None,
+            unit,
+            missing: 0,
             links: 1,
             mixed_before: false,
             layer3,
+            opus,
             ended: false,
             ended_early: None,
             counted,
@@ -194,6 +218,7 @@ impl Packets {
                 Err(Symphonia::ResetRequired) => match open(&*self.format, &self.path) {
                     Ok(next) => {
                         (self.track, self.decoder, self.skip) = next;
+                        (self.due, self.unit) = (None, unit(&*self.format));
                         self.links += 1;
                         continue;
                     }
@@ -202,6 +227,12 @@ impl Packets {
                 },
                 Err(error) => return Err(Some(error.to_string())),
             };
+            let at = self.unit.map(|unit| packet.pts.get() as f64 * unit);
+            self.make_up_for(at);
+            self.due = at
+                .zip(self.unit)
+                .filter(|_| packet.dur.get() > 0)
+                .map(|(at, unit)| at + packet.dur.get() as f64 * unit);
             let mixed_blocks = self.layer3 && mpeg::has_mixed_blocks(&packet.data);
             // What they leave behind sounds in the next packet, too.
             let unsure = std::mem::replace(&mut self.mixed_before, mixed_blocks) || mixed_blocks;
@@ -230,6 +261,10 @@ impl Packets {
             }
             self.usual = decoded.frames();
             let rate = decoded.spec().rate();
+            // Matroska often does not say how long its packets are; those of Opus are as long as what comes of them.
+            if self.opus && self.due.is_none() {
+                self.due = at.map(|at| at + decoded.frames() as f64 / f64::from(rate));
+            }
             decoded.copy_to_vecs_planar(&mut self.planes);
             self.encoding.channels = self.encoding.channels.max(self.planes.len());
             let mut mixed = channels::at_most_two(std::mem::take(&mut self.planes));
@@ -261,6 +296,17 @@ impl Packets {
         }
     }
 
+    /// Notes when a packet comes, and that what should have come before it does not: packets that were lost on their way, or were never
+    /// sent while there was nothing to hear. They become silence, so that time stays true.
+    fn make_up_for(&mut self, at: Option<f64>) {
+        let gap = at.zip(self.due).map_or(0.0, |(at, due)| at - due);
+        if self.sample_rate > 0 && gap > SMALLEST_GAP && gap < LONGEST_GAP {
+            let frames = (gap * f64::from(self.sample_rate)).round() as usize;
+            self.pending += frames;
+            self.missing += frames;
+        }
+    }
+
     /// Samples a second; 0 before there are any.
     pub fn sample_rate(&self) -> u32 {
         self.sample_rate
@@ -284,6 +330,9 @@ impl Packets {
                 let (delay, padding) = (track.delay.unwrap_or(0) as usize, track.padding.unwrap_or(0) as usize);
                 (delay, held.saturating_sub(padding))
             }
+            _ if self.format.format_info().format == FORMAT_ID_MKV => {
+                (0, held.saturating_sub((self.padding * f64::from(self.sample_rate)).round() as usize))
+            }
             _ => return (0, held),
         };
         // What would leave nothing is a mistake.
@@ -293,7 +342,10 @@ impl Packets {
     /// Seconds that the container says, of the whole track; none where it does not, or only guesses.
     fn said(&self) -> Option<f64> {
         let kind = self.format.format_info().format;
-        let known = [FORMAT_ID_ISOMP4, FORMAT_ID_CAF, FORMAT_ID_AIFF].contains(&kind) || self.counted;
+        if let Some(frames) = self.promised.filter(|&frames| frames > 0) {
+            return Some(f64::from(frames) / f64::from(self.sample_rate));
+        }
+        let known = [FORMAT_ID_ISOMP4, FORMAT_ID_CAF].contains(&kind) || self.counted;
         let track = self.format.default_track(TrackType::Audio).filter(|_| known && self.links == 1)?;
         let frames = track.num_frames.map(|frames| frames as f64 / f64::from(self.sample_rate));
         let said = track.time_base.zip(track.duration).and_then(|(base, duration)| base.calc_duration(duration));
@@ -331,14 +383,26 @@ impl Packets {
             warnings.push(format!("the file says {said:.3} s, {held:.3} s could be decoded"));
         }
         if self.damaged > 0 {
-            let seconds = self.silent as f64 / f64::from(sample_rate);
+            let seconds = self.silent.saturating_sub(self.missing) as f64 / f64::from(sample_rate);
             warnings.push(format!("{} damaged packets; {seconds:.3} s of silence in their place", self.damaged));
+        }
+        if self.missing > 0 {
+            let seconds = self.missing as f64 / f64::from(sample_rate);
+            warnings.push(format!("packets are missing; {seconds:.3} s of silence in their place"));
         }
         if self.links > 1 {
             warnings.push(format!("{} recordings joined in one file; read one after the other", self.links));
         }
         Ok(Ended { encoding: self.encoding, sample_rate, matches, warnings })
     }
+}
+
+/// Seconds of a track's units of time, where the container says when each packet comes: Ogg by its pages, Matroska by its blocks.
+fn unit(format: &dyn FormatReader) -> Option<f64> {
+    let kind = format.format_info().format;
+    let track = format.default_track(TrackType::Audio).filter(|_| [FORMAT_ID_OGG, FORMAT_ID_MKV].contains(&kind))?;
+    let base = track.time_base?;
+    Some(f64::from(base.numer.get()) / f64::from(base.denom.get()))
 }
 
 fn is_mpeg(format: &dyn FormatReader) -> bool {
@@ -353,9 +417,85 @@ fn open(format: &dyn FormatReader, path: &Path) -> Result<(u32, Box<dyn AudioDec
     // Its reader guesses how long an MP3 is from the first frames, and would have the rest cut off: see `Packets::part`.
     let options = AudioDecoderOptions::default().gapless(!is_mpeg(format)).verify(true);
     let decoder = codecs().make_audio_decoder(parameters, &options).map_err(|e| {
-        Error::file(path, format!("holds sound of a codec that cannot be read ({}; {KINDS}): {e}", parameters.codec))
+        let aac = if parameters.codec == CODEC_ID_AAC { parameters.extra_data.as_deref() } else { None };
+        let codec = aac.and_then(aac_kind).map_or_else(|| parameters.codec.to_string(), String::from);
+        Error::file(path, format!("holds sound of a codec that cannot be read ({codec}; {KINDS}): {e}"))
     })?;
     // MP4 says in an edit list what comes before the sound; elsewhere the codec's header counts.
     let opus = parameters.codec == CODEC_ID_OPUS && format.format_info().format != FORMAT_ID_ISOMP4;
     Ok((track.id, decoder, if opus { opus::pre_skip(parameters) } else { 0 }))
+}
+
+/// Seconds of padding in the last packet of a Matroska file (`DiscardPadding`, in nanoseconds), which its reader does not hand on; 0 where
+/// there is none.
+fn discard_padding(bytes: &[u8]) -> f64 {
+    if !bytes.starts_with(&[0x1A, 0x45, 0xDF, 0xA3]) {
+        return 0.0;
+    }
+    // It stands behind the last packet, in its group.
+    let end = &bytes[bytes.len().saturating_sub(1 << 16)..];
+    let Some(at) = end.windows(2).rposition(|id| id == [0x75, 0xA2]) else { return 0.0 };
+    let value = match end.get(at + 2) {
+        Some(&size @ 0x81..=0x88) => end.get(at + 3..at + 3 + usize::from(size - 0x80)).unwrap_or_default(),
+        _ => return 0.0,
+    };
+    let sign = if value.first().is_some_and(|&byte| byte >= 0x80) { -1 } else { 0 };
+    let nanoseconds = value.iter().fold(sign, |sum: i64, &byte| sum << 8 | i64::from(byte));
+    // Of Opus the longest packet has 120 ms; anything else is no padding but bytes that look like it.
+    if (0..=120_000_000).contains(&nanoseconds) { nanoseconds as f64 * 1e-9 } else { 0.0 }
+}
+
+/// Frames that an AIFF file says it has, in its chunk `COMM`; none of other files.
+fn aiff_frames(bytes: &[u8]) -> Option<u32> {
+    let kind = bytes.get(8..12).filter(|_| bytes.starts_with(b"FORM"))?;
+    let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let mut at = 12;
+    while [&b"AIFF"[..], b"AIFC"].contains(&kind) {
+        let length = number(at + 4)? as usize;
+        if bytes.get(at..at + 4)? == b"COMM" {
+            return number(at + 10);
+        }
+        at = at.checked_add(8 + length + length % 2)?;
+    }
+    None
+}
+
+/// What an AAC stream is called that is not AAC-LC, by its `AudioSpecificConfig` (ISO 14496-3, 1.6.2.1).
+fn aac_kind(config: &[u8]) -> Option<&'static str> {
+    let (first, second) = (*config.first()?, config.get(1).copied().unwrap_or(0));
+    let kind = match first >> 3 {
+        31 => 32 + ((first & 7) << 3 | second >> 5),
+        kind => kind,
+    };
+    // Behind AAC-LC's own a second configuration can say that there is more: 11 bits, 0x2B7, and the kind of it.
+    let byte = |at: usize| config.get(at).copied().unwrap_or(0);
+    let behind = u32::from_be_bytes([0, byte(2), byte(3), byte(4)]);
+    match kind {
+        5 => Some("HE-AAC"),
+        29 => Some("HE-AAC v2"),
+        2 if behind >> 13 == 0x2B7 && behind >> 8 & 31 == 5 => Some("HE-AAC"),
+        1 => Some("AAC Main"),
+        3 => Some("AAC SSR"),
+        4 => Some("AAC LTP"),
+        23 => Some("AAC-LD"),
+        39 => Some("AAC-ELD"),
+        42 => Some("xHE-AAC"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::aac_kind;
+
+    #[test]
+    fn kinds_of_aac_have_names() {
+        assert_eq!(aac_kind(&[0x12, 0x08]), None);
+        assert_eq!(aac_kind(&[0x12, 0x08, 0x56, 0xE5, 0x80]), Some("HE-AAC"));
+        assert_eq!(aac_kind(&[0x2B, 0x92, 0x08, 0x00, 0x00]), Some("HE-AAC"));
+        assert_eq!(aac_kind(&[0xEB, 0x0A, 0x08, 0x00, 0x00]), Some("HE-AAC v2"));
+        assert_eq!(aac_kind(&[0xF8, 0xE6, 0x40, 0x00, 0x00]), Some("AAC-ELD"));
+        assert_eq!(aac_kind(&[0x12]), None);
+        assert_eq!(aac_kind(&[0x2B]), Some("HE-AAC"));
+    }
 }

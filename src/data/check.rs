@@ -57,7 +57,7 @@ pub struct FileReport {
     pub harmless: bool,
     /// Of the decoded samples.
     #[serde(skip)]
-    sound: Option<u128>,
+    pub(crate) sound: Option<u128>,
 }
 
 /// Decodes all files of a listing, on all cores, and tells what is in them; with `progress` there is a progress bar on stderr.
