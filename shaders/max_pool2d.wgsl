@@ -29,7 +29,8 @@ fn main(
                 let c = column + j * DW - PW;
                 if (c < W) {
                     let value = x[plane + r * W + c];
-                    if (!found || value > best || is_nan(value)) {
+                    let is_nan = (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
+                    if (!found || value > best || is_nan) {
                         best = value;
                         at = i * KW + j;
                         found = true;

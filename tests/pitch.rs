@@ -158,6 +158,15 @@ fn the_command_writes_tables_and_midi() {
     let told = succeed(&["pitch", &wav, "--out", &path("tone.mid")]);
     assert!(told.contains("1 notes") || told.contains("1 note"), "{told}");
     assert!(midly::Smf::parse(&std::fs::read(path("tone.mid")).unwrap()).is_ok());
+    succeed(&["pitch", &wav, "--out", &path("tone.png")]);
+    assert!(std::fs::read(path("tone.png")).unwrap().starts_with(b"\x89PNG"));
+    succeed(&["pitch", &wav, "--out", &path("tone.svg")]);
+    let drawn = std::fs::read_to_string(path("tone.svg")).unwrap();
+    // One line along one note, from the first second's beginning to its end, at the height of A4.
+    let (lines, notes) = (drawn.matches("<polyline").count(), drawn.matches("fill=\"#abd6b2\"").count());
+    assert!((lines, notes) == (1, 1) && drawn.contains(">A#4<"), "{drawn}");
+    assert!(fail(2, &["pitch", &wav, "--format", "picture"]).contains("--out"));
+    assert!(fail(2, &["pitch", &wav, "--format", "picture", "--out", &path("x.txt")]).contains(".svg"));
     assert!(fail(2, &["pitch", &wav, "--format", "midi"]).contains("--out"));
     assert!(fail(2, &["pitch", &wav, "--floor", "2"]).contains("--floor"));
 }

@@ -17,7 +17,9 @@ use humdinger::melody::song::Song;
 use midly::num::{u4, u7, u15, u24, u28};
 use midly::{Format, Header, MetaMessage, MidiMessage, Smf, Timing, TrackEvent, TrackEventKind};
 use program::{fail, humdinger, scratch, succeed, text};
+use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 
 fn tune(abc: &str) -> AbcTune {
     let mut tunes = read_abc(abc);
@@ -317,6 +319,36 @@ fn songs_are_found_by_their_notes() {
     let table = succeed(&["identify", "--catalogue", text(&catalogue), text(&clip)]);
     let id = clip.file_stem().unwrap().to_str().unwrap();
     assert!(table.starts_with(id), "{table}");
+    // The same from standard input; with pictures of it.
+    let (svg, pictures) = (scratch().join("sung.svg"), scratch().join("pictures"));
+    let with = |plot: &Path, more: &[&str]| {
+        let mut command = humdinger();
+        command.args(["identify", "--catalogue", text(&catalogue), "--plot", text(plot)]).args(more);
+        let mut running = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Who does not listen is told in the answer.
+        let _ = running.stdin.take().unwrap().write_all(&std::fs::read(&clip).unwrap());
+        running.wait_with_output().unwrap()
+    };
+    let heard = with(&svg, &["-"]);
+    assert!(heard.status.success() && heard.stdout.starts_with(id.as_bytes()), "{heard:?}");
+    let drawn = std::fs::read_to_string(&svg).unwrap();
+    // The notes of the song, and the pitch over them.
+    assert!(drawn.contains(&format!("-: {id}</text>")), "{drawn}");
+    let boxes = drawn.matches("fill=\"#abd6b2\"").count();
+    assert!(boxes >= 6 && drawn.matches("<polyline").count() >= 3, "{boxes}");
+    let both = with(&pictures, &["-", text(&clip)]);
+    assert!(both.status.success(), "{both:?}");
+    for name in ["standard-input".to_owned(), id.to_owned()] {
+        let bytes = std::fs::read(pictures.join(format!("{name}.png"))).unwrap();
+        assert!(bytes.starts_with(b"\x89PNG"), "{name}");
+    }
+    let told = with(&svg, &["-", text(&clip)]);
+    assert!(
+        told.status.code() == Some(2) && String::from_utf8_lossy(&told.stderr).contains("name a folder"),
+        "{told:?}"
+    );
+    let told = with(&svg, &["-", "-"]);
+    assert!(told.status.code() == Some(2) && String::from_utf8_lossy(&told.stderr).contains("only once"), "{told:?}");
     let csv = succeed(&["identify", "--catalogue", text(&catalogue), "--format", "csv", text(&clip)]);
     assert!(csv.lines().nth(1).unwrap().contains(&format!("false,1,{id},{id},")), "{csv}");
 }
@@ -415,5 +447,5 @@ fn wrong_usage_is_told() {
         fail(2, &["identify", "--catalogue", text(&catalogue), "--min-score", "2", "x.wav"]).contains("--min-score")
     );
     let book = read_songs(&[folder.join("a.mid")], Some("z")).unwrap();
-    assert!(book.refused[0].1.contains("no track `z`"), "{:?}", book.refused);
+    assert!(book.refused[0].1.contains("no track or part `z`"), "{:?}", book.refused);
 }

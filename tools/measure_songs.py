@@ -5,8 +5,8 @@
 
 MIDI files carry the songs' names; recordings are named S<person>_<style>_<take>_<Song>. The folk songs are those of the Essen
 collection that PyPI's `music21` carries, for measuring only: without --essen, pip fetches it into a folder that is removed
-afterwards. Everything is chosen on people with even numbers; those with odd numbers tell how well it was chosen. Two of the folk songs
-are the same tunes as two of the MIDI files and are left out (--without).
+afterwards. Everything is chosen on people with even numbers; those with odd numbers tell how well it was chosen. Folk songs that are the
+same tunes as MIDI files are left out (--without): those that fit the written notes better than 95 of 100 recordings of the right song do.
 """
 
 import argparse
@@ -21,6 +21,10 @@ import sys
 import tempfile
 import time
 import zipfile
+
+# Of Augustin, of Song00043 and of Twinkle.
+SAME = """erk20:356 boehme10:208 boehme10:209 dva0:160 erk10:606 erk30:454 erk30:703 fink0:289 fink0:312
+ballad50:169 ballad50:170 erk30:335 erk30:336 kinder0:20 kinder0:185 lux:506""".split()
 
 
 def run(*command):
@@ -52,7 +56,7 @@ def main():
     parser.add_argument("--humdinger", default="target/release/humdinger")
     parser.add_argument("--among", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--without", nargs="*", default=["erk20:356", "erk30:335"])
+    parser.add_argument("--without", nargs="*", default=SAME)
     options = parser.parse_args()
     humdinger = options.humdinger
     with tempfile.TemporaryDirectory() as scratch:

@@ -19,7 +19,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Make a catalogue of the melodies in folders and files: MIDI, ABC, numbered notation, recordings
+    /// Make a catalogue of the melodies in folders and files: MIDI, MusicXML, ABC, numbered notation, recordings
     Make {
         /// Folders, or files
         #[arg(value_name = "PATH", required = true)]
@@ -27,7 +27,7 @@ enum Action {
         /// The catalogue to write
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// The track of MIDI files that sings, by its number or a part of its name [default: the likeliest, which is told]
+        /// The track of MIDI files, or the part of scores, that sings, by its number or a part of its name [default: the likeliest, which is told]
         #[arg(long, value_name = "TRACK")]
         track: Option<String>,
         /// Only the notes, without what the base model makes of an imaginary person who sings them: quicker to make, named rightly less
@@ -43,7 +43,7 @@ enum Action {
         /// Folders, or files
         #[arg(value_name = "PATH", required = true)]
         paths: Vec<PathBuf>,
-        /// The track of MIDI files that sings, by its number or a part of its name [default: the likeliest, which is told]
+        /// The track of MIDI files, or the part of scores, that sings, by its number or a part of its name [default: the likeliest, which is told]
         #[arg(long, value_name = "TRACK")]
         track: Option<String>,
     },

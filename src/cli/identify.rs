@@ -1,14 +1,18 @@
 //! `humdinger identify`: which song of a catalogue somebody sings.
 
-use super::predict::sound_files;
+use super::melody_picture::{self, is_image};
+use super::predict::{Found, sound_files};
 use super::{plain, say, warn};
-use crate::audio::{Audio, decode::decode_file};
+use crate::audio::Audio;
+use crate::audio::decode::{decode_bytes, decode_file};
 use crate::melody::catalogue::Catalogue;
 use crate::melody::search::{Match, SearchOptions, UNKNOWN_BELOW};
 use crate::melody::song::Song;
-use crate::train::identify::Identifier;
+use crate::train::identify::{Heard, Identifier};
 use crate::{Error, Result};
 use clap::ValueEnum;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,7 +31,7 @@ pub struct Args {
     /// The catalogue of songs, made by `humdinger catalogue make`
     #[arg(long, value_name = "FILE")]
     catalogue: PathBuf,
-    /// Sound files, or folders of them
+    /// Sound files, or folders of them; - for one on standard input
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// How many of the likeliest songs to list
@@ -42,6 +46,10 @@ pub struct Args {
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Draw the pitch that was sung over the notes of the likeliest song: an image for one recording (.png or .svg), else a folder, in which
+    /// each recording gets a PNG
+    #[arg(long, value_name = "IMAGE|FOLDER")]
+    plot: Option<PathBuf>,
     /// Stop at a recording that cannot be read, instead of leaving it out
     #[arg(long)]
     strict: bool,
@@ -81,9 +89,10 @@ fn ask(
     mut sound: Audio,
     options: &SearchOptions,
     (top, least): (usize, f64),
-) -> Result<(Answer, Vec<String>)> {
+) -> Result<(Answer, Heard, Vec<String>)> {
     let warnings = std::mem::take(&mut sound.warnings);
-    Ok((Answer::new(name, songs.search(sound, options)?, top, least), warnings))
+    let heard = songs.listen(sound, options)?;
+    Ok((Answer::new(name, heard.matches.clone(), top, least), heard, warnings))
 }
 
 /// Opens a catalogue.
@@ -114,7 +123,7 @@ pub(super) fn answer(
     anywhere: bool,
 ) -> Result<serde_json::Value> {
     let options = SearchOptions { anywhere, ..SearchOptions::default() };
-    let (answer, warnings) = ask(songs, name.into(), sound, &options, (top, UNKNOWN_BELOW))?;
+    let (answer, _, warnings) = ask(songs, name.into(), sound, &options, (top, UNKNOWN_BELOW))?;
     let mut object = answer.json(songs.songs());
     if !warnings.is_empty() {
         object["warnings"] = warnings.into();
@@ -132,13 +141,19 @@ pub fn run(args: Args) -> Result<()> {
     }
     let opened = open(&args.catalogue)?;
     let songs = opened.songs();
-    let (files, _) = sound_files(&args.paths, args.strict)?;
+    let (input, paths): (Vec<_>, Vec<_>) = args.paths.iter().cloned().partition(|path| path.as_os_str() == STANDARD);
+    if input.len() > 1 {
+        return Err(Error::usage("PATH", "standard input (-) can be read only once"));
+    }
+    let (mut files, _) = sound_files(&paths, args.strict)?;
+    files.extend(input.into_iter().map(|path| Found { path, named: true }));
+    let plots = args.plot.as_deref().map(|path| Plots::new(path, &files)).transpose()?;
     let options = SearchOptions { anywhere: args.anywhere, ..SearchOptions::default() };
     let (mut read, mut unread_by_name) = (0, 0);
     for file in &files {
         let name = file.path.display().to_string();
         let ask = |sound| ask(&opened, name.clone(), sound, &options, (args.top, args.min_score));
-        let (answer, warnings) = match decode_file(&file.path).and_then(ask) {
+        let (answer, heard, warnings) = match sound(&file.path).and_then(ask) {
             Ok(answered) => answered,
             Err(error) if args.strict || files.len() == 1 => return Err(error),
             Err(error) => {
@@ -149,12 +164,70 @@ pub fn run(args: Args) -> Result<()> {
         };
         warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}"))));
         print(&answer, songs, args.format, read == 0)?;
+        plots.as_ref().map_or(Ok(()), |plots| plots.draw(&file.path, &answer, &heard, songs))?;
         read += 1;
     }
     match (read, unread_by_name) {
         (0, _) => Err(Error::Data(format!("none of the {} recordings could be read", files.len()))),
         (_, 0) => Ok(()),
         _ => Err(Error::Data(format!("{} of {} recordings could not be read", files.len() - read, files.len()))),
+    }
+}
+
+/// How standard input is named.
+const STANDARD: &str = "-";
+
+fn sound(path: &Path) -> Result<Audio> {
+    if path.as_os_str() != STANDARD {
+        return decode_file(path);
+    }
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().read_to_end(&mut bytes);
+    read.map_err(|e| Error::file(path, format!("standard input cannot be read: {e}")))?;
+    decode_bytes(bytes, path)
+}
+
+/// Where pictures go.
+struct Plots {
+    path: PathBuf,
+    /// For each recording a name of its own in a folder; none where the one recording's picture has a name.
+    names: Option<BTreeMap<PathBuf, String>>,
+}
+
+impl Plots {
+    fn new(path: &Path, files: &[Found]) -> Result<Self> {
+        if is_image(path) {
+            let several =
+                || Error::usage("--plot", format!("{} recordings do not fit one image; name a folder", files.len()));
+            return if files.len() > 1 { Err(several()) } else { Ok(Self { path: path.into(), names: None }) };
+        }
+        std::fs::create_dir_all(path).map_err(|e| Error::file(path, format!("cannot be made: {e}")))?;
+        let mut taken = BTreeSet::new();
+        let named = |file: &Found| {
+            let stem = file.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let stem = if stem == STANDARD { "standard-input".to_owned() } else { stem };
+            // Recordings of several folders may be called alike.
+            let names = std::iter::once(stem.clone()).chain((2..).map(|n| format!("{stem}-{n}")));
+            let name = names.into_iter().find(|name| taken.insert(name.to_lowercase())).unwrap_or(stem);
+            (file.path.clone(), format!("{name}.png"))
+        };
+        Ok(Self { path: path.into(), names: Some(files.iter().map(named).collect()) })
+    }
+
+    fn draw(&self, file: &Path, answer: &Answer, heard: &Heard, songs: &[Song]) -> Result<()> {
+        let path = match &self.names {
+            None => self.path.clone(),
+            Some(names) => names.get(file).map_or_else(|| self.path.clone(), |name| self.path.join(name)),
+        };
+        let best = answer.candidates.first();
+        let notes = best.map_or(Vec::new(), |best| heard.notes(&songs[best.song], best));
+        let song = best.map_or("", |best| &songs[best.song].title);
+        let title = match answer.unknown {
+            Some(why) if song.is_empty() => format!("{}: {why}", answer.file),
+            Some(why) => format!("{}: {why}; the most alike: {song}", answer.file),
+            None => format!("{}: {song}", answer.file),
+        };
+        melody_picture::write(&path, &plain(&title), &heard.contour, &notes)
     }
 }
 

@@ -14,6 +14,7 @@ mod folds;
 mod identify;
 mod inspect;
 mod manual;
+mod melody_picture;
 mod pitch;
 mod predict;
 mod pretrain;

@@ -1,6 +1,7 @@
 //! `humdinger pitch`: the pitch that somebody sings, as a table or as notes.
 
-use super::{say, warn};
+use super::melody_picture::{self, is_image, is_svg};
+use super::{plain, say, warn};
 use crate::audio::{channels, decode::decode_file};
 use crate::melody::notes::{SungNote, notes, tuning};
 use crate::melody::pitch::{Contour, PitchOptions, PitchTracker};
@@ -19,6 +20,8 @@ enum Format {
     Notes,
     /// A MIDI file of the notes, in the singer's own tuning.
     Midi,
+    /// A picture of the pitch over the notes, PNG, or SVG where --out ends in .svg.
+    Picture,
 }
 
 /// Find the pitch that somebody sings, hums or whistles
@@ -27,7 +30,7 @@ pub struct Args {
     /// The sound file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// What to write [default: csv, or midi where --out ends in .mid]
+    /// What to write [default: csv, midi where --out ends in .mid, picture where it ends in .png or .svg]
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// The file to write [default: standard output]
@@ -49,10 +52,21 @@ pub fn run(args: Args) -> Result<()> {
     let named_midi = |out: &PathBuf| {
         out.extension().is_some_and(|end| end.eq_ignore_ascii_case("mid") || end.eq_ignore_ascii_case("midi"))
     };
-    let by_name = if args.out.as_ref().is_some_and(named_midi) { Format::Midi } else { Format::Csv };
+    let by_name = match &args.out {
+        Some(out) if named_midi(out) => Format::Midi,
+        Some(out) if is_image(out) => Format::Picture,
+        _ => Format::Csv,
+    };
     let format = args.format.unwrap_or(by_name);
     if format == Format::Midi && args.out.is_none() {
         return Err(Error::usage("--format", "a MIDI file is no text; name the file to write with --out"));
+    }
+    if format == Format::Picture {
+        match &args.out {
+            None => return Err(Error::usage("--format", "a picture is no text; name the file to write with --out")),
+            Some(out) if !is_image(out) => return Err(melody_picture::no_image("--out", out)),
+            Some(_) => {}
+        }
     }
     let sound = decode_file(&args.file)?;
     for warning in &sound.warnings {
@@ -66,10 +80,15 @@ pub fn run(args: Args) -> Result<()> {
     let seconds = sound.seconds();
     let contour = tracker.track(&channels::to_count(sound.channels, 1)[0]);
     let found = notes(&contour);
+    let drawn = || -> Result<Vec<u8>> {
+        let name = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        melody_picture::image(args.out.as_deref().is_some_and(is_svg), &plain(&name), &contour, &found)
+    };
     let bytes = match format {
         Format::Csv => contour_table(&contour).into_bytes(),
         Format::Notes => note_table(&found).into_bytes(),
         Format::Midi => midi_file(&found)?,
+        Format::Picture => drawn()?,
     };
     let Some(out) = args.out else {
         return String::from_utf8_lossy(&bytes).lines().try_for_each(say);

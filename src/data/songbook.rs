@@ -1,4 +1,4 @@
-//! Melodies from files: MIDI, ABC, numbered notation, recordings.
+//! Melodies from files: MIDI, MusicXML, ABC, numbered notation, recordings.
 
 use super::find::{LeftOut, find_kind};
 use super::reader::read_whole;
@@ -7,6 +7,7 @@ use crate::data::synth::tunes::parse;
 use crate::melody::abc::read_abc;
 use crate::melody::catalogue::Catalogue;
 use crate::melody::midi_in::{self, Part};
+use crate::melody::musicxml;
 use crate::melody::notes::{SungNote, notes};
 use crate::melody::pitch::{PitchOptions, PitchTracker};
 use crate::melody::song::Song;
@@ -21,7 +22,7 @@ pub struct Songbook {
     /// The songs, each with an id of its own: its file's path below the folder, without the ending where that is enough to tell it
     /// from the others, and with `:` and its number where there are several in a file.
     pub songs: Vec<Song>,
-    /// What was decided on the way, a line each: which of a MIDI file's tracks sings.
+    /// What was decided on the way, a line each: which of a MIDI file's tracks, or a score's parts, sings.
     pub decisions: Vec<String>,
     /// Files, and tunes of files, that are no melodies: which, and why.
     pub refused: Vec<(String, String)>,
@@ -49,6 +50,7 @@ impl Songbook {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Midi,
+    Score,
     Abc,
     Numbered,
     Sound,
@@ -58,6 +60,7 @@ fn kind(path: &Path) -> Option<Kind> {
     let ending = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     match ending.as_deref() {
         Some("mid" | "midi" | "kar") => Some(Kind::Midi),
+        Some("musicxml" | "mxl" | "xml") => Some(Kind::Score),
         Some("abc") => Some(Kind::Abc),
         Some("jianpu") => Some(Kind::Numbered),
         _ => decode::is_sound_file(path).then_some(Kind::Sound),
@@ -76,8 +79,8 @@ struct Found {
     decision: Option<String>,
 }
 
-/// Reads the melodies of files, and of all files in folders. `track` names the track of MIDI files that sings: a number, or text in
-/// its name.
+/// Reads the melodies of files, and of all files in folders. `track` names the track of MIDI files, or the part of scores, that
+/// sings: a number, or text in its name.
 ///
 /// # Errors
 /// [`Error::File`] where a path leads nowhere or a folder cannot be listed; what is in a file that cannot be read is told in
@@ -150,6 +153,7 @@ fn read_file(path: &Path, track: Option<&str>) -> Result<Vec<Found>, String> {
     read_whole(path, &mut bytes).map_err(reason)?;
     match kind(path) {
         Some(Kind::Midi) => from_midi(&bytes, track).map(|found| vec![found]),
+        Some(Kind::Score) => from_score(&bytes, track).map(|found| vec![found]),
         Some(Kind::Abc) => from_abc(&bytes),
         Some(Kind::Numbered) => from_numbered(&bytes).map(|found| vec![found]),
         Some(Kind::Sound) => {
@@ -160,24 +164,34 @@ fn read_file(path: &Path, track: Option<&str>) -> Result<Vec<Found>, String> {
             Ok(vec![Found { number: String::new(), song, decision: None }])
         }
         None => {
-            Err("is no file of melodies: MIDI (.mid), ABC (.abc), numbered notation (.jianpu) and recordings are read"
+            Err("is no file of melodies: MIDI (.mid), MusicXML (.musicxml, .mxl, .xml), ABC (.abc), numbered notation (.jianpu) and recordings \
+                 are read"
                 .into())
         }
     }
 }
 
 fn from_midi(bytes: &[u8], track: Option<&str>) -> Result<Found, String> {
-    let parts = midi_in::parts(bytes)?;
+    from_parts(&midi_in::parts(bytes)?, track, "")
+}
+
+fn from_score(bytes: &[u8], track: Option<&str>) -> Result<Found, String> {
+    let score = musicxml::read(bytes)?;
+    from_parts(&score.parts, track, &score.title)
+}
+
+/// The part that is wanted, or that sings.
+fn from_parts(parts: &[Part], track: Option<&str>, title: &str) -> Result<Found, String> {
     let chosen: Option<&Part> = match track {
-        Some(wanted) => Some(midi_in::named(&parts, wanted).ok_or_else(|| {
+        Some(wanted) => Some(midi_in::named(parts, wanted).ok_or_else(|| {
             let there: Vec<String> = parts.iter().map(ToString::to_string).collect();
-            format!("has no track `{wanted}` with notes; there are {}", there.join("; "))
+            format!("has no track or part `{wanted}` with notes; there are {}", there.join("; "))
         })?),
-        None => midi_in::melody(&parts),
+        None => midi_in::melody(parts),
     };
     let part = chosen.ok_or("holds no notes")?;
     let decision = (parts.len() > 1).then(|| format!("{part} of {} parts sings", parts.len()));
-    let song = Song::new("", "", part.tempo, part.notes.clone(), &[]);
+    let song = Song::new("", title, part.tempo, part.notes.clone(), &[]);
     Ok(Found { number: String::new(), song, decision })
 }
 

@@ -4,15 +4,28 @@ use super::notes::SungNote;
 use midly::{MetaMessage, MidiMessage, Smf, Timing, TrackEventKind};
 use std::collections::BTreeMap;
 
-/// The notes that one channel of one track of a MIDI file plays.
+/// What a [`Part`] is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A channel of a track of a MIDI file.
+    Midi,
+    /// A voice of a part of a score.
+    Score,
+}
+
+/// The notes that one channel of one track of a MIDI file plays, or one voice of one part of a score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
-    /// Number of the track in the file, 1 the first.
+    /// Which of these it is.
+    pub source: Source,
+    /// Number of the track, or part, in the file, 1 the first.
     pub track: usize,
-    /// The channel, 1 to 16.
+    /// The channel, 1 to 16, or the number of the voice.
     pub channel: u8,
-    /// The track's name, where it has one.
+    /// The track's name, or the part's, where it has one.
     pub name: Option<String>,
+    /// Whether there are words under its notes.
+    pub lyrics: bool,
     /// Its notes, in seconds.
     pub notes: Vec<SungNote>,
     /// Beats a minute at its first note.
@@ -21,7 +34,11 @@ pub struct Part {
 
 impl std::fmt::Display for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "track {}, channel {}", self.track, self.channel)?;
+        let (of, number) = match self.source {
+            Source::Midi => ("track", "channel"),
+            Source::Score => ("part", "voice"),
+        };
+        write!(f, "{of} {}, {number} {}", self.track, self.channel)?;
         self.name.as_ref().map_or(Ok(()), |name| write!(f, " \"{name}\""))
     }
 }
@@ -83,7 +100,8 @@ pub fn parts(bytes: &[u8]) -> Result<Vec<Part>, String> {
             };
             let tempo = clock.tempo(first);
             let notes = notes.iter().map(sung).collect();
-            parts.push(Part { track: number + 1, channel: channel + 1, name: name.clone(), notes, tempo });
+            let (source, track, channel) = (Source::Midi, number + 1, channel + 1);
+            parts.push(Part { source, track, channel, name: name.clone(), lyrics: false, notes, tempo });
         }
     }
     match parts.is_empty() {
@@ -92,7 +110,7 @@ pub fn parts(bytes: &[u8]) -> Result<Vec<Part>, String> {
     }
 }
 
-/// The part that sings: by its name where one says so, else the one that plays one note at a time, over most of the file, and high.
+/// The part that sings: by its name or its words where they say so, else the one that plays one note at a time, over most of the file, and high.
 pub fn melody(parts: &[Part]) -> Option<&Part> {
     let longest = parts.iter().map(|p| p.notes.len()).max().unwrap_or(1) as f64;
     let rank = |part: &Part| {
@@ -105,7 +123,10 @@ pub fn melody(parts: &[Part]) -> Option<&Part> {
             let name = name.to_lowercase();
             SINGS.iter().any(|word| name.contains(word))
         });
-        f64::from(u8::from(named)) * 2.0 + single + 0.5 * (notes.len() as f64 / longest).min(1.0) + high / 127.0
+        f64::from(u8::from(named || part.lyrics)) * 2.0
+            + single
+            + 0.5 * (notes.len() as f64 / longest).min(1.0)
+            + high / 127.0
     };
     // Of parts that rank alike the first.
     parts.iter().rev().max_by(|a, b| rank(a).total_cmp(&rank(b)))

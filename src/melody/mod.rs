@@ -21,6 +21,8 @@ pub mod catalogue;
 pub mod midi;
 #[cfg(feature = "app")]
 pub mod midi_in;
+#[cfg(feature = "app")]
+pub mod musicxml;
 pub mod notes;
 pub mod pitch;
 #[cfg(feature = "app")]

@@ -60,7 +60,7 @@ fn cut(stretch: &[f64], first: usize, hop: f64, found: &mut Vec<SungNote>) {
 }
 
 /// The median of at least one number.
-pub(super) fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let half = sorted.len() / 2;

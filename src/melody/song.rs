@@ -32,6 +32,14 @@ const REST: f64 = 0.25;
 /// A note this many times as long as the usual one ends a phrase.
 const HELD: f64 = 1.9;
 
+/// Quarters a minute for notes of which nothing tells the tempo and which last `mean` whole notes on average: one at which they last from
+/// 0.3 to 0.6 seconds, since nothing tells either whether a book writes slow songs in halves or in eighths.
+pub(super) fn usual_tempo(mean: f64) -> f64 {
+    // At 120 a whole note lasts two seconds.
+    let halvings = if mean > 0.0 { (2.0 * mean / 0.3).log2().floor() } else { 0.0 };
+    120.0 * halvings.clamp(-6.0, 6.0).exp2()
+}
+
 impl Song {
     /// A song of these notes, in any order. Where two sound at once, the later begun ends the earlier, and of two that begin together
     /// the higher stays: the melody is on top. Phrases begin where `marks` (seconds, in the times of `notes`) say, after rests, and

@@ -6,7 +6,8 @@ use super::embedder::{AT_ONCE, Embedder};
 use super::worker::Worker;
 use crate::audio::{Audio, channels};
 use crate::melody::catalogue::Catalogue;
-use crate::melody::pitch::{PitchOptions, PitchTracker};
+use crate::melody::notes::SungNote;
+use crate::melody::pitch::{Contour, PitchOptions, PitchTracker};
 use crate::melody::search::{Match, Query, SearchOptions, Searcher};
 use crate::melody::song::Song;
 use crate::{Error, Result};
@@ -53,15 +54,48 @@ impl Identifier {
     /// # Errors
     /// Where its rate is out of range.
     pub fn search(&self, sound: Audio, options: &SearchOptions) -> Result<Vec<Match>> {
+        Ok(self.listen(sound, options)?.matches)
+    }
+
+    /// As [`Identifier::search`], with what was heard.
+    ///
+    /// # Errors
+    /// Where the recording's rate is out of range.
+    pub fn listen(&self, sound: Audio, options: &SearchOptions) -> Result<Heard> {
         // Embeddings are of a song's beginning.
         let embedder = self.embedder.as_ref().filter(|_| !options.anywhere);
         let beginning = embedder.map(|_| Embedder::beginning(&sound));
         let tracker = PitchTracker::new(sound.sample_rate, PitchOptions::default())?;
-        let mut query = Query::new(&tracker.track(&channels::to_count(sound.channels, 1)[0]));
+        let contour = tracker.track(&channels::to_count(sound.channels, 1)[0]);
+        let mut query = Query::new(&contour);
         if let (Some(query), Some(embedder), Some(beginning)) = (&mut query, embedder, beginning) {
             query.embedding = embedder.ask(move |embedder| embedder.recording(beginning))??.unwrap_or_default();
         }
-        Ok(query.map_or(Vec::new(), |query| self.searcher.search(self.songs(), &query, options)))
+        let silence = query.as_ref().map_or(0.0, |query| query.silence);
+        let matches = query.map_or(Vec::new(), |query| self.searcher.search(self.songs(), &query, options));
+        Ok(Heard { contour, silence, matches })
+    }
+}
+
+/// What was heard in a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    /// The pitch over time.
+    pub contour: Contour,
+    /// Seconds before the first pitch.
+    pub silence: f64,
+    /// The songs that may be sung, the likeliest first.
+    pub matches: Vec<Match>,
+}
+
+impl Heard {
+    /// The notes of a song in the key and at the times, in seconds of the recording, in which it was sung if this match is right; those
+    /// that were not sung, too, in seconds before or after.
+    pub fn notes(&self, song: &Song, found: &Match) -> Vec<SungNote> {
+        let time = |at: f64| self.silence + (at - found.at.0) / found.tempo;
+        let sung =
+            |note: &SungNote| SungNote { start: time(note.start), end: time(note.end), midi: note.midi + found.key };
+        song.notes.iter().map(sung).collect()
     }
 }
 

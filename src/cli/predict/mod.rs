@@ -29,10 +29,10 @@ use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-pub(super) use files::sound_files;
+pub(super) use files::{Found, sound_files};
 
 use explain::{Known, occlude};
-use files::{Found, NotRead};
+use files::NotRead;
 use long::{Cutter, Heard, LONG, Pieces, Raw, listen};
 use out::{Done, To};
 use rows::{Answer, LongAnswer, Printer, Style};
