@@ -8,7 +8,7 @@ use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDe
 use symphonia::core::errors::Error as Symphonia;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
-    FORMAT_ID_CAF, FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG,
+    FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_OGG,
 };
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
@@ -345,7 +345,8 @@ impl Packets {
         if let Some(frames) = self.promised.filter(|&frames| frames > 0) {
             return Some(f64::from(frames) / f64::from(self.sample_rate));
         }
-        let known = [FORMAT_ID_ISOMP4, FORMAT_ID_CAF].contains(&kind) || self.counted;
+        // CAF's reader takes every packet for a whole one.
+        let known = kind == FORMAT_ID_ISOMP4 || self.counted;
         let track = self.format.default_track(TrackType::Audio).filter(|_| known && self.links == 1)?;
         let frames = track.num_frames.map(|frames| frames as f64 / f64::from(self.sample_rate));
         let said = track.time_base.zip(track.duration).and_then(|(base, duration)| base.calc_duration(duration));
@@ -426,23 +427,26 @@ fn open(format: &dyn FormatReader, path: &Path) -> Result<(u32, Box<dyn AudioDec
     Ok((track.id, decoder, if opus { opus::pre_skip(parameters) } else { 0 }))
 }
 
-/// Seconds of padding in the last packet of a Matroska file (`DiscardPadding`, in nanoseconds), which its reader does not hand on; 0 where
+/// Seconds of padding in the last packets of a Matroska file (`DiscardPadding`, in nanoseconds), which its reader does not hand on; 0 where
 /// there is none.
 fn discard_padding(bytes: &[u8]) -> f64 {
     if !bytes.starts_with(&[0x1A, 0x45, 0xDF, 0xA3]) {
         return 0.0;
     }
-    // It stands behind the last packet, in its group.
-    let end = &bytes[bytes.len().saturating_sub(1 << 16)..];
-    let Some(at) = end.windows(2).rposition(|id| id == [0x75, 0xA2]) else { return 0.0 };
-    let value = match end.get(at + 2) {
-        Some(&size @ 0x81..=0x88) => end.get(at + 3..at + 3 + usize::from(size - 0x80)).unwrap_or_default(),
-        _ => return 0.0,
+    // It stands behind a packet, in the packet's group; what follows is another group or block, the index, or nothing.
+    let end = &bytes[bytes.len().saturating_sub(1 << 13)..];
+    let padding = |at: usize| {
+        let size = usize::from(end.get(at + 2).filter(|size| (0x81..=0x88).contains(*size))? - 0x80);
+        let value = end.get(at + 3..at + 3 + size)?;
+        let next = end.get(at + 3 + size..)?;
+        let follows = next.is_empty() || [0xA0, 0xA3].contains(&next[0]) || next.starts_with(&[0x1C, 0x53, 0xBB, 0x6B]);
+        let negative = value.first().is_some_and(|&byte| byte >= 0x80);
+        let nanoseconds = value.iter().fold(0u64, |sum, &byte| sum << 8 | u64::from(byte));
+        // The longest packet of Opus has 120 ms; anything else is no padding but bytes that look like it.
+        (follows && !negative && nanoseconds <= 120_000_000).then_some(nanoseconds as f64 * 1e-9)
     };
-    let sign = if value.first().is_some_and(|&byte| byte >= 0x80) { -1 } else { 0 };
-    let nanoseconds = value.iter().fold(sign, |sum: i64, &byte| sum << 8 | i64::from(byte));
-    // Of Opus the longest packet has 120 ms; anything else is no padding but bytes that look like it.
-    if (0..=120_000_000).contains(&nanoseconds) { nanoseconds as f64 * 1e-9 } else { 0.0 }
+    let places = end.windows(2).enumerate().filter(|(_, id)| *id == [0x75, 0xA2]);
+    places.filter_map(|(at, _)| padding(at)).sum()
 }
 
 /// Frames that an AIFF file says it has, in its chunk `COMM`; none of other files.
@@ -486,7 +490,25 @@ fn aac_kind(config: &[u8]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::aac_kind;
+    use super::{aac_kind, discard_padding};
+
+    #[test]
+    fn padding_of_several_packets_adds_up() {
+        let file = |end: &[u8]| [&[0x1A, 0x45, 0xDF, 0xA3, 0x75, 0xA2, 0x83, 9, 9, 9, 7][..], end].concat();
+        assert_eq!(discard_padding(&file(&[])), 0.0);
+        // One millisecond, and 26 before the index.
+        let end = [
+            0x75, 0xA2, 0x83, 0x0F, 0x42, 0x40, 0xA0, 0x75, 0xA2, 0x84, 0x01, 0x8C, 0xBA, 0x80, 0x1C, 0x53, 0xBB, 0x6B,
+        ];
+        assert!((discard_padding(&file(&end)) - 0.027).abs() < 1e-9);
+        // Negative, too long, and cut short.
+        for end in
+            [&[0x75, 0xA2, 0x81, 0xFF][..], &[0x75, 0xA2, 0x84, 0x7F, 0, 0, 0], &[0x75, 0xA2, 0x84, 1], &[0x75, 0xA2]]
+        {
+            assert_eq!(discard_padding(&file(end)), 0.0, "{end:?}");
+        }
+        assert_eq!(discard_padding(&[0x75, 0xA2, 0x81, 1]), 0.0);
+    }
 
     #[test]
     fn kinds_of_aac_have_names() {
