@@ -78,7 +78,7 @@ fn every_wrong_clip_is_named_and_numbers_have_intervals() {
     let told = String::from_utf8(evaluate(small_data(), &[]).stdout).unwrap();
     for clip in wrong {
         let line = told.lines().find(|line| line.contains(clip["file"].as_str().unwrap())).unwrap();
-        assert!(line.contains(&format!("heard as {}", clip["prediction"].as_str().unwrap())), "{line}");
+        assert!(line.contains(&format!("predicted {}", clip["prediction"].as_str().unwrap())), "{line}");
     }
     assert!(told.contains(&format!("({right} of 12; 95 % interval")), "{told}");
     assert!(told.contains("named right") && told.contains("who "), "{told}");

@@ -13,10 +13,38 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn train(name: &str, more: &[&str]) -> PathBuf {
+    train_and_tell(name, more).0
+}
+
+/// A run's folder, and what the command printed.
+fn train_and_tell(name: &str, more: &[&str]) -> (PathBuf, String) {
     let out = scratch().join(name);
     let data = text(small_data());
-    succeed(&[&["train", "--device", "cpu", "--data", data, "--out", text(&out)], more].concat());
-    out
+    let told = succeed(&[&["train", "--device", "cpu", "--data", data, "--out", text(&out)], more].concat());
+    (out, told)
+}
+
+/// That the last lines say how sure the accuracy is, beside the baseline, and what becomes of the clips, as the predictions have it.
+fn says_what_came_out(told: &str, run: &Path) {
+    let predictions = rows(&run.join("predictions.csv"));
+    let (clips, right) =
+        (predictions.len(), predictions.iter().filter(|row| row["truth"] == row["prediction"]).count());
+    let (low, high) = humdinger::train::scores::wilson(right, clips);
+    let likely = format!("likely {:.1} to {:.1} %", 100.0 * low, 100.0 * high);
+    assert!(told.contains(&likely), "{likely}: {told}");
+    let line = |name: &str| told.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_default();
+    assert!(line("baseline").contains("33.3"), "{told}");
+    let numbers: Vec<usize> = line("of them").split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [named, of, wrong, unknown] = numbers[..] else { panic!("{told}") };
+    assert!(of == clips && named + wrong + unknown == clips && named <= right, "{told}");
+    let sure = |row: &&BTreeMap<String, String>| {
+        row["truth"] != row["prediction"] && row["confidence"].parse::<f64>().unwrap() >= 0.8
+    };
+    let suspicious: Vec<_> = predictions.iter().filter(sure).collect();
+    assert_eq!(told.contains("suspicious labels"), !suspicious.is_empty(), "{told}");
+    for row in suspicious {
+        assert!(told.contains(&format!("{}: labelled {}, predicted {}", row["file"], row["truth"], row["prediction"])));
+    }
 }
 
 fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
@@ -25,7 +53,8 @@ fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
 
 #[test]
 fn a_run_leaves_everything_and_its_model_answers() {
-    let run = train("melody", &["--epochs", "2", "--batch-size", "4"]);
+    let (run, told) = train_and_tell("melody", &["--epochs", "2", "--batch-size", "4"]);
+    says_what_came_out(&told, &run);
     for file in ["config.toml", "checkpoint.safetensors", "model.safetensors", "predictions.csv", "report.html"] {
         assert!(run.join(file).metadata().unwrap().len() > 100, "{file}");
     }
@@ -157,7 +186,8 @@ fn long_recordings_are_heard_in_windows() {
 
 #[test]
 fn folds_validate_every_clip_once() {
-    let run = train("folds", &["--folds", "2", "--epochs", "1", "--recipe", "notebook"]);
+    let (run, told) = train_and_tell("folds", &["--folds", "2", "--epochs", "1", "--recipe", "notebook"]);
+    says_what_came_out(&told, &run);
     assert_eq!(rows(&run.join("folds.csv")).len(), 2);
     let mut files: Vec<String> = rows(&run.join("predictions.csv")).iter().map(|row| row["file"].clone()).collect();
     files.sort();

@@ -86,7 +86,7 @@ fn passages_are_where_somebody_hums_in_every_form() {
         // Windows of 4 s show what is up to 4 s away.
         let near = HUMS.iter().any(|hum| start >= hum.0 - 4.0 && end <= hum.1 + 4.0);
         assert!(near, "{passage} is where nobody hums");
-        assert!(passage["confidence"].as_f64().unwrap() >= 0.3 * 0.66 && passage["song"] != "unknown");
+        assert!(passage["confidence"].as_f64().unwrap() >= 0.3 * 0.55 && passage["song"] != "unknown");
     }
     for hum in HUMS {
         let on = |passage: &&serde_json::Value| time(passage, "start") < hum.1 && time(passage, "end") > hum.0;
@@ -153,7 +153,7 @@ fn options_of_passages() {
     // The notebook's recipe hears the beginning unless asked, and says so.
     let output = run(&["predict", "--device", "cpu", "--model", text(model()), text(file())]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(told.contains("only its first 4.0 s are heard") && told.contains("--all-windows"), "{told}");
+    assert!(told.contains("only its first 4.0 s are looked at") && told.contains("--all-windows"), "{told}");
 
     for (wrong, option) in [
         (&["--overlap", "1"][..], "--overlap"),
@@ -284,7 +284,16 @@ fn a_large_file_is_heard_piece_by_piece() {
         bytes[44 + (at * 11_000.0) as usize + t] = (i32::from(sample) / 256 + 128) as u8;
     }
     std::fs::write(&path, bytes).unwrap();
-    let answer = json(&succeed(&arguments(text(&path), &["--format", "json"])))[0].clone();
+    let begun = std::time::Instant::now();
+    let mut command = humdinger();
+    let output = command.env("HUMDINGER_PROGRESS", "1").args(arguments(text(&path), &["--format", "json"])).output();
+    let output = output.unwrap();
+    let took = begun.elapsed().as_secs();
+    let told = String::from_utf8_lossy(&output.stderr);
+    // How far it is, and how long it still takes.
+    let progress = told.lines().filter(|line| line.starts_with("large.wav: ") && line.ends_with(" left")).count();
+    assert!(progress > 0 || took < 4, "{progress} lines in {took} s: {told}");
+    let answer = json(&String::from_utf8(output.stdout).unwrap())[0].clone();
     let passages = answer["passages"].as_array().unwrap();
     assert!(!passages.is_empty(), "{answer}");
     for passage in passages {
@@ -292,4 +301,39 @@ fn a_large_file_is_heard_piece_by_piece() {
         assert!(start >= at - 4.0 && end <= at + 12.0, "{passage}");
     }
     assert!((answer["seconds"].as_f64().unwrap() - count as f64 / 11_000.0).abs() < 1e-3, "{answer}");
+}
+
+#[test]
+fn a_microphone_is_listened_to_where_there_is_one_and_else_it_says_what_to_do() {
+    let microphone = |more: &[&str]| {
+        let fixed = ["predict", "--device", "cpu", "--model", text(model()), "--microphone"];
+        fail(2, &[&fixed[..], more].concat())
+    };
+    assert!(microphone(&["--seconds", "0"]).contains("--seconds"));
+    assert!(microphone(&["--shard", "1/2"]).contains("--shard"));
+    assert!(microphone(&["--passages", "never"]).contains("--microphone"));
+    assert!(microphone(&["x.wav"]).contains("--microphone"));
+    assert!(fail(2, &["predict", "--seconds", "3", "x.wav"]).contains("--microphone"));
+    if cfg!(feature = "microphone") {
+        // tests/microphone.rs listens to one.
+        assert!(microphone(&["--microphone=no such microphone"]).contains("--microphone"));
+    } else {
+        let told = microphone(&[]);
+        assert!(told.contains("--features microphone") && told.contains("humdinger predict -"), "{told}");
+    }
+}
+
+/// A pipe gives its sound once; whoever decodes it a second time waits for ever.
+#[cfg(unix)]
+#[test]
+fn what_is_cut_is_decoded_once() {
+    let pipe = scratch().join("a pipe.wav");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (sound, to) = (std::fs::read(file()).unwrap(), pipe.clone());
+    let writer = std::thread::spawn(move || std::fs::write(to, sound));
+    let folder = scratch().join("cut from a named pipe");
+    let of_pipe = succeed(&arguments(text(&pipe), &["--format", "json", "--cut", text(&folder)]));
+    writer.join().unwrap().unwrap();
+    assert_eq!(json(&of_pipe)[0]["passages"], json(&predict(&["--format", "json"]))[0]["passages"]);
+    assert!(std::fs::read_dir(&folder).unwrap().count() > 0);
 }

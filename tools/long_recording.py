@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A long recording with known hums in it, and how many of them `humdinger predict` finds.
 
-    tools/long_recording.py make --data hummed-songs --out long [--seed 1] [--minutes 120] [--hums 54]
+    tools/long_recording.py make --data hummed-songs --out long [--people even] [--seed 1] [--minutes 120] [--hums 54]
     humdinger train --data long/train.csv --out long/run
     tools/long_recording.py measure --out long --model long/run/model.safetensors [-- --overlap 0.75 ..]
 
@@ -137,7 +137,7 @@ def make(arguments):
     for clip in clips:
         by_person.setdefault(clip.stem.split("_")[0], []).append(clip)
     draws = np.random.default_rng(arguments.seed)
-    people = sorted(by_person)
+    people = sorted(person for person in by_person if arguments.people in ("all", ["even", "odd"][int(person[1:]) % 2]))
     draws.shuffle(people)
     held, taken = [], set()
     for person in people:
@@ -145,7 +145,7 @@ def make(arguments):
             held += by_person[person]
             taken.add(person)
     if len(held) < arguments.hums:
-        sys.exit(f"{data}: {len(held)} clips, and {arguments.hums} are asked for")
+        sys.exit(f"{data}: {len(held)} clips of such people, and {arguments.hums} are asked for")
     draws.shuffle(held)
     held = held[: arguments.hums]
     with open(out / "train.csv", "w", newline="") as file:
@@ -264,6 +264,7 @@ def main():
     making.add_argument("--out", required=True)
     making.add_argument("--seed", type=int, default=1)
     making.add_argument("--sounds", type=int, help="another seed for what is between the hums and where they lie, with the same people")
+    making.add_argument("--people", choices=["all", "even", "odd"], default="all", help="whose hums: even numbers to choose on, odd ones to report")
     making.add_argument("--minutes", type=float, default=120)
     making.add_argument("--hums", type=int, default=54)
     measuring = commands.add_parser("measure")

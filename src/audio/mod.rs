@@ -15,6 +15,8 @@ mod ffmpeg;
 pub mod filterbank;
 #[cfg(feature = "compressed-audio")]
 mod flac;
+#[cfg(feature = "app")]
+pub mod live;
 #[cfg(feature = "compressed-audio")]
 mod mp4;
 #[cfg(feature = "compressed-audio")]

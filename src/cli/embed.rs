@@ -1,4 +1,4 @@
-//! `humdinger embed`: what a model hears in recordings, as vectors.
+//! `humdinger embed`: a model's embeddings of recordings.
 
 use super::predict::sound_files;
 use super::{plain, say, warn};
@@ -23,7 +23,7 @@ enum Format {
     Npy,
 }
 
-/// Write what a model hears in recordings as vectors, to search, cluster or train other classifiers with
+/// Write a model's embeddings of recordings, vectors to search, cluster or train other classifiers with
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The model file, or the folder of a run
@@ -41,7 +41,7 @@ pub struct Args {
     /// A vector for every window, not for every recording
     #[arg(long)]
     windows: bool,
-    /// Look at all of a long recording, for a model that hears only its beginning unless asked
+    /// Look at all of a long recording, for a model that is given only its beginning unless asked
     #[arg(long)]
     all_windows: bool,
     /// auto, cpu, gpu or gpu:N; auto is the CPU here

@@ -37,7 +37,7 @@ pub struct Args {
     /// Write over a report that is there already
     #[arg(long, requires = "report")]
     force: bool,
-    /// Look at all of a long recording, for a model that hears only its beginning unless asked
+    /// Look at all of a long recording, for a model that is given only its beginning unless asked
     #[arg(long)]
     all_windows: bool,
     #[command(flatten)]
@@ -208,7 +208,7 @@ fn print(evaluation: &Evaluation, names: &[String], report: Option<&Path>) -> Re
             let marks = [(answer.unknown, "  unknown"), (answer.suspicious, "  is the label right?")];
             let marks: String = marks.iter().filter(|mark| mark.0).map(|mark| mark.1).collect();
             say(format!(
-                "  {:<width$}  {} heard as {} {:.1} %{marks}",
+                "  {:<width$}  {} predicted {} {:.1} %{marks}",
                 plain(&clip.id),
                 answer.truth.map_or("not in the model,".into(), |truth| format!("{},", plain(truth))),
                 plain(answer.prediction),

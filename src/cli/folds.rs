@@ -1,7 +1,8 @@
 //! `humdinger folds`: a cross-validation whose folds were trained by several jobs.
 
+use super::outcome::folds_summary;
 use super::terminal::Terminal;
-use super::train::{folds_summary, listen};
+use super::train::listen;
 use super::warn;
 use crate::device::Device;
 use crate::train::folder::RunFolder;

@@ -15,6 +15,7 @@ mod identify;
 mod inspect;
 mod manual;
 mod melody_picture;
+mod outcome;
 mod pitch;
 mod predict;
 mod pretrain;

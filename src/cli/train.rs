@@ -1,6 +1,7 @@
 //! `humdinger train`.
 
-use super::terminal::{BOLD, Terminal, entry, say, styled};
+use super::outcome::{folds_summary, summary};
+use super::terminal::{Terminal, entry, say};
 use super::{task, warn, whole};
 use crate::data::Dataset;
 use crate::data::labels::ColumnNames;
@@ -8,12 +9,10 @@ use crate::data::split::SplitBy;
 use crate::device::{Device, DeviceChoice};
 use crate::train::fit::Quiet;
 use crate::train::folder::RunFolder;
-use crate::train::metrics::Metrics;
 use crate::train::recipe::Defaults;
-use crate::train::report::duration;
-use crate::train::run::{self, Ending, Folds, default_folders};
+use crate::train::run::{self, Ending, default_folders};
 use crate::train::suit::Chosen;
-use crate::train::trainer::{Outcome, Start, files};
+use crate::train::trainer::Start;
 use crate::train::{Config, Init, Recipe, Settings, Variation, source};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -328,7 +327,7 @@ pub(super) fn go(Begun { config, data, device, folder, start }: &Begun, quietly:
     }
     match ending {
         Ending::Single(outcome) if outcome.finished => {
-            summary(&outcome, out)?;
+            summary(&outcome, &names(config, data)?, out)?;
             Ok(ExitCode::SUCCESS)
         }
         Ending::Single(outcome) => {
@@ -391,28 +390,16 @@ fn one_fold(args: &Args, out: &Path, number: usize) -> Result<ExitCode> {
     watch.clear();
     let outcome = outcome?;
     if outcome.finished {
-        summary(&outcome, &inner)?;
+        summary(&outcome, &names(&config, &data)?, &inner)?;
         return Ok(ExitCode::SUCCESS);
     }
     say(format!("\nstopped after step {}; the same command goes on with it", outcome.steps))?;
     Ok(ExitCode::from(130))
 }
 
-/// How a cross-validation came out.
-pub(super) fn folds_summary(folds: &Folds, out: &Path) -> Result<()> {
-    let (mean, spread) = folds.accuracy;
-    let mean = styled(BOLD, format!("{:.2} %", 100.0 * mean));
-    let count = folds.folds.len();
-    say("")?;
-    entry("accuracy", format!("{mean} +- {:.2}, mean and deviation of {count} folds", 100.0 * spread))?;
-    let pooled = &folds.pooled;
-    let calibration = pooled.calibration_error;
-    entry("all clips together", format!("{:.2} %, calibration error {calibration:.3}", 100.0 * pooled.accuracy))?;
-    if let Some(balanced) = told_apart(pooled) {
-        entry("balanced", format!("{balanced}, the mean over the songs, however many clips each has"))?;
-    }
-    entry("baseline", format!("{:.2} %, always the most frequent song", 100.0 * pooled.baseline))?;
-    entry("report", out.join(files::REPORT).display())
+/// The names of the network's outputs.
+fn names(config: &Config, data: &Dataset) -> Result<Vec<String>> {
+    Ok(source::names(data, source::outputs(config, data)?))
 }
 
 /// What a run is about to do.
@@ -482,37 +469,6 @@ pub(super) fn listen(quietly: bool) -> Result<Arc<AtomicBool>> {
         }
     })?;
     Ok(stop)
-}
-
-fn summary(outcome: &Outcome, out: &Path) -> Result<()> {
-    if let Some(metrics) = &outcome.metrics {
-        let accuracy = styled(BOLD, format!("{:.1} %", 100.0 * metrics.accuracy));
-        say("")?;
-        entry("accuracy", format!("{accuracy} of the {} validation clips, loss {:.3}", metrics.clips, metrics.loss))?;
-        if let Some(balanced) = told_apart(metrics) {
-            entry("balanced", format!("{balanced}, the mean over the songs, however many clips each has"))?;
-        }
-        entry("baseline", format!("{:.1} %, always the most frequent song", 100.0 * metrics.baseline))?;
-    } else if let Some(row) = outcome.rows.last() {
-        say(format!(
-            "\n  training accuracy {:.1} %, loss {:.3}; nothing was held back to validate on",
-            100.0 * row.train_accuracy,
-            row.train_loss
-        ))?;
-    }
-    let kept = match outcome.model_epoch {
-        Some(epoch) if outcome.metrics.is_some() => format!(" (of epoch {epoch}: the lowest validation loss)"),
-        _ => String::new(),
-    };
-    entry("training took", duration(outcome.rows.iter().map(|row| row.seconds).sum()))?;
-    entry("model", format!("{}{kept}", out.join(files::MODEL).display()))?;
-    entry("report", out.join(files::REPORT).display())
-}
-
-/// Balanced accuracy, where it is another one than accuracy.
-fn told_apart(metrics: &Metrics) -> Option<String> {
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-    metrics.balanced_accuracy.map(percent).filter(|balanced| *balanced != percent(metrics.accuracy))
 }
 
 fn stopped(at: &str, out: &Path) -> Result<()> {

@@ -8,12 +8,12 @@ use crate::audio::stream::StreamResampler;
 use crate::data::Clip;
 use crate::data::nosong::is_none;
 use crate::melody::pitch::{PitchOptions, PitchTracker};
-use crate::melody::steady::steadiness;
+use crate::melody::steady::tunefulness;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// The steadiness below which a passage is speech and no singing. Chosen with the measures of `passages.rs`.
-pub const LEAST_STEADY: f64 = 0.04;
+/// The tunefulness below which a passage is speech and no singing. RESULTS.md says how it was chosen.
+pub const LEAST_TUNEFUL: f64 = 0.15;
 
 /// How passages are looked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -170,7 +170,7 @@ impl Listener {
                 mix.resize(part.len(), 0.0);
                 mix.iter_mut().zip(part).for_each(|(sum, x)| *sum += x / self.channels.len() as f32);
             }
-            steadiness(&self.tracker.track(&mix)) >= LEAST_STEADY
+            tunefulness(&self.tracker.track(&mix)) >= LEAST_TUNEFUL
         };
         let found = found.into_iter().filter(|passage| !self.no_songs.get(passage.output).is_some_and(|&none| none));
         found.filter(is_sung).collect()

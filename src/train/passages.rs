@@ -3,16 +3,14 @@
 //! A long recording is looked at through windows that overlap. A hum lies across several of them, and one that shows only its end
 //! beside noise may well name another song. So a moment is judged by all windows that show it: what they say of a song, on average,
 //! is the song's score at that moment. A passage is a stretch in which one song's score is the highest of all and not below
-//! [`LOW`] of the threshold; it counts where the score reaches [`HIGH`] of the threshold somewhere. Windows that show no more than a
-//! part of a hum keep the score below what a single window of it has: hence parts of the threshold. RESULTS.md says how they were chosen.
+//! [`ENOUGH`] of the threshold. Windows that show no more than a part of a hum keep the score below what a single window of it has: hence
+//! a part of the threshold. RESULTS.md says how it was chosen.
 
 use super::predict::WindowPrediction;
 use std::collections::VecDeque;
 
-/// The part of the threshold that a song's score must reach somewhere in a passage.
-pub const HIGH: f64 = 0.66;
-/// The part of the threshold that it keeps from the passage's beginning to its end.
-pub const LOW: f64 = 0.45;
+/// The part of the threshold that a song's score keeps from a passage's beginning to its end.
+pub const ENOUGH: f64 = 0.55;
 /// Seconds of the longest passage: one that goes on is ended and begins anew, so that memory is bounded and the answer comes.
 pub const LONGEST: f64 = 300.0;
 
@@ -40,15 +38,7 @@ pub struct PassageFinder {
     /// Up to where moments are judged.
     judged: f64,
     /// The passage that is going on.
-    open: Option<Open>,
-}
-
-/// A passage that may go on.
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    passage: Passage,
-    /// The highest score so far.
-    score: f64,
+    open: Option<Passage>,
 }
 
 impl PassageFinder {
@@ -76,7 +66,7 @@ impl PassageFinder {
 
     /// Seconds from the recording's start before which nothing can belong to a passage to come.
     pub fn undecided_from(&self) -> f64 {
-        self.open.map_or(self.judged, |open| open.passage.start)
+        self.open.map_or(self.judged, |open| open.start)
     }
 
     /// Judges the moments up to `to`. Between two moments at which a window begins or ends, all are alike.
@@ -87,12 +77,9 @@ impl PassageFinder {
             let next = edges.filter(|&edge| edge > self.judged).fold(to, f64::min);
             let best = self.best_in(self.judged, next);
             match (&mut self.open, best) {
-                (Some(open), Some(best))
-                    if open.passage.output == best.passage.output && next - open.passage.start <= LONGEST =>
-                {
-                    open.passage.end = next;
-                    open.passage.confidence = open.passage.confidence.max(best.passage.confidence);
-                    open.score = open.score.max(best.score);
+                (Some(open), Some(best)) if open.output == best.output && next - open.start <= LONGEST => {
+                    open.end = next;
+                    open.confidence = open.confidence.max(best.confidence);
                 }
                 _ => {
                     found.extend(self.close());
@@ -106,7 +93,7 @@ impl PassageFinder {
     }
 
     /// The song with the highest score from one moment to another, where it is high enough.
-    fn best_in(&self, start: f64, end: f64) -> Option<Open> {
+    fn best_in(&self, start: f64, end: f64) -> Option<Passage> {
         let showing: Vec<&WindowPrediction> =
             self.windows.iter().filter(|window| window.start <= start && window.end >= end).collect();
         let outputs = showing.first()?.probabilities.len();
@@ -114,19 +101,17 @@ impl PassageFinder {
             showing.iter().map(|window| window.probabilities[output]).sum::<f64>() / showing.len() as f64
         };
         let (output, score) = (0..outputs).map(|output| (output, score(output))).max_by(|a, b| a.1.total_cmp(&b.1))?;
-        if score <= 0.0 || score < LOW * self.threshold {
+        if score <= 0.0 || score < ENOUGH * self.threshold {
             return None;
         }
         let confidence = showing.iter().map(|window| window.probabilities[output]).fold(0.0, f64::max);
-        Some(Open { passage: Passage { start, end, output, confidence }, score })
+        Some(Passage { start, end, output, confidence })
     }
 
     /// Ends the passage that is going on; it, where it counts.
     fn close(&mut self) -> Option<Passage> {
-        let Open { passage, score } = self.open.take()?;
         // What is computed from times is not exact to the last bit.
-        let counts = score >= HIGH * self.threshold && passage.end - passage.start >= self.least - 1e-6;
-        counts.then_some(passage)
+        self.open.take().filter(|passage| passage.end - passage.start >= self.least - 1e-6)
     }
 }
 
@@ -178,7 +163,7 @@ mod tests {
     fn what_is_short_or_unsure_is_none_and_what_goes_on_is_told() {
         let hum = (30.0, 38.0);
         assert!(find(60.0, 20.0, |start| [shown(start, hum), 0.0]).is_empty());
-        assert!(find(60.0, 3.0, |start| [0.5 * shown(start, hum), 0.0]).is_empty());
+        assert!(find(60.0, 3.0, |start| [0.45 * shown(start, hum), 0.0]).is_empty());
         assert!(find(60.0, 3.0, |_| [0.0, 0.0]).is_empty());
         let mut finder = PassageFinder::new(0.9, 3.0);
         let window =

@@ -40,6 +40,10 @@ pub struct Folds {
     pub pooled: Metrics,
     /// Mean and sample standard deviation of the folds' accuracies.
     pub accuracy: (f64, f64),
+    /// Of all clips, in order of name, each by the model that had not heard it.
+    pub predictions: Vec<Prediction>,
+    /// Names of the outputs.
+    pub names: Vec<String>,
 }
 
 /// Whether a new run of this configuration on these data can begin: that they can be split so, that there are outputs enough,
@@ -122,9 +126,9 @@ pub fn run(
         }
         outcomes.push(outcome);
     }
-    let (predictions, folds) = summarise(config, data, outcomes)?;
+    let folds = summarise(config, data, outcomes)?;
     if together.writes() {
-        let written = write_summary(config, data, device, out, &predictions, &folds);
+        let written = write_summary(config, data, device, out, &folds);
         together.own(written)?;
     }
     together.meet()?;
@@ -227,7 +231,7 @@ pub fn check_folds(out: &Path, config: &Config) -> Result<()> {
     Err(Error::file(out, detail))
 }
 
-fn summarise(config: &Config, data: &Dataset, outcomes: Vec<Outcome>) -> Result<(Vec<Prediction>, Folds)> {
+fn summarise(config: &Config, data: &Dataset, outcomes: Vec<Outcome>) -> Result<Folds> {
     let names = source::names(data, source::outputs(config, data)?);
     let mut predictions: Vec<Prediction> = outcomes.iter().flat_map(|o| o.predictions.iter().cloned()).collect();
     predictions.sort_by(|a, b| a.id.cmp(&b.id));
@@ -235,7 +239,7 @@ fn summarise(config: &Config, data: &Dataset, outcomes: Vec<Outcome>) -> Result<
     let folds: Vec<Metrics> = outcomes.into_iter().filter_map(|outcome| outcome.metrics).collect();
     let accuracies: Vec<f64> = folds.iter().map(|metrics| metrics.accuracy).collect();
     let accuracy = mean_and_spread(&accuracies);
-    Ok((predictions, Folds { folds, pooled, accuracy }))
+    Ok(Folds { folds, pooled, accuracy, predictions, names })
 }
 
 /// The files of a cross-validation as a whole.
@@ -244,11 +248,9 @@ fn write_summary(
     data: &Dataset,
     device: &Device,
     out: &Path,
-    predictions: &[Prediction],
-    Folds { folds, pooled, accuracy }: &Folds,
+    Folds { folds, pooled, accuracy, predictions, names }: &Folds,
 ) -> Result<()> {
-    let names = source::names(data, source::outputs(config, data)?);
-    write_predictions(&out.join(files::PREDICTIONS), predictions, &names)?;
+    write_predictions(&out.join(files::PREDICTIONS), predictions, names)?;
     let status = format!(
         "{} folds, accuracy {:.2} % with a spread of {:.2}",
         folds.len(),
@@ -261,7 +263,7 @@ fn write_summary(
         status: &status,
         written: &now(),
         device: &device.to_string(),
-        names: &names,
+        names,
         data,
         trained: &[],
         metrics: Some(pooled),

@@ -13,7 +13,7 @@ use std::path::Path;
 const PART: f64 = 1.0;
 /// Parts of a recording: enough to show where, few enough to be quick.
 const PARTS: std::ops::RangeInclusive<usize> = 4..=16;
-/// Seconds in which a part fades out and in, so that no click is heard.
+/// Seconds in which a part fades out and in, so that there is no click.
 const FADE: f64 = 0.01;
 /// How many of the nearest recordings are listed.
 const NEAREST: usize = 3;
@@ -27,7 +27,7 @@ pub(super) struct Without {
     pub confidence: f64,
 }
 
-/// A recording that the model hears as alike.
+/// A recording whose embedding is near.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Near {
     pub file: String,
@@ -35,7 +35,7 @@ pub(super) struct Near {
     pub distance: f64,
 }
 
-/// Hears the recording again and again, each time with another part of it silent, and says how sure the model is then of `output`.
+/// Predicts the recording again and again, each time with another part of it silent, and says how sure the model is then of `output`.
 /// This is occlusion, as of M. Zeiler and R. Fergus, "Visualizing and understanding convolutional networks", 2014, over time.
 pub(super) fn occlude(predictor: &mut Predictor, clip: &Clip, output: usize, first_only: bool) -> Result<Vec<Without>> {
     let front_end: FrontEnd = predictor.model.header.front_end.clone();
@@ -69,7 +69,7 @@ pub(super) struct Known {
     clips: Vec<KnownClip>,
 }
 
-/// A recording as the model hears it.
+/// A recording as it is given to the model.
 struct KnownClip {
     file: String,
     song: String,

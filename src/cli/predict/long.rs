@@ -1,6 +1,7 @@
 //! Passages in long recordings and streams.
 
 use super::super::{plain, warn};
+use super::live::Live;
 use crate::audio::Audio;
 use crate::audio::decode::decode_bytes;
 use crate::audio::pieces;
@@ -16,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A recording is long, and gets passages, from this many windows on: no clip that training would hear as one is.
+/// A recording is long, and gets passages, from this many windows on: no clip that training would take as one is.
 pub(super) const LONG: f64 = 4.0;
 /// WAV files of more bytes than this that somebody sends are resampled piece by piece.
 pub(super) const LARGE: u64 = 32 << 20;
@@ -80,6 +81,16 @@ impl<'a> Pieces<'a> {
         Self { sample_rate: file.sample_rate(), from: From::File(file), seconds: Some(seconds), piece: PIECE }
     }
 
+    /// What a microphone records, until it ends.
+    ///
+    /// # Errors
+    /// As [`super::live::Live::open`].
+    pub fn microphone(live: &Live, path: &Path) -> Result<Pieces<'static>> {
+        let (from, sample_rate, channels) = live.open()?;
+        let stream = SoundStream::raw(from, path, "f32le", sample_rate, channels)?;
+        Ok(Pieces { from: From::Stream(stream), sample_rate, seconds: None, piece: LIVE_PIECE })
+    }
+
     /// Decoded sound.
     pub fn memory(audio: Audio) -> Self {
         let seconds = Some(audio.seconds());
@@ -119,8 +130,8 @@ fn told(path: &Path, warnings: &[String]) {
     warnings.iter().for_each(|text| warn(&plain(&format!("warning: {}: {text}", path.display()))));
 }
 
-/// What was heard in a long recording.
-pub(super) struct Heard {
+/// What was found in a long recording.
+pub(super) struct Listened {
     pub seconds: f64,
     pub passages: Vec<Passage>,
     /// The window that is surest of a song.
@@ -135,7 +146,7 @@ pub(super) fn listen(
     how: Listening,
     mut cutter: Option<&mut Cutter>,
     mut told: impl FnMut(&Passage) -> Result<()>,
-) -> Result<Heard> {
+) -> Result<Listened> {
     let mut listener = Listener::new(predictor, path, pieces.sample_rate, how)?;
     if let Some(cutter) = &mut cutter {
         cutter.begin(path, pieces.sample_rate);
@@ -171,7 +182,7 @@ pub(super) fn listen(
     if listener.seconds() == 0.0 {
         return Err(Error::file(path, "holds no sound"));
     }
-    Ok(Heard { seconds: listener.seconds(), passages, surest: listener.surest().cloned() })
+    Ok(Listened { seconds: listener.seconds(), passages, surest: listener.surest().cloned() })
 }
 
 /// How far it is and how long it still takes, on a terminal.

@@ -2,6 +2,7 @@
 
 mod explain;
 mod files;
+pub(super) mod live;
 mod long;
 mod out;
 mod rows;
@@ -33,7 +34,8 @@ pub(super) use files::{Found, sound_files};
 
 use explain::{Known, occlude};
 use files::NotRead;
-use long::{Cutter, Heard, LONG, Pieces, Raw, listen};
+use live::Live;
+use long::{Cutter, LONG, Listened, Pieces, Raw, listen};
 use out::{Done, To};
 use rows::{Answer, LongAnswer, Printer, Style};
 
@@ -68,8 +70,8 @@ pub struct Args {
     /// The model file, or the folder of a run [default: the base model that comes with the program, which names the built-in tunes]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Sound files, or folders of them; - for standard input, which is heard while it comes
-    #[arg(value_name = "PATH", required_unless_present = "tunes")]
+    /// Sound files, or folders of them; - for standard input, which is answered while it comes
+    #[arg(value_name = "PATH", required_unless_present_any = ["tunes", "microphone"])]
     paths: Vec<PathBuf>,
     /// List the tunes that are named without --model, and stop
     #[arg(long, conflicts_with_all = ["model", "paths"])]
@@ -96,13 +98,13 @@ pub struct Args {
     /// Also say how sure the model is without each second of a recording: where the answer comes from
     #[arg(long)]
     explain: bool,
-    /// Also list the recordings of this folder or CSV file, such as those of the training, that the model hears as most alike
+    /// Also list the recordings of this folder or CSV file, such as those of the training, whose embeddings are nearest
     #[arg(long, value_name = "DATA")]
     nearest: Option<PathBuf>,
     /// auto, cpu, gpu or gpu:N; auto is the CPU here, which is done before a GPU is opened
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
-    /// Look at all of a long recording, for a model that hears only its beginning unless asked
+    /// Look at all of a long recording, for a model that is given only its beginning unless asked
     #[arg(long)]
     all_windows: bool,
     /// Look for decoded recordings in the user's cache, and keep there what is decoded now
@@ -112,6 +114,8 @@ pub struct Args {
     passages: PassageArgs,
     #[command(flatten)]
     raw: RawArgs,
+    #[command(flatten)]
+    live: Live,
     #[command(flatten)]
     reading: super::ReadingArgs,
 }
@@ -123,7 +127,7 @@ struct PassageArgs {
     /// Which recordings get passages, each with its start, end and song, instead of one answer
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Which::Auto)]
     passages: Which,
-    /// The part of a window that the next one hears again, from 0 to 0.95: more finds more, and takes longer
+    /// The part of a window that the next one shows again, from 0 to 0.95: more finds more, and takes longer
     #[arg(long, value_name = "X", default_value_t = OVERLAP, allow_negative_numbers = true)]
     overlap: f64,
     /// Seconds of the shortest passage
@@ -149,7 +153,7 @@ struct RawArgs {
     channels: usize,
 }
 
-/// How passages are looked for unless asked otherwise: the part of a window that the next one hears again, and the seconds of the
+/// How passages are looked for unless asked otherwise: the part of a window that the next one shows again, and the seconds of the
 /// shortest passage.
 const OVERLAP: f64 = 0.75;
 const LEAST_SECONDS: f64 = 3.0;
@@ -165,6 +169,9 @@ pub fn run(args: Args) -> Result<()> {
     let (input, paths): (Vec<_>, Vec<_>) = args.paths.iter().cloned().partition(|path| path.as_os_str() == "-");
     let (mut files, left_out) = sound_files(&paths, args.reading.strict)?;
     files.extend(input.into_iter().take(1).map(|path| Found { path, named: true }));
+    if args.live.is_wanted() {
+        files.push(Found { path: "microphone".into(), named: true });
+    }
     let (files, left_out) = match args.shard {
         Some(part) => shard_of(files, left_out, part),
         None => (files, left_out),
@@ -262,9 +269,13 @@ fn check(args: &Args) -> Result<()> {
     if input > 1 {
         return Err(Error::usage("PATH", "standard input (-) can be read only once"));
     }
-    if args.shard.is_some() && input > 0 {
-        return Err(Error::usage("--shard", "standard input has no parts; give files or folders"));
+    if args.shard.is_some() && (input > 0 || args.live.is_wanted()) {
+        return Err(Error::usage("--shard", "what is answered while it comes has no parts; give files or folders"));
     }
+    if args.live.is_wanted() && passages.passages == Which::Never {
+        return Err(Error::usage("--microphone", "is answered by passages; leave out --passages never"));
+    }
+    args.live.check()?;
     if (args.explain || args.nearest.is_some()) && matches!(format(args), Format::Csv | Format::Audacity) {
         let option = if args.explain { "--explain" } else { "--nearest" };
         return Err(Error::usage(option, "has no place in this form; choose --format table, json or jsonl"));
@@ -303,10 +314,13 @@ impl Answering<'_> {
             ..LoadOptions::default()
         };
         // As many are decoded at once, before their answers are printed, as there are cores: they stay small in memory.
-        let at_once = rayon::current_num_threads().max(1);
+        // What is to be cut stays as it was recorded until then, which is larger.
+        let cut = args.passages.cut.is_some();
+        let at_once = if cut { 1 } else { rayon::current_num_threads().max(1) };
         let (mut unread, mut unread_by_name) = (0, 0);
         for (together, files_together) in files.chunks(at_once).enumerate() {
             let decode = |file: &Found| match plan(&file.path, args, &header) {
+                Plan::Whole if cut => (Plan::Whole, Some(decode_whole(&file.path).map(|(audio, _)| audio))),
                 Plan::Whole => (Plan::Whole, Some(load_file(&file.path, &options))),
                 other => (other, None),
             };
@@ -367,24 +381,24 @@ impl Answering<'_> {
         }
     }
 
-    /// A recording that is decoded, at the model's rate.
+    /// A recording that is decoded: at the model's rate, or as it was recorded.
     fn whole(&mut self, path: &Path, audio: Audio) -> Result<()> {
         let header = &self.predictor.model.header;
+        let model_rate = header.front_end.sample_rate;
         let (name, seconds, which) = (path.display().to_string(), audio.seconds(), self.args.passages.passages);
         let first_only = first_only(self.args, header);
-        let long = audio.frames() > long_from(header);
+        let samples = audio.frames() as f64 * f64::from(model_rate) / f64::from(audio.sample_rate);
+        let long = samples > long_from(header) as f64;
         self.bar.suspend(|| audio.warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}")))));
         if which == Which::Always || which == Which::Auto && long && !first_only {
-            // Passages are written as they were recorded.
-            let audio = if self.cutter.is_some() { decode_whole(path)?.0 } else { audio };
             return self.passages(path, Pieces::memory(audio));
         }
         if long && first_only {
             let window = header.front_end.window as f64 / f64::from(header.front_end.sample_rate);
-            let text = format!("{name}: only its first {window:.1} s are heard; --all-windows hears all of it");
+            let text = format!("{name}: only its first {window:.1} s are looked at; --all-windows looks at all of it");
             self.bar.suspend(|| warn(&plain(&text)));
         }
-        let clip = Clip::alone(path, audio.channels);
+        let clip = Clip::alone(path, audio.resampled(model_rate)?.channels);
         let windows = self.predictor.windows(&clip, first_only)?;
         let seconds = if first_only && long { None } else { Some(seconds) };
         let mut answer = Answer::new(clip.id.clone(), windows, seconds, self.style);
@@ -398,8 +412,11 @@ impl Answering<'_> {
         self.bar.suspend(|| self.printer.answer(&answer))
     }
 
-    /// Standard input.
+    /// What is answered while it comes: standard input, or a microphone.
     fn input(&mut self, path: &Path) -> Result<()> {
+        if self.args.live.is_wanted() {
+            return self.passages(path, Pieces::microphone(&self.args.live, path)?);
+        }
         let RawArgs { raw, rate, channels } = &self.args.raw;
         let raw: Option<Raw> = raw.clone().map(|format| (format, *rate, *channels));
         self.passages(path, Pieces::standard_input(raw.as_ref(), path)?)
@@ -409,15 +426,15 @@ impl Answering<'_> {
         let (name, printer) = (path.display().to_string(), &mut self.printer);
         let args = &self.args.passages;
         let how = Listening { overlap: args.overlap, least: args.min_duration, threshold: self.style.threshold.value };
-        let live = path.as_os_str() == "-";
+        let live = comes(path, self.args);
         let told = |passage: &_| printer.passage(&name, passage, live);
-        let Heard { seconds, passages, surest } =
+        let Listened { seconds, passages, surest } =
             listen(self.predictor, (path, pieces), how, self.cutter.as_mut(), told)?;
         self.printer.long(&LongAnswer { file: name, seconds, passages, surest }, live)
     }
 }
 
-/// Whether of every recording only the first window is heard.
+/// Whether only the first window of every recording is looked at.
 fn first_only(args: &Args, header: &Header) -> bool {
     header.recipe.first_window_only() && !args.all_windows && args.passages.passages != Which::Always
 }
@@ -427,11 +444,16 @@ fn long_from(header: &Header) -> usize {
     (LONG * header.front_end.window as f64) as usize
 }
 
+/// Whether it is answered while it comes, and is no file.
+fn comes(path: &Path, args: &Args) -> bool {
+    path.as_os_str() == "-" || args.live.is_wanted()
+}
+
 /// A recording that is to be read piece by piece, or what there is to say of it.
 enum Plan {
     /// At once.
     Whole,
-    /// Standard input.
+    /// Standard input, or a microphone.
     Input,
     /// A long file, and how many seconds it lasts.
     Long(Box<audio::pieces::Pieces>, f64),
@@ -440,7 +462,7 @@ enum Plan {
 
 /// How a recording is to be read.
 fn plan(path: &Path, args: &Args, header: &Header) -> Plan {
-    if path.as_os_str() == "-" {
+    if comes(path, args) {
         return Plan::Input;
     }
     let wanted = match args.passages.passages {

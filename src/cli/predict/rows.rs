@@ -22,7 +22,7 @@ pub(super) struct Answer {
     pub seconds: Option<f64>,
     /// Where the answer comes from, where that was asked for.
     pub without: Vec<Without>,
-    /// What the model hears as most alike, where that was asked for.
+    /// The recordings with the nearest embeddings, where that was asked for.
     pub nearest: Vec<Near>,
 }
 
@@ -82,7 +82,7 @@ impl LongAnswer {
                 (Decision::BelowThreshold, "in no passage sure enough, or spoken rather than sung".into())
             }
             (None, Some(verdict)) => (verdict.decision, verdict.reason(style.names, style.threshold)),
-            (None, None) => (Decision::Silence, "nothing was heard".into()),
+            (None, None) => (Decision::Silence, "there is no sound".into()),
         };
         let confidence = best.map_or_else(|| verdict.map_or(0.0, |verdict| verdict.confidence), |best| best.confidence);
         Said { best, decision, why, confidence }
@@ -287,7 +287,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// What is to be said of a long recording when all of it was heard.
+    /// What is to be said of a long recording when all of it was looked at.
     ///
     /// # Errors
     /// As [`Printer::answer`].

@@ -1,6 +1,6 @@
 //! One recording that somebody has sent, instead of files: what `predict --format json` says of it.
 
-use super::long::{Heard, LARGE, PIECE, Pieces, listen};
+use super::long::{LARGE, Listened, PIECE, Pieces, listen};
 use super::rows::{Answer, LongAnswer, Style, unread_json};
 use super::{Format, long_from, why};
 use crate::audio::Audio;
@@ -94,13 +94,13 @@ pub(in crate::cli) fn answer(
         // Nobody watches its progress.
         let mut pieces = Pieces::memory(audio);
         pieces.seconds = None;
-        let Heard { seconds, passages, surest } = listen(predictor, (path, pieces), how, None, |_| Ok(()))?;
+        let Listened { seconds, passages, surest } = listen(predictor, (path, pieces), how, None, |_| Ok(()))?;
         LongAnswer { file: name.into(), seconds, passages, surest }.json(&style)
     } else {
         let seconds = (!(first_only && long)).then(|| audio.seconds());
         if seconds.is_none() {
             let window = header.front_end.window as f64 / f64::from(header.front_end.sample_rate);
-            warnings.push(format!("only its first {window:.1} s are heard"));
+            warnings.push(format!("only its first {window:.1} s are looked at"));
         }
         let windows = predictor.windows(&Clip::alone(path, audio.channels), first_only)?;
         Answer::new(name.into(), windows, seconds, &style).json(&style)

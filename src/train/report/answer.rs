@@ -32,7 +32,7 @@ impl Report<'_> {
                 number("training loss", format!("{:.3}", last.train_loss), "likewise".into());
             }
             page.push_str(
-                "</div>\n<p class=\"soft\">No clip validates, so nothing is known of clips it has not heard.</p>\n",
+                "</div>\n<p class=\"soft\">No clip validates, so nothing is known of clips that it was not trained on.</p>\n",
             );
             return;
         };
@@ -50,8 +50,8 @@ impl Report<'_> {
         }
         page.push_str("</div>\n");
         let judge = match (self.folds.is_empty(), self.trained.is_empty()) {
-            (false, _) => "Each clip is judged by the model of the fold that did not hear it. ",
-            (true, false) => "Of the validation clips, which the model did not hear in training. ",
+            (false, _) => "Each clip is judged by the model of the fold that was not trained on it. ",
+            (true, false) => "Of the validation clips, which the model was not trained on. ",
             (true, true) => "Of all these clips. ",
         };
         let _ = writeln!(

@@ -53,7 +53,7 @@ impl Report<'_> {
             let clips = counted(unnamed.len(), "clip");
             self.listed(
                 page,
-                &format!("{clips} heard rightly, but called unknown since confidence is too low"),
+                &format!("{clips} predicted rightly, but called unknown since confidence is too low"),
                 &unnamed,
             );
         }
@@ -67,7 +67,7 @@ impl Report<'_> {
             let clip = self.clip(prediction);
             let truth = prediction.truth.unwrap_or(usize::MAX);
             let verdict = format!(
-                "given as <span class=\"right\">{}</span>&nbsp;{:.0}&nbsp;%, heard as <span class=\"wrong\">{}</span>&nbsp;{:.0}&nbsp;%{}",
+                "given as <span class=\"right\">{}</span>&nbsp;{:.0}&nbsp;%, predicted <span class=\"wrong\">{}</span>&nbsp;{:.0}&nbsp;%{}",
                 self.name(truth),
                 100.0 * prediction.probabilities.get(truth).copied().unwrap_or(0.0),
                 self.name(prediction.best()),
@@ -95,7 +95,7 @@ impl Report<'_> {
     fn listed(&self, page: &mut String, summary: &str, predictions: &[&Prediction]) {
         let _ = write!(
             page,
-            "<details><summary>{summary}</summary><div class=\"scroll\"><table><thead><tr><th>file</th><th>given as</th><th>heard as</th>\
+            "<details><summary>{summary}</summary><div class=\"scroll\"><table><thead><tr><th>file</th><th>given as</th><th>predicted</th>\
              <th>confidence</th></tr></thead><tbody>"
         );
         for prediction in predictions {
@@ -111,7 +111,7 @@ impl Report<'_> {
         page.push_str("</tbody></table></div></details>\n");
     }
 
-    /// One clip of each song: one that was heard rightly where there is one, the surest of them.
+    /// One clip of each song: one that was predicted rightly where there is one, the surest of them.
     pub(super) fn examples(&self, page: &mut String) {
         let data = self.data;
         page.push_str("<h2>One of each song</h2>\n");
@@ -129,7 +129,7 @@ impl Report<'_> {
                 .max_by(|a, b| a.confidence().total_cmp(&b.confidence()));
             let clip = surest.and_then(|p| self.clip(p)).or_else(|| data.clips.iter().find(|clip| clip.label == song));
             let told = match surest {
-                Some(p) => format!("<b>{}</b>, heard as it with {:.0}&nbsp;%", escape(name), 100.0 * p.confidence()),
+                Some(p) => format!("<b>{}</b>, predicted with {:.0}&nbsp;%", escape(name), 100.0 * p.confidence()),
                 None => format!("<b>{}</b>", escape(name)),
             };
             if let Some(clip) = clip {

@@ -17,7 +17,7 @@ fn range(at: f64, (low, high): (f64, f64)) -> String {
     format!("<td class=\"range\"><span style=\"{style}\" title=\"{}\"></span></td>", interval((low, high)))
 }
 
-/// The outputs that have a clip or were heard in one: a model may know many songs of which there is nothing to tell.
+/// The outputs that have a clip or were predicted for one: a model may know many songs of which there is nothing to tell.
 fn occurring(metrics: &Metrics) -> Vec<usize> {
     let has =
         |&i: &usize| metrics.confusion[i].iter().any(|&n| n > 0) || metrics.confusion.iter().any(|row| row[i] > 0);
@@ -88,7 +88,8 @@ impl Report<'_> {
         page.push_str("</tbody></table></div>\n");
         let absent: Vec<String> = (0..self.names.len()).filter(|i| !shown.contains(i)).map(|i| self.name(i)).collect();
         if !absent.is_empty() {
-            let _ = writeln!(page, "<p class=\"soft\">Without a clip, and heard in none: {}.</p>", absent.join(", "));
+            let _ =
+                writeln!(page, "<p class=\"soft\">Without a clip, and predicted for none: {}.</p>", absent.join(", "));
         }
         let _ = writeln!(
             page,
@@ -127,7 +128,7 @@ impl Report<'_> {
             return self.confused_pairs(page, metrics);
         }
         page.push_str(
-            "<h2>Confusion</h2>\n<p class=\"soft\">A row is what was sung, a column what was heard.</p>\
+            "<h2>Confusion</h2>\n<p class=\"soft\">A row is what was sung, a column what was predicted.</p>\
              <div class=\"scroll\"><table class=\"confusion\"><thead><tr><th></th>",
         );
         let shown = occurring(metrics);
@@ -150,7 +151,7 @@ impl Report<'_> {
                 let strength = 0.15 + 0.6 * count as f64 / total as f64;
                 let _ = write!(
                     page,
-                    "<td style=\"background:rgba(var(--{colour}),{strength:.2})\" title=\"{sung}, heard as {}: {count} of {total}\">{count}</td>",
+                    "<td style=\"background:rgba(var(--{colour}),{strength:.2})\" title=\"{sung}, predicted {}: {count} of {total}\">{count}</td>",
                     escape(&self.names[heard])
                 );
             }
@@ -168,7 +169,7 @@ impl Report<'_> {
         }
         pairs.sort_by_key(|&(count, truth, heard)| (std::cmp::Reverse(count), truth, heard));
         page.push_str(
-            "<h2>Confusion</h2>\n<div class=\"scroll\"><table><thead><tr><th>sung</th><th>heard as</th><th>clips</th></tr>\
+            "<h2>Confusion</h2>\n<div class=\"scroll\"><table><thead><tr><th>sung</th><th>predicted</th><th>clips</th></tr>\
              </thead><tbody>",
         );
         for &(count, truth, heard) in pairs.iter().take(MOST_PAIRS) {

@@ -125,7 +125,7 @@ fn the_answer_comes_first_and_the_parameters_last() {
         "<h2>Songs",
         "<h2>Confusion",
         "<h2>Wrong clips",
-        "1 clip heard rightly, but called unknown",
+        "1 clip predicted rightly, but called unknown",
         "<h2>One of each song",
         "<h2>How sure it is",
         "<h2>People",
@@ -139,7 +139,7 @@ fn the_answer_comes_first_and_the_parameters_last() {
         assert!(at.is_some(), "`{text}` is missing, or not in its place, in {html}");
         from += at.unwrap_or_default();
     }
-    assert!(html.contains("Without a clip, and heard in none: Fog."), "nothing to tell of it");
+    assert!(html.contains("Without a clip, and predicted for none: Fog."), "nothing to tell of it");
     assert!(!html.contains("0.000</td><td>0.000") && html.contains("src=\"data:audio/wav;base64,UklGR"));
     assert!(!html.contains("Is the label right?"), "70 % is not sure enough");
 }
