@@ -7,8 +7,8 @@
 //! trains `melody` on batches of 16 for 50 steps, and tells of their median. Built with `--features mpi`.
 
 use humdinger::cpu::{CpuSession, Pool};
+use humdinger::fusion::{Fusions, fuse};
 use humdinger::graph::{Plan, Session, Target};
-use humdinger::ops::{Fusions, fuse};
 use humdinger::ranks::{Communicator, Mpi};
 use humdinger::tensor::DType;
 use humdinger::train::Recipe;

@@ -1,9 +1,6 @@
 // Batch norm in training by one workgroup a channel, for channels of few elements; see src/ops/batch_norm.rs. The channel
 // is read twice for its mean and its squares, as in batch_norm_statistics.wgsl, and once more to normalise it.
 
-override ITEMS: u32;
-override CHANNELS: u32;
-override PLANE: u32;
 override MOMENTUM: f32;
 override EPSILON: f32;
 
@@ -30,10 +27,6 @@ fn total(lane: u32, value: vec2<f32>) -> vec2<f32> {
     return sums[0];
 }
 
-fn place(channel: u32, e: u32) -> u32 {
-    return ((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE;
-}
-
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -44,33 +37,32 @@ fn main(
     if (channel >= CHANNELS) {
         return;
     }
-    let count = ITEMS * PLANE;
     var sum = 0.0;
-    for (var e = lane; e < count; e += 256u) {
+    for (var e = lane; e < count(); e += 256u) {
         sum += x[place(channel, e)];
     }
-    let first = total(lane, vec2(sum, 0.0)).x / f32(count);
+    let first = total(lane, vec2(sum, 0.0)).x / f32(count());
     var distances = vec2(0.0, 0.0);
-    for (var e = lane; e < count; e += 256u) {
+    for (var e = lane; e < count(); e += 256u) {
         let d = x[place(channel, e)] - first;
         distances += vec2(d, d * d);
     }
     let all = total(lane, distances);
-    let rest = all.x / f32(count);
+    let rest = all.x / f32(count());
     let mean = first + rest;
     // Squares beyond f32 leave an infinite variance, not a NaN.
     let squares = select(all.y, all.y - rest * all.x, all.y < 3e38);
-    let inverse = 1.0 / sqrt(squares / f32(count) + EPSILON);
+    let inverse = 1.0 / sqrt(squares / f32(count()) + EPSILON);
     if (lane == 0u) {
         saved[channel] = mean;
         saved[CHANNELS + channel] = inverse;
         running_mean[channel] = running_mean[channel] * (1.0 - MOMENTUM) + mean * MOMENTUM;
-        let unbiased = squares / f32(count - 1u);
+        let unbiased = squares / f32(count() - 1u);
         running_var[channel] = running_var[channel] * (1.0 - MOMENTUM) + unbiased * MOMENTUM;
     }
     let scale = inverse * gamma[channel];
     let shift = beta[channel];
-    for (var e = lane; e < count; e += 256u) {
+    for (var e = lane; e < count(); e += 256u) {
         let at = place(channel, e);
         y[at] = (x[at] - mean) * scale + shift;
     }

@@ -1,8 +1,5 @@
 // Normalises with the running statistics; see src/ops/batch_norm.rs.
 
-override ITEMS: u32;
-override CHANNELS: u32;
-override PLANE: u32;
 override EPSILON: f32;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -19,14 +16,12 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let count = ITEMS * PLANE;
-    let blocks = (count + 1023u) / 1024u;
     let number = group.y * groups.x + group.x;
-    if (number >= CHANNELS * blocks) {
+    if (number >= CHANNELS * blocks()) {
         return;
     }
-    let channel = number / blocks;
-    let block = number % blocks;
+    let channel = number / blocks();
+    let block = number % blocks();
     let mean = running_mean[channel];
     let inverse = 1.0 / sqrt(running_var[channel] + EPSILON);
     if (block == 0u && lane == 0u) {
@@ -36,9 +31,9 @@ fn main(
     let scale = inverse * gamma[channel];
     let shift = beta[channel];
     for (var k = 0u; k < 16u; k++) {
-        let e = block * 1024u + k * 64u + lane;
-        if (e < count) {
-            let at = ((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE;
+        let e = block * BLOCK + k * 64u + lane;
+        if (e < count()) {
+            let at = place(channel, e);
             y[at] = (x[at] - mean) * scale + shift;
         }
     }

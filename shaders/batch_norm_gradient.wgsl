@@ -1,10 +1,6 @@
 // dx, dgamma and dbeta from the parts' sums; see src/ops/batch_norm.rs. Every workgroup adds up the parts of its channel
 // itself, in the same order.
 
-override ITEMS: u32;
-override CHANNELS: u32;
-override PLANE: u32;
-override PARTS: u32;
 override TRAINING: u32;
 override RELU: u32; // x is what a ReLU made, and dx the gradient before it
 
@@ -23,14 +19,12 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let count = ITEMS * PLANE;
-    let blocks = (count + 1023u) / 1024u;
     let number = group.y * groups.x + group.x;
-    if (number >= CHANNELS * blocks) {
+    if (number >= CHANNELS * blocks()) {
         return;
     }
-    let channel = number / blocks;
-    let block = number % blocks;
+    let channel = number / blocks();
+    let block = number % blocks();
     var sum = 0.0;
     var product = 0.0;
     var rest = 0.0;
@@ -41,7 +35,7 @@ fn main(
     }
     if (TRAINING == 1u) {
         // The differences from the mean add up to zero, but for its rounding: take that out again.
-        product -= sum * (rest / f32(count));
+        product -= sum * (rest / f32(count()));
     }
     let mean = saved[channel];
     let inverse = saved[CHANNELS + channel];
@@ -53,14 +47,14 @@ fn main(
     var shift = 0.0;
     var slope = 0.0;
     if (TRAINING == 1u) {
-        shift = sum / f32(count);
-        slope = product * inverse / f32(count);
+        shift = sum / f32(count());
+        slope = product * inverse / f32(count());
     }
     let scale = gamma[channel] * inverse;
     for (var k = 0u; k < 16u; k++) {
-        let e = block * 1024u + k * 64u + lane;
-        if (e < count) {
-            let at = ((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE;
+        let e = block * BLOCK + k * 64u + lane;
+        if (e < count()) {
+            let at = place(channel, e);
             var d = scale * dy[at];
             if (TRAINING == 1u) {
                 d = scale * (dy[at] - shift - (x[at] - mean) * slope);

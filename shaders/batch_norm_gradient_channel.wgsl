@@ -1,8 +1,5 @@
 // The gradients of batch norm by one workgroup a channel, for channels of few elements; see src/ops/batch_norm.rs.
 
-override ITEMS: u32;
-override CHANNELS: u32;
-override PLANE: u32;
 override TRAINING: u32;
 override RELU: u32; // x is what a ReLU made, and dx the gradient before it
 
@@ -26,12 +23,11 @@ fn main(
     if (channel >= CHANNELS) {
         return;
     }
-    let count = ITEMS * PLANE;
     let mean = saved[channel];
     let inverse = saved[CHANNELS + channel];
     var sum = vec3(0.0, 0.0, 0.0);
-    for (var e = lane; e < count; e += 256u) {
-        let at = ((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE;
+    for (var e = lane; e < count(); e += 256u) {
+        let at = place(channel, e);
         let difference = x[at] - mean;
         sum += vec3(dy[at], dy[at] * difference, difference);
     }
@@ -47,7 +43,7 @@ fn main(
     var product = all.y;
     if (TRAINING == 1u) {
         // The differences from the mean add up to zero, but for its rounding: take that out again.
-        product -= all.x * (all.z / f32(count));
+        product -= all.x * (all.z / f32(count()));
     }
     product *= inverse;
     if (lane == 0u) {
@@ -57,12 +53,12 @@ fn main(
     var shift = 0.0;
     var slope = 0.0;
     if (TRAINING == 1u) {
-        shift = all.x / f32(count);
-        slope = product * inverse / f32(count);
+        shift = all.x / f32(count());
+        slope = product * inverse / f32(count());
     }
     let scale = gamma[channel] * inverse;
-    for (var e = lane; e < count; e += 256u) {
-        let at = ((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE;
+    for (var e = lane; e < count(); e += 256u) {
+        let at = place(channel, e);
         var d = scale * dy[at];
         if (TRAINING == 1u) {
             d = scale * (dy[at] - shift - (x[at] - mean) * slope);

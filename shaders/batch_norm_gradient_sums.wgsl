@@ -1,10 +1,5 @@
 // For each channel and each part of its elements: the sums of dy, of dy (x - mean) and of x - mean; see src/ops/batch_norm.rs.
 
-override ITEMS: u32;
-override CHANNELS: u32;
-override PLANE: u32;
-override PARTS: u32;
-
 @group(0) @binding(0) var<storage, read> dy: array<f32>;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> saved: array<f32>;
@@ -24,15 +19,13 @@ fn main(
     }
     let channel = number / PARTS;
     let part = number % PARTS;
-    let count = ITEMS * PLANE;
-    let length = (count + PARTS - 1u) / PARTS;
-    let first = min(part * length, count);
-    let end = min(first + length, count);
+    let first = part_start(part);
+    let end = part_start(part + 1u);
     let mean = saved[channel];
 
     var sum = vec3<f32>(0.0, 0.0, 0.0);
     for (var e = first + lane; e < end; e += 64u) {
-        let at = ((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE;
+        let at = place(channel, e);
         let difference = x[at] - mean;
         sum += vec3<f32>(dy[at], dy[at] * difference, difference);
     }

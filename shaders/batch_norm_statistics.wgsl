@@ -2,11 +2,6 @@
 // src/ops/batch_norm.rs. One workgroup a part; the part is read twice, so that nothing cancels, and the second
 // reading corrects the rounding error of the first.
 
-override ITEMS: u32;
-override CHANNELS: u32;
-override PLANE: u32;
-override PARTS: u32;
-
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> parts: array<f32>;
 
@@ -37,20 +32,18 @@ fn main(
     }
     let channel = number / PARTS;
     let part = number % PARTS;
-    let count = ITEMS * PLANE;
-    let length = (count + PARTS - 1u) / PARTS;
-    let first = min(part * length, count);
-    let end = min(first + length, count);
+    let first = part_start(part);
+    let end = part_start(part + 1u);
 
     var sum = 0.0;
     for (var e = first + lane; e < end; e += 64u) {
-        sum += x[((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE];
+        sum += x[place(channel, e)];
     }
     let size = f32(max(end - first, 1u));
     let mean = total(lane, vec2<f32>(sum, 0.0)).x / size;
     var distances = vec2<f32>(0.0, 0.0);
     for (var e = first + lane; e < end; e += 64u) {
-        let d = x[((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE] - mean;
+        let d = x[place(channel, e)] - mean;
         distances += vec2<f32>(d, d * d);
     }
     let all = total(lane, distances);

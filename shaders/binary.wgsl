@@ -12,10 +12,6 @@ override B0: u32; override B1: u32; override B2: u32; override B3: u32; override
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 
-fn is_nan(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
-}
-
 // The places in a and b of output element i.
 fn places(i: u32) -> vec2<u32> {
     if (SAME == 1u) {

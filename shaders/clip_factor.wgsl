@@ -26,8 +26,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     if (lane == 0u) {
         norm[0] = sqrt(sums[0]);
-        // A NaN, which min() may hide, comes through: it is told by its bits.
-        let is_nan = (bitcast<u32>(sums[0]) & 0x7fffffffu) > 0x7f800000u;
-        factor[0] = select(min(1.0, MAX_NORM / (sqrt(sums[0]) + 1e-6)), sums[0], is_nan);
+        // A NaN, which min() may hide, comes through.
+        factor[0] = select(min(1.0, MAX_NORM / (sqrt(sums[0]) + 1e-6)), sums[0], is_nan(sums[0]));
     }
 }

@@ -41,13 +41,6 @@ override RELU: bool;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> result: array<f32>;
 
-// Integer division by way of a float reciprocal, corrected: exact while the quotient stays below two million.
-fn divide(a: u32, b: u32, reciprocal: f32) -> u32 {
-    let q = u32(f32(a) * reciprocal);
-    let rest = i32(a - q * b);
-    return u32(i32(q) + select(0, 1, rest >= i32(b)) - select(0, 1, rest < 0));
-}
-
 // The first tap that meets pixels of this residue class, or `taps` where none does.
 fn first_tap(residue: u32, offset: i32, dilation: i32, classes: u32, tap_step: u32, taps: u32) -> u32 {
     for (var u = 0u; u < tap_step; u++) {
@@ -58,7 +51,9 @@ fn first_tap(residue: u32, offset: i32, dilation: i32, classes: u32, tap_step: u
     return taps;
 }
 
-struct Class {
+// A residue class of a group's results.
+struct Place {
+    group: u32,
     residue: vec2<u32>,
     pixels: vec2<u32>, // rows and columns of the result's map that are in the class
     count: u32, // their number, over all items
@@ -66,7 +61,7 @@ struct Class {
 }
 
 // Item, row and column within the class of result pixel `q`.
-fn locate(pick: Class, q: u32) -> vec3<u32> {
+fn locate(pick: Place, q: u32) -> vec3<u32> {
     let area = pick.pixels.x * pick.pixels.y;
     let item = divide(q, area, pick.reciprocals.x);
     let rest = q - item * area;
@@ -80,25 +75,23 @@ fn finish(sum: f32, channel: u32) -> f32 {
         v += bias[channel];
     }
     if (RELU) {
-        // max(NaN, 0) is 0: NaN is told by its bits.
-        let is_nan = (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
-        v = select(max(v, 0.0), v, is_nan);
+        v = select(max(v, 0.0), v, is_nan(v));
     }
     return v;
 }
 
-fn store(pick: Class, group: u32, block: mat4x4<f32>, row: u32, column: u32) {
+fn store(pick: Place, block: mat4x4<f32>, row: u32, column: u32) {
     let area = RESULT_H * RESULT_W;
     for (var e = 0u; e < 4u; e++) {
         if (column + e < pick.count) {
             let at = locate(pick, column + e);
             let i = pick.residue.x + at.y * CLASSES_H;
             let j = pick.residue.y + at.z * CLASSES_W;
-            let first = (at.x * GROUPS + group) * ROWS * area + i * RESULT_W + j;
+            let first = (at.x * GROUPS + pick.group) * ROWS * area + i * RESULT_W + j;
             let sums = vec4(block[0][e], block[1][e], block[2][e], block[3][e]);
             for (var d = 0u; d < 4u; d++) {
                 if (row + d < ROWS) {
-                    result[first + (row + d) * area] = finish(sums[d], group * ROWS + row + d);
+                    result[first + (row + d) * area] = finish(sums[d], pick.group * ROWS + row + d);
                 }
             }
         }
@@ -115,11 +108,11 @@ fn main(
     if (number >= WORKGROUPS) {
         return;
     }
-    let tile_row = number / COLUMN_TILES % ROW_TILES;
-    let rest = number / COLUMN_TILES / ROW_TILES;
-    let group = rest / (CLASSES_H * CLASSES_W);
-    var pick: Class;
-    pick.residue = vec2(rest / CLASSES_W % CLASSES_H, rest % CLASSES_W);
+    let at = corner(number);
+    let group = at.product / (CLASSES_H * CLASSES_W);
+    var pick: Place;
+    pick.group = group;
+    pick.residue = vec2(at.product / CLASSES_W % CLASSES_H, at.product % CLASSES_W);
     pick.pixels = vec2(
         (RESULT_H + CLASSES_H - 1u - pick.residue.x) / CLASSES_H,
         (RESULT_W + CLASSES_W - 1u - pick.residue.y) / CLASSES_W,
@@ -129,9 +122,7 @@ fn main(
 
     let row_quads = row_quads();
     let column_quads = column_quads();
-    let first_row = tile_row * row_quads * 4u;
-    let first_column = (number % COLUMN_TILES) * column_quads * 4u;
-    if (first_column >= pick.count) {
+    if (at.column >= pick.count) {
         return;
     }
 
@@ -152,13 +143,13 @@ fn main(
     var columns: vec4<i32>;
     var bases: vec4<u32>;
     for (var e = 0u; e < 4u; e++) {
-        let q = first_column + my_quad * 4u + e;
-        let at = locate(pick, q);
+        let q = at.column + my_quad * 4u + e;
+        let pixel = locate(pick, q);
         let inside = q < pick.count;
         // Far outside the map, so that every tap of it is zero.
-        rows[e] = select(-1073741824, i32(at.y) * MUL_H + start_row, inside);
-        columns[e] = i32(at.z) * MUL_W + start_column;
-        bases[e] = select(0u, (at.x * GROUPS + group) * CHANNELS * SOURCE_H * SOURCE_W, inside);
+        rows[e] = select(-1073741824, i32(pixel.y) * MUL_H + start_row, inside);
+        columns[e] = i32(pixel.z) * MUL_W + start_column;
+        bases[e] = select(0u, (pixel.x * GROUPS + group) * CHANNELS * SOURCE_H * SOURCE_W, inside);
     }
 
     var tile = Tile();
@@ -170,12 +161,12 @@ fn main(
             let tap = k - c * taps;
             let u = divide(tap, taps_w, taps_w_reciprocal);
             let v = tap - u * taps_w;
-            let at = group * ROWS * CHANNELS * KERNEL_H * KERNEL_W + c * W_CHANNEL
+            let from = group * ROWS * CHANNELS * KERNEL_H * KERNEL_W + c * W_CHANNEL
                 + (first_u + u * TAP_STEP_H) * KERNEL_W + first_v + v * TAP_STEP_W;
             for (var quad = lane / DEPTH; quad < row_quads; quad += 64u / DEPTH) {
-                let row = first_row + quad * 4u;
+                let row = at.row + quad * 4u;
                 let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(k < terms);
-                let place = select(vec4(0u), vec4(at + row * W_ROW) + vec4(0u, 1u, 2u, 3u) * W_ROW, inside);
+                let place = select(vec4(0u), vec4(from + row * W_ROW) + vec4(0u, 1u, 2u, 3u) * W_ROW, inside);
                 let loaded = vec4(weights[place.x], weights[place.y], weights[place.z], weights[place.w]);
                 left[(lane % DEPTH) * row_quads + quad] = select(vec4(0.0), loaded, inside);
             }
@@ -189,24 +180,13 @@ fn main(
             let row = rows + vec4(i32(u) * STEP_H);
             let column = columns + vec4(i32(v) * STEP_W);
             let inside = (vec4<u32>(row) < vec4(SOURCE_H)) & (vec4<u32>(column) < vec4(SOURCE_W)) & vec4(k < terms);
-            let at = bases + (vec4(c * SOURCE_H) + vec4<u32>(row)) * SOURCE_W + vec4<u32>(column);
-            let place = select(vec4(0u), at, inside);
+            let from = bases + (vec4(c * SOURCE_H) + vec4<u32>(row)) * SOURCE_W + vec4<u32>(column);
+            let place = select(vec4(0u), from, inside);
             let loaded = vec4(source[place.x], source[place.y], source[place.z], source[place.w]);
             right[d * column_quads + my_quad] = select(vec4(0.0), loaded, inside);
         }
         add_staged(&tile, lane);
     }
 
-    let row = first_row + lane / thread_columns() * 4u;
-    let column = first_column + lane % thread_columns() * 4u;
-    store(pick, group, tile.total00 + tile.sum00, row, column);
-    if (WIDE_COLUMNS) {
-        store(pick, group, tile.total01 + tile.sum01, row, column + thread_columns() * 4u);
-    }
-    if (WIDE_ROWS) {
-        store(pick, group, tile.total10 + tile.sum10, row + THREAD_ROWS * 4u, column);
-        if (WIDE_COLUMNS) {
-            store(pick, group, tile.total11 + tile.sum11, row + THREAD_ROWS * 4u, column + thread_columns() * 4u);
-        }
-    }
+    store_tile(pick, &tile, at, lane);
 }

@@ -37,13 +37,6 @@ override TAPS_LEN: u32; // columns of the tile
 // (0 nothing, 1 a weight, 2 the bias).
 var<workgroup> taps: array<vec4<i32>, TAPS_LEN>;
 
-// Integer division by way of a float reciprocal, corrected: exact while the quotient stays below two million.
-fn divide(a: u32, b: u32, reciprocal: f32) -> u32 {
-    let q = u32(f32(a) * reciprocal);
-    let rest = i32(a - q * b);
-    return u32(i32(q) + select(0, 1, rest >= i32(b)) - select(0, 1, rest < 0));
-}
-
 fn value_at(tap: vec4<i32>, base: u32, row: i32, column: i32, valid: bool) -> f32 {
     let i = row + tap.y;
     let j = column + tap.z;
@@ -52,15 +45,19 @@ fn value_at(tap: vec4<i32>, base: u32, row: i32, column: i32, valid: bool) -> f3
     return select(select(0.0, 1.0, valid && tap.w == 2), loaded, inside);
 }
 
-fn store(partial: u32, block: mat4x4<f32>, row: u32, column: u32) {
+struct Place {
+    partial: u32,
+}
+
+fn store(place: Place, block: mat4x4<f32>, row: u32, column: u32) {
     let weights = CHANNELS * KERNEL_H * KERNEL_W;
     let width = select(COLUMNS, weights, DIRECT);
     for (var d = 0u; d < 4u; d++) {
         for (var e = 0u; e < 4u; e++) {
             if (row + d < ROWS && column + e < width) {
-                partials[(partial * ROWS + row + d) * width + column + e] = block[d][e];
+                partials[(place.partial * ROWS + row + d) * width + column + e] = block[d][e];
             } else if (DIRECT && row + d < ROWS && column + e < COLUMNS) {
-                db[partial * ROWS + row + d] = block[d][e];
+                db[place.partial * ROWS + row + d] = block[d][e];
             }
         }
     }
@@ -76,16 +73,14 @@ fn main(
     if (number >= WORKGROUPS) {
         return;
     }
-    let tile_row = number / COLUMN_TILES % ROW_TILES;
-    let group = number / COLUMN_TILES / ROW_TILES % GROUPS;
-    let split = number / COLUMN_TILES / ROW_TILES / GROUPS;
+    let at = corner(number);
+    let group = at.product % GROUPS;
+    let split = at.product / GROUPS;
     let row_quads = row_quads();
     let column_quads = column_quads();
-    let first_row = tile_row * row_quads * 4u;
-    let first_column = (number % COLUMN_TILES) * column_quads * 4u;
 
     for (var i = lane; i < column_quads * 4u; i += 64u) {
-        let column = first_column + i;
+        let column = at.column + i;
         let c = column / (KERNEL_H * KERNEL_W);
         let tap = column % (KERNEL_H * KERNEL_W);
         let weight = c < CHANNELS;
@@ -114,7 +109,7 @@ fn main(
         let j = pixel - i * OUTPUT_W;
         let dy_base = (item * GROUPS + group) * ROWS * area + pixel;
         for (var quad = lane / DEPTH; quad < row_quads; quad += 64u / DEPTH) {
-            let row = first_row + quad * 4u;
+            let row = at.row + quad * 4u;
             let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(valid);
             let place = select(vec4(0u), vec4(dy_base + row * area) + vec4(0u, 1u, 2u, 3u) * area, inside);
             let loaded = vec4(dy[place.x], dy[place.y], dy[place.z], dy[place.w]);
@@ -134,17 +129,5 @@ fn main(
         add_staged(&tile, lane);
     }
 
-    let partial = split * GROUPS + group;
-    let row = first_row + lane / thread_columns() * 4u;
-    let column = first_column + lane % thread_columns() * 4u;
-    store(partial, tile.total00 + tile.sum00, row, column);
-    if (WIDE_COLUMNS) {
-        store(partial, tile.total01 + tile.sum01, row, column + thread_columns() * 4u);
-    }
-    if (WIDE_ROWS) {
-        store(partial, tile.total10 + tile.sum10, row + THREAD_ROWS * 4u, column);
-        if (WIDE_COLUMNS) {
-            store(partial, tile.total11 + tile.sum11, row + THREAD_ROWS * 4u, column + thread_columns() * 4u);
-        }
-    }
+    store_tile(Place(split * GROUPS + group), &tile, at, lane);
 }

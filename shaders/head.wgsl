@@ -1,4 +1,4 @@
-// Mean over each plane, linear layer, log-softmax and cross-entropy, for PER items a workgroup; see src/ops/head.rs. The
+// Mean over each plane, linear layer, log-softmax and cross-entropy, for PER items a workgroup; see src/fusion/head.rs. The
 // stages hand over through storage, which only this workgroup touches at these items.
 
 override N: u32; // items

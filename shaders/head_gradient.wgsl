@@ -1,4 +1,4 @@
-// The gradients of head.wgsl with respect to x, w and b; see src/ops/head.rs. One invocation for each plane of x, each
+// The gradients of head.wgsl with respect to x, w and b; see src/fusion/head.rs. One invocation for each plane of x, each
 // weight and each bias; what they need of the scores' gradient they work out themselves.
 
 override N: u32; // items

@@ -17,7 +17,11 @@ override BIAS: bool;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> c: array<f32>;
 
-fn store(batch: u32, block: mat4x4<f32>, row: u32, column: u32) {
+struct Place {
+    batch: u32,
+}
+
+fn store(place: Place, block: mat4x4<f32>, row: u32, column: u32) {
     for (var d = 0u; d < 4u; d++) {
         for (var e = 0u; e < 4u; e++) {
             if (row + d < ROWS && column + e < COLUMNS) {
@@ -25,7 +29,7 @@ fn store(batch: u32, block: mat4x4<f32>, row: u32, column: u32) {
                 if (BIAS) {
                     v += bias[column + e];
                 }
-                c[(batch * ROWS + row + d) * COLUMNS + column + e] = v;
+                c[(place.batch * ROWS + row + d) * COLUMNS + column + e] = v;
             }
         }
     }
@@ -41,12 +45,9 @@ fn main(
     if (number >= WORKGROUPS) {
         return;
     }
-    let tile_row = number / COLUMN_TILES % ROW_TILES;
-    let batch = number / COLUMN_TILES / ROW_TILES;
+    let at = corner(number);
     let row_quads = row_quads();
     let column_quads = column_quads();
-    let first_row = tile_row * row_quads * 4u;
-    let first_column = (number % COLUMN_TILES) * column_quads * 4u;
     var tile = Tile();
 
     for (var first = 0u; first < TERMS; first += DEPTH) {
@@ -54,36 +55,25 @@ fn main(
         for (var i = lane; i < row_quads * DEPTH; i += 64u) {
             let d = select(i / row_quads, i % DEPTH, A_TERM == 1u);
             let quad = select(i % row_quads, i / DEPTH, A_TERM == 1u);
-            let row = vec4(first_row + quad * 4u) + vec4(0u, 1u, 2u, 3u);
+            let row = vec4(at.row + quad * 4u) + vec4(0u, 1u, 2u, 3u);
             let inside = (row < vec4(ROWS)) & vec4(first + d < TERMS);
-            let at = vec4(batch * A_BATCH + (first + d) * A_TERM) + row * A_ROW;
-            let place = select(vec4(0u), at, inside);
+            let from = vec4(at.product * A_BATCH + (first + d) * A_TERM) + row * A_ROW;
+            let place = select(vec4(0u), from, inside);
             let loaded = vec4(a[place.x], a[place.y], a[place.z], a[place.w]);
             left[d * row_quads + quad] = select(vec4(0.0), loaded, inside);
         }
         for (var i = lane; i < column_quads * DEPTH; i += 64u) {
             let d = select(i / column_quads, i % DEPTH, B_TERM == 1u);
             let quad = select(i % column_quads, i / DEPTH, B_TERM == 1u);
-            let column = vec4(first_column + quad * 4u) + vec4(0u, 1u, 2u, 3u);
+            let column = vec4(at.column + quad * 4u) + vec4(0u, 1u, 2u, 3u);
             let inside = (column < vec4(COLUMNS)) & vec4(first + d < TERMS);
-            let at = vec4(batch * B_BATCH + (first + d) * B_TERM) + column * B_COLUMN;
-            let place = select(vec4(0u), at, inside);
+            let from = vec4(at.product * B_BATCH + (first + d) * B_TERM) + column * B_COLUMN;
+            let place = select(vec4(0u), from, inside);
             let loaded = vec4(b[place.x], b[place.y], b[place.z], b[place.w]);
             right[d * column_quads + quad] = select(vec4(0.0), loaded, inside);
         }
         add_staged(&tile, lane);
     }
 
-    let row = first_row + lane / thread_columns() * 4u;
-    let column = first_column + lane % thread_columns() * 4u;
-    store(batch, tile.total00 + tile.sum00, row, column);
-    if (WIDE_COLUMNS) {
-        store(batch, tile.total01 + tile.sum01, row, column + thread_columns() * 4u);
-    }
-    if (WIDE_ROWS) {
-        store(batch, tile.total10 + tile.sum10, row + THREAD_ROWS * 4u, column);
-        if (WIDE_COLUMNS) {
-            store(batch, tile.total11 + tile.sum11, row + THREAD_ROWS * 4u, column + thread_columns() * 4u);
-        }
-    }
+    store_tile(Place(at.product), &tile, at, lane);
 }

@@ -29,8 +29,7 @@ fn main(
                 let c = column + j * DW - PW;
                 if (c < W) {
                     let value = x[plane + r * W + c];
-                    let is_nan = (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
-                    if (!found || value > best || is_nan) {
+                    if (!found || value > best || is_nan(value)) {
                         best = value;
                         at = i * KW + j;
                         found = true;

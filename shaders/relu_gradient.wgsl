@@ -1,4 +1,4 @@
-// dx = dy where y > 0 or NaN, else 0; see src/ops/relu.rs. NaN is told by its bits.
+// dx = dy where y > 0 or NaN, else 0; see src/ops/relu.rs.
 
 override LEN: u32;
 
@@ -17,8 +17,7 @@ fn main(
         let i = first + k * 64u;
         if (i < LEN) {
             let v = y[i];
-            let is_nan = (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
-            dx[i] = select(0.0, dy[i], v > 0.0 || is_nan);
+            dx[i] = select(0.0, dy[i], v > 0.0 || is_nan(v));
         }
     }
 }

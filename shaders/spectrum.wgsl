@@ -43,8 +43,7 @@ fn sample(row: u32, t: i32) -> f32 {
 
 // The greater one; a NaN stays.
 fn greater(a: f32, b: f32) -> f32 {
-    let nan = (bitcast<u32>(a) & 0x7fffffffu) > 0x7f800000u;
-    return select(b, a, a >= b || nan);
+    return select(b, a, a >= b || is_nan(a));
 }
 
 // The power of bin k, after `untangle`.

@@ -85,7 +85,8 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`nn`] | modules and layers, models, training, optimisers, schedules |
-//! | [`ops`] | the operations: methods of [`graph::Graph`], each with its gradient and its kernels; fusion |
+//! | [`ops`] | the operations: methods of [`graph::Graph`], each with its gradient and its kernels |
+//! | [`fusion`] | rules that put one operation in the place of several, and the operations that only they make |
 //! | [`graph`] | graphs, gradients, plans, sessions, and what an operation of one's own must provide |
 //! | [`cpu`], `gpu` | sessions on threads and on GPUs |
 //! | [`device`] | the choice between the two |
@@ -112,6 +113,7 @@ pub mod cpu;
 pub mod data;
 pub mod device;
 pub mod error;
+pub mod fusion;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod graph;

@@ -5,8 +5,8 @@
 
 use humdinger::Result;
 use humdinger::cpu::{CpuSession, Pool};
+use humdinger::fusion::{Fusions, fuse};
 use humdinger::graph::{Parallel, Plan, Session, Target};
-use humdinger::ops::{Fusions, fuse};
 use humdinger::train::Recipe;
 use humdinger::train::batch::MASKS;
 use humdinger::train::network::{Mode, Network};

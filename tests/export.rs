@@ -10,8 +10,8 @@ mod common;
 
 use humdinger::Result;
 use humdinger::cases;
+use humdinger::fusion::{Fusions, fuse};
 use humdinger::graph::{Command, Graph, PLAN_FORMAT, Plan, States, Target};
-use humdinger::ops::{Fusions, fuse};
 use humdinger::tensor::Tensor;
 use humdinger::train::Recipe;
 use humdinger::train::network::{Mode, Network};

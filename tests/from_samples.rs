@@ -8,10 +8,10 @@ mod device;
 
 use humdinger::Result;
 use humdinger::cpu::{CpuSession, Pool};
+use humdinger::fusion::{Fusions, fuse};
 use humdinger::gpu::GpuSession;
 use humdinger::graph::{Plan, PlanId, Session, Target};
 use humdinger::nn::Adam;
-use humdinger::ops::{Fusions, fuse};
 use humdinger::train::Recipe;
 use humdinger::train::network::{Mode, Network};
 use std::sync::Arc;

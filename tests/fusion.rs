@@ -9,11 +9,12 @@ mod vectors;
 
 use humdinger::Result;
 use humdinger::cpu::{CpuSession, Pool};
+use humdinger::fusion::{Fusions, fuse};
 #[cfg(feature = "gpu")]
 use humdinger::gpu::GpuSession;
 use humdinger::graph::{CpuReal, Graph, GroupId, Plan, PlanId, Session, States, Target};
 use humdinger::nn::{Adam, Block, Classifier, Mode, Pooling};
-use humdinger::ops::{BankRows, Excerpts, Framing, Fusions, Place, fuse};
+use humdinger::ops::{BankRows, Excerpt, Excerpts, Framing};
 use std::sync::Arc;
 
 const CLASSES: usize = 10;
@@ -344,11 +345,11 @@ fn spectra_of_excerpts_keep_every_bit() -> Result<()> {
     vectors::choose_vectors();
     const RECORDED: usize = 900;
     let places = [
-        Place { first: 0, stride: 0, mixed: 1, samples: 700, start: 0 },
-        Place { first: 10, stride: 300, mixed: 2, samples: 300, start: 0 },
-        Place { first: 100, stride: 250, mixed: 1, samples: 123, start: 333 },
-        Place { first: 850, stride: 0, mixed: 1, samples: 400, start: 77 },
-        Place { first: 0, stride: 0, mixed: 1, samples: 0, start: 5 },
+        Excerpt { first: 0, stride: 0, mixed: 1, samples: 700, start: 0 },
+        Excerpt { first: 10, stride: 300, mixed: 2, samples: 300, start: 0 },
+        Excerpt { first: 100, stride: 250, mixed: 1, samples: 123, start: 333 },
+        Excerpt { first: 850, stride: 0, mixed: 1, samples: 400, start: 77 },
+        Excerpt { first: 0, stride: 0, mixed: 1, samples: 0, start: 5 },
     ];
     let window: Vec<f64> = (0..24).map(|t| 0.3 + (f64::from(t) * 0.7).sin().abs()).collect();
     let recordings: Vec<f64> = (0..RECORDED).map(|i| (i * i % 97) as f64 / 97.0 - 0.5).collect();
@@ -357,7 +358,7 @@ fn spectra_of_excerpts_keep_every_bit() -> Result<()> {
         let graph = || {
             let mut graph = Graph::new(states.clone());
             let x = graph.input("x", [RECORDED])?;
-            let at = graph.index_input("places", [places.len(), Place::LEN])?;
+            let at = graph.index_input("places", [places.len(), Excerpt::LEN])?;
             let x = graph.excerpts(x, at, Excerpts { channels: 2, length: 500, repeat })?;
             let bank = BankRows { bins: 17, first: vec![1, 9], offset: vec![0, 3, 8], weights: vec![0.5; 8] };
             let bands = graph.band_spectrum(x, &window, Framing { n_fft: 32, hop, centred }, &bank)?;
@@ -372,7 +373,7 @@ fn spectra_of_excerpts_keep_every_bit() -> Result<()> {
             let mut session = CpuSession::<f64>::new(states.clone(), Arc::new(Pool::new(threads)))?;
             let id = session.add(plan)?;
             session.write(id, "x", &recordings.iter().map(|&x| x as f32).collect::<Vec<f32>>())?;
-            session.write_indices(id, "places", &places.map(Place::to_array).concat())?;
+            session.write_indices(id, "places", &places.map(Excerpt::to_array).concat())?;
             session.run(id)?;
             Ok::<_, humdinger::Error>(session.output(id, "bands")?.to_vec())
         };

@@ -3,8 +3,7 @@
 
 use humdinger::cpu::{CpuSession, Pool};
 use humdinger::graph::{
-    BufferKind, Cost, CpuReal, Gradient, Graph, Kernel, Launch, Op, Plan, Session, States, Target, Value,
-    no_gpu_kernel, no_gradient,
+    BufferKind, Cost, CpuOp, CpuReal, Gradient, Graph, Kernel, Plan, Session, States, Target, Value, no_gradient,
 };
 use humdinger::tensor::{Shape, Spec};
 use humdinger::{Result, Tensor, cpu_kernels};
@@ -70,7 +69,7 @@ impl Hostile {
     }
 }
 
-impl Op for Hostile {
+impl CpuOp for Hostile {
     fn name(&self) -> &'static str {
         "hostile"
     }
@@ -81,13 +80,10 @@ impl Op for Hostile {
         no_gradient("hostile")
     }
     cpu_kernels!();
-    fn gpu(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
-        no_gpu_kernel()
-    }
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(0.0, inputs, outputs)
     }
-    fn scratch(&self, _: &[Spec], _: &[Spec], _: Target) -> Vec<usize> {
+    fn scratch(&self, _: &[Spec], _: &[Spec]) -> Vec<usize> {
         self.scratch.clone()
     }
     fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {

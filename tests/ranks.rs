@@ -3,9 +3,10 @@
 
 use humdinger::cases::{self, Case, check};
 use humdinger::cpu::{CpuSession, Pool};
+use humdinger::fusion::{Fusions, fuse};
 use humdinger::graph::{Communicator, CpuReal, Graph, Plan, Session, States, Target};
 use humdinger::nn::{Adam, Block, Classifier, Mode, Pooling};
-use humdinger::ops::{Fusions, Per, fuse};
+use humdinger::ops::Per;
 use humdinger::ranks::Threads;
 use humdinger::{Error, Result};
 use std::collections::BTreeSet;

@@ -21,8 +21,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The text of every file in `shaders/`, by its name without the ending, behind that of the file in `shaders/shared/` that some
-/// operation declares it with.
+/// The text of every file in `shaders/`, by its name without the ending, behind those of the files in `shaders/shared/` that
+/// some operation declares it with.
 fn shaders() -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let mut files = Vec::new();
@@ -35,9 +35,10 @@ fn shaders() -> BTreeMap<String, String> {
         }
         assert_eq!(path.extension().and_then(|ending| ending.to_str()), Some("wgsl"), "{}", path.display());
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let shared = rust.split_once(&format!("shader!(\"{name}\", \"")).and_then(|(_, rest)| rest.split_once('"'));
-        let read = |(shared, _)| std::fs::read_to_string(root().join(format!("shaders/shared/{shared}.wgsl"))).unwrap();
-        let text = shared.map_or(String::new(), read) + &std::fs::read_to_string(&path).unwrap();
+        let named = rust.split_once(&format!("shader!(\"{name}\"")).and_then(|(_, rest)| rest.split_once(')'));
+        let shared = named.map_or("", |(shared, _)| shared).split(',').map(|one| one.trim().trim_matches('"'));
+        let files = shared.filter(|one| !one.is_empty()).map(|one| root().join(format!("shaders/shared/{one}.wgsl")));
+        let text = files.chain([path]).map(|path| std::fs::read_to_string(path).unwrap()).collect();
         all.insert(name, text);
     }
     all

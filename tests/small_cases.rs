@@ -4,9 +4,9 @@
 use humdinger::Result;
 use humdinger::cases::{self, Case, check};
 use humdinger::cpu::{CpuSession, Pool};
+use humdinger::fusion::{Fusions, fuse};
 use humdinger::graph::{Graph, Parallel, Plan, Session, States, Target};
 use humdinger::nn::{Adam, Block, Classifier, Mode, Pooling};
-use humdinger::ops::{Fusions, fuse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

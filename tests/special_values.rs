@@ -10,9 +10,10 @@ use common::cases::{on_cpu, on_gpu, pool};
 use humdinger::Result;
 use humdinger::cases::{Case, Input};
 use humdinger::cpu::CpuSession;
+use humdinger::fusion::{Fusions, fuse};
 use humdinger::graph::{Graph, Plan, Session, States, Target, Value};
 use humdinger::nn::Adam;
-use humdinger::ops::{Conv2d, ConvOptions, Fusions, Windows, fuse};
+use humdinger::ops::{Conv2d, ConvOptions, Windows};
 use humdinger::tensor::{Shape, Tensor};
 use std::sync::Arc;
 

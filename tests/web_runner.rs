@@ -8,9 +8,9 @@
 use humdinger::data::Clip;
 use humdinger::data::draws::{Purpose, Stream};
 use humdinger::device::{Device, DeviceChoice};
+use humdinger::fusion::{Fusions, fuse};
 use humdinger::graph::{Plan, Session, Target};
 use humdinger::nn::{self, Adam};
-use humdinger::ops::{Fusions, fuse};
 use humdinger::tensor::Tensor;
 use humdinger::train::Recipe;
 use humdinger::train::batch::{self, Batch, Draw};

@@ -1,4 +1,4 @@
-// What the functions of src/ops/unary.rs and their gradients share. NaN and infinities are told and made by their bits, since WGSL lets
+// What the functions of src/ops/unary.rs and their gradients share. Infinities are told and made by their bits, as NaN is, since WGSL lets
 // a compiler assume that there are none; no function is called where its accuracy is not promised.
 
 override LEN: u32;
@@ -13,10 +13,6 @@ const NOT_A_NUMBER = 0x7fc00000u;
 
 fn of_bits(bits: u32) -> f32 {
     return bitcast<f32>(bits);
-}
-
-fn is_nan(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > INFINITE;
 }
 
 fn is_infinite(v: f32) -> bool {

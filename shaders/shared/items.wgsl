@@ -15,10 +15,6 @@ const NOTHING = 4u;
 
 var<workgroup> slots: array<f32, 64>;
 
-fn is_nan(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
-}
-
 // A NaN stays.
 fn join(kind: u32, a: f32, b: f32) -> f32 {
     if (kind == SUM || kind == MOMENTS) {

@@ -1,5 +1,7 @@
 // A tile of a matrix product, made by 64 invocations in registers out of factors staged in workgroup memory; put in front of the
-// kernels that are such products. They stage DEPTH terms in `left` and `right`, call `add_staged`, and store what `block` gives.
+// kernels that are such products. They ask `corner` which results are theirs, stage DEPTH terms in `left` and `right` and call
+// `add_staged` until there are no more, and end with `store_tile`, which calls their `store` for each block of 4 x 4 results: it gets what
+// kind of `Place` they say the results lie in.
 
 override THREAD_ROWS: u32; // 64 invocations stand in THREAD_ROWS rows
 override WIDE_ROWS: bool; // each owns 8 rows of results, else 4
@@ -86,6 +88,36 @@ fn add_staged(tile: ptr<function, Tile>, lane: u32) {
             (*tile).sum01 = mat4x4<f32>();
             (*tile).sum10 = mat4x4<f32>();
             (*tile).sum11 = mat4x4<f32>();
+        }
+    }
+}
+
+// The first row and column of a workgroup's tile, and what else its number says: which of the products it belongs to.
+struct Corner {
+    row: u32,
+    column: u32,
+    product: u32,
+}
+
+fn corner(number: u32) -> Corner {
+    return Corner(
+        number / COLUMN_TILES % ROW_TILES * row_quads() * 4u,
+        number % COLUMN_TILES * column_quads() * 4u,
+        number / COLUMN_TILES / ROW_TILES,
+    );
+}
+
+fn store_tile(place: Place, tile: ptr<function, Tile>, at: Corner, lane: u32) {
+    let row = at.row + lane / thread_columns() * 4u;
+    let column = at.column + lane % thread_columns() * 4u;
+    store(place, (*tile).total00 + (*tile).sum00, row, column);
+    if (WIDE_COLUMNS) {
+        store(place, (*tile).total01 + (*tile).sum01, row, column + thread_columns() * 4u);
+    }
+    if (WIDE_ROWS) {
+        store(place, (*tile).total10 + (*tile).sum10, row + THREAD_ROWS * 4u, column);
+        if (WIDE_COLUMNS) {
+            store(place, (*tile).total11 + (*tile).sum11, row + THREAD_ROWS * 4u, column + thread_columns() * 4u);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Cases of log-softmax, cross-entropy and its other forms, the classifier's head and the count of right predictions.
 
 use super::{Case, Input, Refusal};
+use crate::fusion::Head;
 use crate::graph::{Graph, Value};
-use crate::ops::{Head, LossOptions, LossReduction};
+use crate::ops::{LossOptions, LossReduction};
 use crate::tensor::{Shape, Spec};
 
 pub(super) fn cases() -> Vec<Case> {

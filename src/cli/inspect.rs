@@ -1,8 +1,8 @@
 //! `humdinger inspect`.
 
 use super::{plain, say};
+use crate::fusion::{Fusions, fuse};
 use crate::graph::{Plan, Target};
-use crate::ops::{Fusions, fuse};
 use crate::train::Recipe;
 use crate::train::model::{Model, model_states};
 use crate::train::network::{Mode, Network};

@@ -24,7 +24,8 @@ pub use export::PLAN_FORMAT;
 pub use kernel::{Kernel, Parallel, Private, Region, SharedMut, for_each_piece};
 pub(crate) use op::shader;
 pub use op::{
-    Cost, CpuReal, Gradient, Launch, MAX_WORKGROUPS, Op, Operand, Shader, Target, grid, no_gpu_kernel, no_gradient,
+    Cost, CpuOp, CpuReal, Gradient, Launch, MAX_WORKGROUPS, Op, Operand, Shader, Target, grid, no_gpu_kernel,
+    no_gradient,
 };
 pub use pieces::{Block, Blocks, Pieces, Stretches, Tasks};
 pub use plan::{Buffer, BufferKind, Place, Plan, Port, Step, Work};

@@ -103,8 +103,120 @@ pub fn no_gradient<T>(op: &'static str) -> Result<T> {
     Err(Error::op(op, "has no gradient; no parameter may lie upstream of it"))
 }
 
-/// The answer of [`Op::gpu`] where there is no such kernel: an operation that a pass makes for the CPU alone. A plan with it
-/// for a GPU is an error.
+/// An operation that exists on the CPU alone: all that an [`Op`] states but a GPU kernel, and with this it is one. A plan with it for a
+/// GPU is an error.
+pub trait CpuOp: Any + Debug + Send + Sync {
+    /// As [`Op::name`].
+    fn name(&self) -> &'static str;
+
+    /// As [`Op::outputs`].
+    ///
+    /// # Errors
+    /// [`Error::Op`] with the operation's name, the shapes at fault, and what would fit.
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>>;
+
+    /// As [`Op::gradient`].
+    ///
+    /// # Errors
+    /// Where there is no gradient, or not through the outputs that were asked for.
+    fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>>;
+
+    /// As [`Op::cpu_f32`].
+    fn cpu_f32(&self, kernel: &mut Kernel<'_, f32>);
+
+    /// As [`Op::cpu_f64`].
+    fn cpu_f64(&self, kernel: &mut Kernel<'_, f64>);
+
+    /// As [`Op::cost`].
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost;
+
+    /// As [`Op::scratch`].
+    fn scratch(&self, _inputs: &[Spec], _outputs: &[Spec]) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// As [`Op::private_scratch`].
+    fn private_scratch(&self, _inputs: &[Spec], _outputs: &[Spec]) -> usize {
+        0
+    }
+
+    /// As [`Op::updates`].
+    fn updates(&self) -> &'static [(usize, usize)] {
+        &[]
+    }
+
+    /// As [`Op::division`].
+    fn division(&self, _inputs: &[Spec], _items: usize) -> Division {
+        Division::Whole
+    }
+
+    /// As [`Op::of_rows`].
+    fn of_rows(&self, _items: usize, _own: usize) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// As [`Op::index_bound`].
+    fn index_bound(&self, _input: usize, _inputs: &[Spec]) -> Option<usize> {
+        None
+    }
+}
+
+impl<T: CpuOp> Op for T {
+    fn name(&self) -> &'static str {
+        CpuOp::name(self)
+    }
+
+    fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
+        CpuOp::outputs(self, inputs)
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>> {
+        CpuOp::gradient(self, graph, node)
+    }
+
+    fn cpu_f32(&self, kernel: &mut Kernel<'_, f32>) {
+        CpuOp::cpu_f32(self, kernel);
+    }
+
+    fn cpu_f64(&self, kernel: &mut Kernel<'_, f64>) {
+        CpuOp::cpu_f64(self, kernel);
+    }
+
+    fn gpu(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
+        no_gpu_kernel()
+    }
+
+    fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        CpuOp::cost(self, inputs, outputs)
+    }
+
+    fn scratch(&self, inputs: &[Spec], outputs: &[Spec], _: Target) -> Vec<usize> {
+        CpuOp::scratch(self, inputs, outputs)
+    }
+
+    fn private_scratch(&self, inputs: &[Spec], outputs: &[Spec]) -> usize {
+        CpuOp::private_scratch(self, inputs, outputs)
+    }
+
+    fn updates(&self) -> &'static [(usize, usize)] {
+        CpuOp::updates(self)
+    }
+
+    fn division(&self, inputs: &[Spec], items: usize) -> Division {
+        CpuOp::division(self, inputs, items)
+    }
+
+    fn of_rows(&self, items: usize, own: usize) -> Option<Arc<dyn Op>> {
+        CpuOp::of_rows(self, items, own)
+    }
+
+    fn index_bound(&self, input: usize, inputs: &[Spec]) -> Option<usize> {
+        CpuOp::index_bound(self, input, inputs)
+    }
+}
+
+/// The answer of [`Op::gpu`] where an operation has no such kernel with these parameters; one that never has is a [`CpuOp`]. A plan
+/// with it for a GPU is an error.
 pub fn no_gpu_kernel() -> Vec<Launch> {
     Vec::new()
 }
@@ -204,21 +316,15 @@ impl Shader {
     }
 }
 
-/// Declares the [`Shader`] of a file in `shaders/`, behind what a file in `shaders/shared/` holds if it is named.
+/// Declares the [`Shader`] of a file in `shaders/`, behind what the files of `shaders/shared/` hold that are named after it.
 macro_rules! shader {
-    ($name:literal, $shared:literal) => {
+    ($name:literal $(, $shared:literal)*) => {
         $crate::graph::Shader::of_crate(
             $name,
             concat!(
-                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/shared/", $shared, ".wgsl")),
+                $(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/shared/", $shared, ".wgsl")),)*
                 include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl"))
             ),
-        )
-    };
-    ($name:literal) => {
-        $crate::graph::Shader::of_crate(
-            $name,
-            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")),
         )
     };
 }

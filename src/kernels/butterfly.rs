@@ -24,13 +24,13 @@ pub(crate) fn sub<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<
 
 /// `a + i b`
 #[inline(always)]
-fn add_turned<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
+fn add_rotated<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
     Pair { re: T::sub_v(simd, a.re, b.im), im: T::add_v(simd, a.im, b.re) }
 }
 
 /// `a - i b`
 #[inline(always)]
-fn sub_turned<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
+fn sub_rotated<T: SimdReal, S: Simd>(simd: S, a: Pair<T::Vector<S>>, b: Pair<T::Vector<S>>) -> Pair<T::Vector<S>> {
     Pair { re: T::add_v(simd, a.re, b.im), im: T::sub_v(simd, a.im, b.re) }
 }
 
@@ -58,9 +58,9 @@ pub(crate) fn butterfly<T: SimdReal, S: Simd>(simd: S, x: &mut [Pair<T::Vector<S
             // divided where it is added.
             let root = T::splat(simd, T::from_f64(std::f64::consts::FRAC_1_SQRT_2));
             let minus_root = T::splat(simd, T::from_f64(-std::f64::consts::FRAC_1_SQRT_2));
-            let (b, d) = (sub_turned::<T, S>(simd, b, b), add_turned::<T, S>(simd, d, d));
+            let (b, d) = (sub_rotated::<T, S>(simd, b, b), add_rotated::<T, S>(simd, d, d));
             let (sum, difference) = (sub::<T, S>(simd, b, d), add::<T, S>(simd, b, d));
-            let (even, odd) = (sub_turned::<T, S>(simd, a, c), add_turned::<T, S>(simd, a, c));
+            let (even, odd) = (sub_rotated::<T, S>(simd, a, c), add_rotated::<T, S>(simd, a, c));
             let plus = |a: Pair<T::Vector<S>>, re, im, by: [T::Vector<S>; 2]| Pair {
                 re: T::mul_add_v(simd, re, by[0], a.re),
                 im: T::mul_add_v(simd, im, by[1], a.im),
@@ -82,8 +82,8 @@ fn of_four<T: SimdReal, S: Simd>(simd: S, [a, b, c, d]: [Pair<T::Vector<S>>; 4])
     let (a, b) = (sub::<T, S>(simd, a, c), sub::<T, S>(simd, b, d));
     [
         add::<T, S>(simd, even, odd),
-        sub_turned::<T, S>(simd, a, b),
+        sub_rotated::<T, S>(simd, a, b),
         sub::<T, S>(simd, even, odd),
-        add_turned::<T, S>(simd, a, b),
+        add_rotated::<T, S>(simd, a, b),
     ]
 }

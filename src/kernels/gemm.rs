@@ -28,7 +28,7 @@ pub(crate) const SCRATCH: usize = DEPTH * (ROWS + MAX_COLUMNS) + ROWS * MAX_COLU
 /// `c = a b (+ bias for each column)`, with a `[m, k]`, b `[k, n]` and c `[m, n]` row-major from `c_start` on; for every
 /// matrix of a batch.
 #[derive(Clone, Copy)]
-pub(crate) struct Product<'a, T> {
+pub(crate) struct GemmSizes<'a, T> {
     pub m: usize,
     pub n: usize,
     pub k: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Product<'a, T> {
 pub(crate) fn multiply<'a, T: SimdReal>(
     parallel: &dyn Parallel,
     private: &mut Private<'_, T>,
-    product: Product<'a, T>,
+    product: GemmSizes<'a, T>,
     batch: usize,
     c: &mut [T],
     operands: impl Fn(usize) -> (Matrix<'a, T>, Matrix<'a, T>, usize) + Sync,
@@ -67,7 +67,7 @@ impl<T: SimdReal> WithSimd for Columns<T> {
 
 /// One block of rows times one panel of columns.
 struct Part<'a, 'b, T> {
-    product: Product<'a, T>,
+    product: GemmSizes<'a, T>,
     a: Matrix<'a, T>,
     b: Matrix<'a, T>,
     c: &'b SharedMut<'b, T>,
@@ -84,7 +84,7 @@ impl<T: SimdReal> WithSimd for Part<'_, '_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let (tile_rows, tile_columns) = (tile::rows::<S>(), tile::columns::<T, S>());
-        let Product { m, n, k, bias } = self.product;
+        let GemmSizes { m, n, k, bias } = self.product;
         let (rows, columns) = (ROWS.min(m - self.rows), tile_columns.min(n - self.columns));
         let (a_packed, rest) = self.scratch.split_at_mut(DEPTH * ROWS);
         let (b_packed, c_packed) = rest.split_at_mut(DEPTH * MAX_COLUMNS);

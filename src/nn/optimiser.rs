@@ -10,7 +10,7 @@ pub const STEP: &str = "adam.step";
 /// Name of the graph input that carries the numbers of a step of [`Sgd`]: [`SgdStep::LEN`] of them.
 pub const SGD_STEP: &str = "sgd.step";
 
-/// Adam with optional weight decay and clipping by norm; see [`ops::Adam`](crate::ops::Adam) for the formula.
+/// Adam with optional weight decay and clipping by norm; see [`ops::AdamUpdate`](crate::ops::AdamUpdate) for the formula.
 ///
 /// The moments are states beside the parameters; the number of steps taken is kept here and is part of what a checkpoint
 /// must hold.
@@ -146,7 +146,7 @@ fn packed_gradient(
 }
 
 /// Stochastic gradient descent with momentum, Nesterov's if asked for, weight decay and clipping by norm; see
-/// [`ops::Sgd`](crate::ops::Sgd) for the formula. The velocity is a state beside the parameters.
+/// [`ops::SgdUpdate`](crate::ops::SgdUpdate) for the formula. The velocity is a state beside the parameters.
 #[derive(Clone, Debug)]
 pub struct Sgd {
     /// How much of the velocity stays at each step; 0 for plain gradient descent.

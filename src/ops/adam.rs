@@ -15,14 +15,21 @@
 //! Whatever depends on the step comes in as a small input, so that learning rate and momentum change without a new plan;
 //! it is worked out in f64, where `1 - 0.999` keeps its digits.
 
-use super::relu::PER_TASK;
+use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Stretches, Target, Value, no_gradient};
+use crate::graph::{
+    Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Stretches, Target, Value, grid, no_gradient,
+};
 use crate::kernels::lanes::dispatch;
 use crate::kernels::prefetch;
 use crate::kernels::simd::SimdReal;
+use crate::shader;
 use crate::tensor::Spec;
+
+static ADAM: Shader = shader!("adam");
+static CLIP_SQUARES: Shader = shader!("clip_squares");
+static CLIP_FACTOR: Shader = shader!("clip_factor", "nan");
 
 /// Elements of a task at most: fewer than of simpler operations; and of what their number is a multiple: so that a small network's
 /// parameters are divided evenly.
@@ -33,7 +40,7 @@ const ADAM_TASKS: usize = 4;
 const BLOCK: usize = 64;
 const BLOCKS_AHEAD: usize = 4;
 
-/// What changes from step to step: the elements of Adam's last input, in this order.
+/// What changes from step to step: the elements of [`AdamUpdate`]'s last input, in this order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamStep {
     /// `lr sqrt(1 - b2^t) / (1 - b1^t)`
@@ -69,7 +76,7 @@ impl AdamStep {
 /// One step of Adam. Inputs p, m, v, g, flat and of one length, and the `[6]` numbers of an [`AdamStep`]; outputs the new p,
 /// m and v, in place of the old.
 #[derive(Clone, Copy, Debug)]
-pub struct Adam;
+pub struct AdamUpdate;
 
 /// The factor that keeps a gradient's norm within `max_norm`: `min(1, max_norm / (|g| + 1e-6))`, as PyTorch's
 /// `clip_grad_norm_`. Input g, flat; outputs the factor `[1]` and the norm `[1]`.
@@ -80,12 +87,12 @@ pub struct ClipFactor {
 }
 
 impl Graph {
-    /// One step of [`Adam`]: the new p, m and v.
+    /// One step of [`AdamUpdate`]: the new p, m and v.
     ///
     /// # Errors
     /// Where the shapes differ.
     pub fn adam(&mut self, [p, m, v, g]: [Value; 4], step: Value) -> Result<[Value; 3]> {
-        let made = self.apply(Adam, &[p, m, v, g, step])?;
+        let made = self.apply(AdamUpdate, &[p, m, v, g, step])?;
         Ok([made[0], made[1], made[2]])
     }
 
@@ -99,7 +106,7 @@ impl Graph {
     }
 }
 
-impl Op for Adam {
+impl Op for AdamUpdate {
     fn name(&self) -> &'static str {
         "adam"
     }
@@ -121,8 +128,11 @@ impl Op for Adam {
 
     cpu_kernels!();
 
-    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
-        self.launches(inputs, outputs)
+    // p, m and v are updated in place: their old values lie where the outputs are.
+    fn gpu(&self, _: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
+        let len = outputs[0].shape.elements();
+        let operands = [3, 4].map(Operand::Input).into_iter().chain([0, 1, 2].map(Operand::Output)).collect();
+        vec![Launch::new(&ADAM, vec![("LEN", len as f64)], operands, grid(len.div_ceil(PER_WORKGROUP)))]
     }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
@@ -134,7 +144,7 @@ impl Op for Adam {
     }
 }
 
-impl Adam {
+impl AdamUpdate {
     fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
         let (g, step, parallel) = (kernel.input(3), kernel.input(4), kernel.parallel());
         let &[step_size, one_minus_beta1, beta2, one_minus_beta2, epsilon, decay] = step else {
@@ -199,23 +209,45 @@ impl Op for ClipFactor {
 
     cpu_kernels!();
 
-    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
-        self.launches(inputs, outputs)
+    fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
+        let len = inputs[0].shape.elements();
+        let chunk = Self::chunk(len);
+        let partials = len.div_ceil(chunk);
+        vec![
+            Launch::new(
+                &CLIP_SQUARES,
+                vec![("LEN", len as f64), ("CHUNK", chunk as f64), ("PARTIALS", partials as f64)],
+                vec![Operand::Input(0), Operand::Scratch(0)],
+                grid(partials),
+            ),
+            Launch::new(
+                &CLIP_FACTOR,
+                vec![("PARTIALS", partials as f64), ("MAX_NORM", self.max_norm)],
+                vec![Operand::ReadScratch(0), Operand::Output(0), Operand::Output(1)],
+                [1; 3],
+            ),
+        ]
     }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(2.0 * inputs[0].shape.elements() as f64, inputs, outputs)
     }
 
-    fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
+    fn scratch(&self, inputs: &[Spec], _: &[Spec], target: Target) -> Vec<usize> {
+        let len = inputs[0].shape.elements();
         match target {
-            Target::Cpu => vec![inputs[0].shape.elements().div_ceil(PER_TASK)],
-            Target::Gpu => self.gpu_temporaries(inputs, outputs),
+            Target::Cpu => vec![len.div_ceil(PER_TASK)],
+            Target::Gpu => vec![len.div_ceil(Self::chunk(len))],
         }
     }
 }
 
 impl ClipFactor {
+    /// Elements whose squares one workgroup adds: few enough for many workgroups, so many that their sums are soon added.
+    fn chunk(len: usize) -> usize {
+        len.div_ceil(1024).next_multiple_of(64).max(1024)
+    }
+
     fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
         let (g, parallel) = (kernel.input(0), kernel.parallel());
         let ([factor, norm], [partial]) = kernel.outputs_and_scratch();

@@ -19,13 +19,13 @@ use crate::kernels::lanes::{self, dispatch};
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
-static STATISTICS: Shader = shader!("batch_norm_statistics");
-static TRAIN: Shader = shader!("batch_norm");
-static EVALUATE: Shader = shader!("batch_norm_evaluate");
-static GRADIENT_SUMS: Shader = shader!("batch_norm_gradient_sums");
-static GRADIENT: Shader = shader!("batch_norm_gradient");
-static TRAIN_CHANNEL: Shader = shader!("batch_norm_channel");
-static GRADIENT_CHANNEL: Shader = shader!("batch_norm_gradient_channel");
+static STATISTICS: Shader = shader!("batch_norm_statistics", "channels");
+static TRAIN: Shader = shader!("batch_norm", "channels");
+static EVALUATE: Shader = shader!("batch_norm_evaluate", "channels");
+static GRADIENT_SUMS: Shader = shader!("batch_norm_gradient_sums", "channels");
+static GRADIENT: Shader = shader!("batch_norm_gradient", "channels");
+static TRAIN_CHANNEL: Shader = shader!("batch_norm_channel", "channels");
+static GRADIENT_CHANNEL: Shader = shader!("batch_norm_gradient_channel", "channels");
 
 /// Elements of a channel up to which one workgroup does all of it in one launch: reading so few is quicker than a second
 /// launch.

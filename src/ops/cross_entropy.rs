@@ -17,7 +17,7 @@ use crate::shader;
 use crate::tensor::{DType, Real, Spec};
 
 static FORWARD: Shader = shader!("cross_entropy");
-pub(super) static TOTAL: Shader = shader!("cross_entropy_total");
+pub(crate) static TOTAL: Shader = shader!("cross_entropy_total");
 static GRADIENT: Shader = shader!("cross_entropy_gradient");
 static CORRECT: Shader = shader!("correct");
 

@@ -14,7 +14,7 @@ use crate::shader;
 use crate::tensor::{Real, Spec};
 use pulp::{Simd, WithSimd};
 
-static DECIBELS: Shader = shader!("decibels", "items");
+static DECIBELS: Shader = shader!("decibels", "nan", "items");
 
 /// See the top of this file. Input x [N, ...] (powers), output of the same shape. A second input holds the partial maxima of
 /// each item, where whoever made x hands them on; a second output is what this operation hands on.

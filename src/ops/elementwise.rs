@@ -12,7 +12,7 @@ use crate::kernels::strided::{A_STRIDES, B_STRIDES, DIMS, Walk, broadcast, broad
 use crate::shader;
 use crate::tensor::{Real, Shape, Spec};
 
-static BINARY: Shader = shader!("binary");
+static BINARY: Shader = shader!("binary", "nan");
 
 /// `c = a op b` with broadcasting. Inputs a and b, output c.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

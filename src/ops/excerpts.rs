@@ -15,7 +15,7 @@ use std::ops::Range;
 
 static EXCERPTS: Shader = shader!("excerpts");
 
-/// See the top of this file. Inputs recordings `[L]` and the indices [N, 5], for each item a [`Place`]; output
+/// See the top of this file. Inputs recordings `[L]` and the indices [N, 5], for each item an [`Excerpt`]; output
 /// [N, channels, length].
 #[derive(Clone, Copy, Debug)]
 pub struct Excerpts {
@@ -23,18 +23,18 @@ pub struct Excerpts {
     pub channels: usize,
     /// Samples of a window.
     pub length: usize,
-    /// Whether a part shorter than the window is heard again; otherwise silence follows.
+    /// Whether a part shorter than the window is repeated; otherwise silence follows.
     pub repeat: bool,
 }
 
 /// Where an item's part lies among the recordings. What would lie beyond their end is silence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Excerpt {
     /// The part's first sample in its first channel.
     pub first: u32,
     /// From a channel to the next; 0 where there is one, which then is every channel.
     pub stride: u32,
-    /// Channels whose mean is heard; 1 where channel c of the output is channel c of the recording.
+    /// Channels whose mean is taken; 1 where channel c of the output is channel c of the recording.
     pub mixed: u32,
     /// Samples of the part.
     pub samples: u32,
@@ -42,7 +42,7 @@ pub struct Place {
     pub start: u32,
 }
 
-impl Place {
+impl Excerpt {
     /// Numbers of a place.
     pub const LEN: usize = 5;
 
@@ -126,16 +126,16 @@ impl Excerpts {
                 format!("{channels} channels of {length} samples out of {}; must be some, out of [L]", x.shape);
             return Err(Error::op(op, detail));
         }
-        if places.shape.rank() != 2 || places != Spec::index([places.shape[0], Place::LEN]) {
+        if places.shape.rank() != 2 || places != Spec::index([places.shape[0], Excerpt::LEN]) {
             let detail = format!("places must be indices [N, 5], not {:?} {}", places.dtype, places.shape);
             return Err(Error::op(op, detail));
         }
         Ok(Spec::real([places.shape[0], self.channels, self.length]))
     }
 
-    /// The place of a row of the output, and the channel of its recording that is heard, or is the first of those mixed.
-    fn place(self, places: &[u32], row: usize) -> (Place, usize) {
-        let place = Place::of(&places.as_chunks::<{ Place::LEN }>().0[row / self.channels]);
+    /// The place of a row of the output, and the channel of its recording that is read, or is the first of those mixed.
+    fn place(self, places: &[u32], row: usize) -> (Excerpt, usize) {
+        let place = Excerpt::of(&places.as_chunks::<{ Excerpt::LEN }>().0[row / self.channels]);
         (place, if place.mixed > 1 { 0 } else { row % self.channels })
     }
 
@@ -183,7 +183,7 @@ impl Excerpts {
     }
 
     /// A window of one channel of a recording, stretch by stretch, in the place of what y holds or added to it.
-    fn channel<T: Real>(&self, y: &mut [T], x: &[T], place: Place, channel: usize, add: bool) {
+    fn channel<T: Real>(&self, y: &mut [T], x: &[T], place: Excerpt, channel: usize, add: bool) {
         let samples = place.samples as usize;
         let channel = x.get(place.first as usize + channel * place.stride as usize..).unwrap_or(&[]);
         let mut done = 0;

@@ -7,7 +7,7 @@ static MATMUL: Shader = shader!("matmul", "tile");
 
 /// Terms of a sum beyond which a kernel sums in blocks of [`BLOCK`], so that the rounding error stops growing.
 const LONG_SUM: usize = 4096;
-/// Length of such a block; a multiple of every [`Tile::depth`].
+/// Length of such a block; a multiple of every [`GpuTile::depth`].
 const BLOCK: usize = 1024;
 /// Terms staged in workgroup memory at a time.
 const DEPTH: usize = 16;
@@ -15,13 +15,13 @@ const DEPTH: usize = 16;
 /// The part of a product that one workgroup makes: its 64 invocations stand in `thread_rows` rows, and each owns 4 or 8
 /// rows by 4 or 8 columns of results in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tile {
+pub(super) struct GpuTile {
     thread_rows: usize,
     wide_rows: bool,
     wide_columns: bool,
 }
 
-impl Tile {
+impl GpuTile {
     /// The shapes that are worth having; the kernels' workgroup memory is as large as the tile asks for.
     const ALL: [Self; 7] = [
         Self::new(8, true, true),
@@ -105,7 +105,7 @@ impl Tile {
 
 /// A batch of products `c[i] = a[i] b[i]`, with c `[batch, rows, columns]` in row-major order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Product {
+pub(super) struct GpuProduct {
     /// Number of products.
     pub batch: usize,
     /// Rows of a and c.
@@ -122,7 +122,7 @@ pub(super) struct Product {
     pub shared_b: bool,
 }
 
-impl Product {
+impl GpuProduct {
     /// The launch that computes it: inputs a, b and, with `bias`, a number to add to each column; output c.
     pub(super) fn launch(&self, bias: Option<Operand>) -> Launch {
         // One b for all: the batch is only more rows.
@@ -131,7 +131,7 @@ impl Product {
             p.rows *= p.batch;
             p.batch = 1;
         }
-        let tile = Tile::choose(p.rows, p.columns, p.batch);
+        let tile = GpuTile::choose(p.rows, p.columns, p.batch);
         let mut constants = tile.constants(p.rows, p.columns, p.terms, p.batch);
         let (a_row, a_term) = if p.transpose_a { (1, p.rows) } else { (p.terms, 1) };
         let (b_term, b_column) = if p.transpose_b { (1, p.terms) } else { (p.columns, 1) };
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn tiles_fit_the_workgroup_memory_of_the_kernels() {
-        for tile in Tile::ALL {
+        for tile in GpuTile::ALL {
             assert!(tile.rows() <= 64 && tile.columns() <= 128, "{tile:?}");
             // Every round of staging gives each invocation whole quads of one term.
             assert!(
@@ -175,10 +175,10 @@ mod tests {
 
     #[test]
     fn tiles_follow_the_product() {
-        assert_eq!(Tile::choose(4096, 4096, 1), Tile::new(8, true, true));
-        assert_eq!(Tile::choose(8, 100_000, 1).rows(), 8);
-        assert_eq!(Tile::choose(16, 100_000, 1).rows(), 16);
+        assert_eq!(GpuTile::choose(4096, 4096, 1), GpuTile::new(8, true, true));
+        assert_eq!(GpuTile::choose(8, 100_000, 1).rows(), 8);
+        assert_eq!(GpuTile::choose(16, 100_000, 1).rows(), 16);
         // Few results: rather more workgroups than wide ones.
-        assert!(Tile::choose(64, 96, 1).columns() < 128);
+        assert!(GpuTile::choose(64, 96, 1).columns() < 128);
     }
 }

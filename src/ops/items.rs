@@ -12,7 +12,7 @@ use crate::shader;
 use crate::tensor::{DType, Real, Spec};
 use pulp::{Simd, WithSimd};
 
-static ITEM_REDUCE: Shader = shader!("item_reduce", "items");
+static ITEM_REDUCE: Shader = shader!("item_reduce", "nan", "items");
 
 /// Elements that one workgroup reduces to one partial result: `CHUNK` in shaders/shared/items.wgsl.
 const CHUNK: usize = 1024;
@@ -36,7 +36,7 @@ const NOTHING: u32 = 4;
 
 impl Partial {
     /// The shape of the partial results of x.
-    pub(super) fn spec(self, x: &Spec) -> Spec {
+    pub(crate) fn spec(self, x: &Spec) -> Spec {
         let (count, chunks) = (x.shape[0], chunks(x));
         if self == Self::Moments { Spec::real([count, chunks, 2]) } else { Spec::real([count, chunks]) }
     }

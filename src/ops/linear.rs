@@ -1,10 +1,11 @@
 //! The fully connected layer: `y = x w^T + b`, with x `[N, I]`, w `[O, I]`, b `[O]` and y `[N, O]`: PyTorch's `Linear`.
 
-use super::Matmul;
+use super::gpu_tile::GpuProduct;
+use super::{Conv2dWeightGradient, ConvOptions, ConvSizes, Matmul};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Division, Gradient, Graph, Kernel, Launch, Op, Target, Value, no_gradient};
-use crate::kernels::gemm::{self, Matrix, Product};
+use crate::graph::{Cost, Division, Gradient, Graph, Kernel, Launch, Op, Operand, Target, Value, no_gradient};
+use crate::kernels::gemm::{self, GemmSizes, Matrix};
 use crate::kernels::simd::SimdReal;
 use crate::tensor::Spec;
 
@@ -67,8 +68,18 @@ impl Op for Linear {
 
     cpu_kernels!();
 
-    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
-        self.launches(inputs, outputs)
+    fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
+        let (x, w) = (inputs[0].shape, inputs[1].shape);
+        let product = GpuProduct {
+            batch: 1,
+            rows: x[0],
+            columns: w[0],
+            terms: x[1],
+            transpose_a: false,
+            transpose_b: true,
+            shared_b: false,
+        };
+        vec![product.launch(Some(Operand::Input(2)))]
     }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
@@ -90,7 +101,7 @@ impl Linear {
         let (x_shape, n) = (kernel.input_spec(0).shape, kernel.input_spec(1).shape[0]);
         let (m, k) = (x_shape[0], x_shape[1]);
         let (parallel, private) = (kernel.parallel(), &mut kernel.private());
-        let product = Product { m, n, k, bias: Some(b) };
+        let product = GemmSizes { m, n, k, bias: Some(b) };
         gemm::multiply(parallel, private, product, 1, kernel.output(), |_| {
             let x = Matrix { data: x, start: 0, row: k, column: 1 };
             (x, Matrix { data: w, start: 0, row: 1, column: k }, 0)
@@ -118,7 +129,7 @@ impl Op for LinearWeightGradient {
     cpu_kernels!();
 
     fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
-        self.launches(inputs, outputs)
+        Self::as_convolution(inputs).launches(inputs, outputs)
     }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
@@ -126,7 +137,10 @@ impl Op for LinearWeightGradient {
     }
 
     fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
-        if target == Target::Gpu { self.gpu_temporaries(inputs, outputs) } else { Vec::new() }
+        match target {
+            Target::Cpu => Vec::new(),
+            Target::Gpu => Self::as_convolution(inputs).gpu_temporaries(inputs, outputs),
+        }
     }
 
     fn private_scratch(&self, _: &[Spec], _: &[Spec]) -> usize {
@@ -135,13 +149,29 @@ impl Op for LinearWeightGradient {
 }
 
 impl LinearWeightGradient {
+    /// For a GPU: a linear layer is a convolution of one pixel with one tap, whose kernel makes db along with dw.
+    fn as_convolution(inputs: &[Spec]) -> Conv2dWeightGradient {
+        let (x, dy) = (inputs[0].shape, inputs[1].shape);
+        let sizes = ConvSizes {
+            items: x[0],
+            in_channels: x[1],
+            out_channels: dy[1],
+            groups: 1,
+            input: [1, 1],
+            output: [1, 1],
+            kernel: [1, 1],
+            options: ConvOptions::default(),
+        };
+        Conv2dWeightGradient { sizes, bias: true }
+    }
+
     fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
         let (x, dy) = (kernel.input(0), kernel.input(1));
         let (items, inputs, outputs) =
             (kernel.input_spec(0).shape[0], kernel.input_spec(0).shape[1], kernel.input_spec(1).shape[1]);
         let (parallel, private) = (kernel.parallel(), &mut kernel.private());
         let [dw, db] = kernel.outputs();
-        let product = Product { m: outputs, n: inputs, k: items, bias: None };
+        let product = GemmSizes { m: outputs, n: inputs, k: items, bias: None };
         gemm::multiply(parallel, private, product, 1, dw, |_| {
             let dy = Matrix { data: dy, start: 0, row: 1, column: outputs };
             (dy, Matrix { data: x, start: 0, row: inputs, column: 1 }, 0)

@@ -10,7 +10,7 @@ use crate::kernels::simd::dispatch;
 use crate::shader;
 use crate::tensor::{DType, Real, Shape, Spec};
 
-static MASK: Shader = shader!("mask", "items");
+static MASK: Shader = shader!("mask", "nan", "items");
 
 /// What masked cells take.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,10 +4,11 @@
 //! `[.., M, N]`. Leading axes are a batch: the same for a and b, or absent on b, which then serves every entry. [`Graph::matmul`] repeats
 //! the matrices of batches that differ, as NumPy's broadcasting has it.
 
+use super::gpu_tile::GpuProduct;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Division, Gradient, Graph, Kernel, Launch, Op, Value};
-use crate::kernels::gemm::{self, Matrix, Product};
+use crate::kernels::gemm::{self, GemmSizes, Matrix};
 use crate::kernels::simd::SimdReal;
 use crate::kernels::strided::broadcast;
 use crate::tensor::{DType, Shape, Spec};
@@ -149,8 +150,8 @@ impl Op for Matmul {
 
     cpu_kernels!();
 
-    fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
-        self.launches(inputs, outputs)
+    fn gpu(&self, inputs: &[Spec], _: &[Spec]) -> Vec<Launch> {
+        vec![self.gpu_product(inputs).launch(None)]
     }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
@@ -172,6 +173,20 @@ impl Op for Matmul {
 }
 
 impl Matmul {
+    /// The product as its GPU kernel takes it.
+    fn gpu_product(&self, inputs: &[Spec]) -> GpuProduct {
+        let sizes = self.sizes(&inputs[0], &inputs[1]).expect("the shapes were checked when the graph was built");
+        GpuProduct {
+            batch: sizes.batch,
+            rows: sizes.m,
+            columns: sizes.n,
+            terms: sizes.k,
+            transpose_a: self.transpose_a,
+            transpose_b: self.transpose_b,
+            shared_b: sizes.shared_b,
+        }
+    }
+
     fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
         let Ok(sizes) = self.sizes(&kernel.input_spec(0), &kernel.input_spec(1)) else {
             unreachable!("shapes were checked when the graph was built")
@@ -181,7 +196,7 @@ impl Matmul {
         let (parallel, private) = (kernel.parallel(), &mut kernel.private());
         let [a_row, a_column] = if self.transpose_a { [1, m] } else { [k, 1] };
         let [b_row, b_column] = if self.transpose_b { [1, k] } else { [n, 1] };
-        let product = Product { m, n, k, bias: None };
+        let product = GemmSizes { m, n, k, bias: None };
         gemm::multiply(parallel, private, product, batch, kernel.output(), |entry| {
             let a = Matrix { data: a, start: entry * m * k, row: a_row, column: a_column };
             let start = if shared_b { 0 } else { entry * k * n };

@@ -12,7 +12,7 @@ use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
-static FORWARD: Shader = shader!("max_pool2d", "windows");
+static FORWARD: Shader = shader!("max_pool2d", "nan", "windows");
 static GRADIENT: Shader = shader!("max_pool2d_gradient", "windows");
 
 /// Elements that a task of the CPU kernels works on, about.

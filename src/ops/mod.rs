@@ -8,14 +8,10 @@ mod avg_pool2d;
 mod batch_norm;
 mod concat;
 mod conv2d;
-mod conv_block;
 mod cross_entropy;
-mod dense_gpu;
 mod elementwise;
-mod fuse;
 mod gather;
 mod gpu_tile;
-mod head;
 mod layer_norm;
 mod linear;
 mod loss;
@@ -32,18 +28,16 @@ mod unary;
 mod windows;
 
 pub use across::{Across, Part};
-pub use adam::{Adam, AdamStep, ClipFactor};
+pub use adam::{AdamStep, AdamUpdate, ClipFactor};
 pub use adaptive_avg_pool2d::{AdaptiveAvgPool2d, AdaptiveAvgPool2dGradient};
 pub use avg_pool2d::{AvgPool2d, AvgPool2dGradient};
 pub use batch_norm::{BatchNorm, BatchNormEvaluate, BatchNormGradient, Normalised};
 pub use concat::Concat;
-pub use conv_block::{BlockMean, BlockMeanGradient, BlockOutput, ConvBlock, ConvBlockGradient, Entry};
 pub use conv2d::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvOptions, ConvSizes, conv2d_gradients};
+pub(crate) use cross_entropy::TOTAL as CROSS_ENTROPY_TOTAL;
 pub use cross_entropy::{Correct, CrossEntropy, CrossEntropyGradient, CrossEntropyOutputs};
 pub use elementwise::Binary;
-pub use fuse::{Fusions, fuse};
 pub use gather::{Gather, GatherGradient, OneHot};
-pub use head::{Head, HeadGradient};
 pub use linear::{Linear, LinearWeightGradient};
 pub use loss::{LossOptions, LossReduction};
 pub use matmul::{Matmul, MatmulSizes};
@@ -53,7 +47,8 @@ pub use rearrange::{Expand, Permute};
 pub use reduce::{Reduce, Reduction};
 pub use relu::{Relu, ReluGradient};
 pub use scale::{Dropout, Scale};
-pub use sgd::{Sgd, SgdStep};
+pub use sgd::{SgdStep, SgdUpdate};
+pub(crate) use softmax::log_softmax_row;
 pub use softmax::{LogSoftmax, LogSoftmaxGradient};
 pub use unary::{Unary, UnaryGradient};
 pub use windows::Windows;
@@ -72,7 +67,7 @@ mod warp;
 
 pub use circular_crop::CircularCrop;
 pub use decibels::Decibels;
-pub use excerpts::{Excerpts, Place};
+pub use excerpts::{Excerpt, Excerpts};
 pub use filter_bank::{BankRows, FilterBank};
 pub use frames::Framing;
 pub use items::Partial;
@@ -111,7 +106,7 @@ impl Graph {
 }
 
 /// For shape rules: every input must hold real numbers.
-fn real(op: &'static str, inputs: &[Spec]) -> Result<()> {
+pub(crate) fn real(op: &'static str, inputs: &[Spec]) -> Result<()> {
     match inputs.iter().position(|spec| spec.dtype != DType::Real) {
         Some(i) => {
             Err(Error::op(op, format!("input {i} of shape {} must hold real numbers, not indices", inputs[i].shape)))
@@ -129,7 +124,7 @@ fn same(op: &'static str, what: &str, a: Spec, other: &str, b: Spec) -> Result<(
 }
 
 /// For shape rules: an operand must have this shape.
-fn expect(op: &'static str, what: &str, spec: Spec, shape: &[usize]) -> Result<()> {
+pub(crate) fn expect(op: &'static str, what: &str, spec: Spec, shape: &[usize]) -> Result<()> {
     if spec.shape.dims() == shape {
         return Ok(());
     }

@@ -10,8 +10,8 @@ use crate::kernels::strided::{Walk, broadcast_strides};
 use crate::shader;
 use crate::tensor::{MAX_RANK, Real, Shape, Spec};
 
-static REDUCE_ROWS: Shader = shader!("reduce_rows");
-static REDUCE_COLUMNS: Shader = shader!("reduce_columns");
+static REDUCE_ROWS: Shader = shader!("reduce_rows", "nan", "reduce");
+static REDUCE_COLUMNS: Shader = shader!("reduce_columns", "nan", "reduce");
 
 /// What a reduction does with the elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Graph {
 
 /// How a reduction walks its input: the axes that stay, those that go, and how the latter are sliced. Slices bound the
 /// number of additions in a row, and so the rounding error, and give work to all threads where few elements stay.
-struct Split {
+struct Walks {
     kept: Walk<1>,
     gone: Walk<1>,
     /// Whether the innermost axis goes: then a row is reduced to one number, else rows are combined element by element.
@@ -126,7 +126,7 @@ impl Reduce {
         Shape::new(&dims[..x.rank()])
     }
 
-    fn split(&self, x: Shape) -> Split {
+    fn walks(&self, x: Shape) -> Walks {
         let strides = broadcast_strides(x, x);
         let (mut kept, mut gone) = ([1; MAX_RANK], [1; MAX_RANK]);
         for axis in 0..x.rank() {
@@ -136,12 +136,12 @@ impl Reduce {
         let kept = Walk::new(&kept, [strides]);
         let gone = Walk::new(&gone, [strides]);
         let rows = kept.row_strides() != [1];
-        Split { kept, gone, rows }
+        Walks { kept, gone, rows }
     }
 
-    fn factor(&self, split: &Split) -> f64 {
+    fn factor(&self, walks: &Walks) -> f64 {
         match self.reduction {
-            Reduction::Mean => 1.0 / (split.gone.rows() * split.gone.row()) as f64,
+            Reduction::Mean => 1.0 / (walks.gone.rows() * walks.gone.row()) as f64,
             _ => 1.0,
         }
     }
@@ -185,7 +185,7 @@ impl Op for Reduce {
         let dx = match self.reduction {
             Reduction::Sum => graph.expand(dy, shape)?,
             Reduction::Mean => {
-                let share = graph.scale(dy, self.factor(&self.split(shape)))?;
+                let share = graph.scale(dy, self.factor(&self.walks(shape)))?;
                 graph.expand(share, shape)?
             }
             Reduction::Max => {
@@ -202,9 +202,9 @@ impl Op for Reduce {
     cpu_kernels!();
 
     fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch> {
-        let split = self.split(inputs[0].shape);
-        let (count, length) = (outputs[0].shape.elements(), split.gone.rows() * split.gone.row());
-        let slices = gpu_slices(&split);
+        let walks = self.walks(inputs[0].shape);
+        let (count, length) = (outputs[0].shape.elements(), walks.gone.rows() * walks.gone.row());
+        let slices = gpu_slices(&walks);
         let stage = |kept: &Walk<1>, gone: &Walk<1>, rows: bool, slices: usize, factor: f64, operands: [Operand; 2]| {
             let length = gone.rows() * gone.row();
             let mut launch = Launch {
@@ -224,15 +224,15 @@ impl Op for Reduce {
             put(&mut launch, gone, &["G0", "G1", "G2"], &["GS0", "GS1", "GS2"]);
             launch
         };
-        let factor = self.factor(&split);
+        let factor = self.factor(&walks);
         // A workgroup for fewer elements than it has invocations would mostly wait.
-        let rows = split.rows && length > 32;
+        let rows = walks.rows && length > 32;
         if slices == 1 {
-            return vec![stage(&split.kept, &split.gone, rows, 1, factor, [Operand::Input(0), Operand::Output(0)])];
+            return vec![stage(&walks.kept, &walks.gone, rows, 1, factor, [Operand::Input(0), Operand::Output(0)])];
         }
         let partials = [one_axis(count, 1), one_axis(slices, count)];
         vec![
-            stage(&split.kept, &split.gone, rows, slices, 1.0, [Operand::Input(0), Operand::Scratch(0)]),
+            stage(&walks.kept, &walks.gone, rows, slices, 1.0, [Operand::Input(0), Operand::Scratch(0)]),
             stage(&partials[0], &partials[1], count < 4096, 1, factor, [Operand::ReadScratch(0), Operand::Output(0)]),
         ]
     }
@@ -246,10 +246,10 @@ impl Op for Reduce {
     }
 
     fn scratch(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
-        let split = self.split(inputs[0].shape);
+        let walks = self.walks(inputs[0].shape);
         let slices = match target {
-            Target::Cpu => CpuSlices::new(&split).count,
-            Target::Gpu => gpu_slices(&split),
+            Target::Cpu => CpuSlices::new(&walks).count,
+            Target::Gpu => gpu_slices(&walks),
         };
         if slices > 1 { vec![slices * outputs[0].shape.elements()] } else { Vec::new() }
     }
@@ -270,9 +270,9 @@ fn put(launch: &mut Launch, walk: &Walk<1>, dims: &[&'static str; 3], strides: &
     }
 }
 
-fn gpu_slices(split: &Split) -> usize {
-    let (count, length) = (split.kept.rows() * split.kept.row(), split.gone.rows() * split.gone.row());
-    let slice = match (split.rows, count) {
+fn gpu_slices(walks: &Walks) -> usize {
+    let (count, length) = (walks.kept.rows() * walks.kept.row(), walks.gone.rows() * walks.gone.row());
+    let slice = match (walks.rows, count) {
         (true, _) => 4096,
         (false, ..4096) => 64,
         (false, _) => 256,
@@ -290,16 +290,16 @@ struct CpuSlices {
 }
 
 impl CpuSlices {
-    fn new(split: &Split) -> Self {
-        let piece = if split.rows { 16_384 } else { 512 };
-        let (row, rows) = (split.gone.row(), split.gone.rows());
+    fn new(walks: &Walks) -> Self {
+        let piece = if walks.rows { 16_384 } else { 512 };
+        let (row, rows) = (walks.gone.row(), walks.gone.rows());
         let (per_slice, pieces) = ((piece / row).max(1), row.div_ceil(piece));
         Self { per_slice, pieces, piece, count: rows.div_ceil(per_slice) * pieces }
     }
 
     /// The rows of slice `s`, and the part of each that belongs to it.
-    fn slice(&self, s: usize, split: &Split) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
-        let (row, rows) = (split.gone.row(), split.gone.rows());
+    fn slice(&self, s: usize, walks: &Walks) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+        let (row, rows) = (walks.gone.row(), walks.gone.rows());
         let (first, start) = (s / self.pieces * self.per_slice, s % self.pieces * self.piece);
         let end = if self.pieces == 1 { row } else { (start + self.piece).min(row) };
         (first..(first + self.per_slice).min(rows), start..end)
@@ -313,15 +313,15 @@ const COLUMNS: usize = 1024;
 
 impl Reduce {
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
-        let split = self.split(kernel.input_spec(0).shape);
-        let (x, parallel, factor) = (kernel.input(0), kernel.parallel(), T::from_f64(self.factor(&split)));
-        let slices = CpuSlices::new(&split);
+        let walks = self.walks(kernel.input_spec(0).shape);
+        let (x, parallel, factor) = (kernel.input(0), kernel.parallel(), T::from_f64(self.factor(&walks)));
+        let slices = CpuSlices::new(&walks);
         if slices.count == 1 {
-            self.first_stage(x, kernel.output(), &split, &slices, factor, parallel);
+            self.first_stage(x, kernel.output(), &walks, &slices, factor, parallel);
             return;
         }
         let ([y], [partials]) = kernel.outputs_and_scratch();
-        self.first_stage(x, partials, &split, &slices, T::ONE, parallel);
+        self.first_stage(x, partials, &walks, &slices, T::ONE, parallel);
         let count = y.len();
         let partials = &*partials;
         crate::graph::for_each_piece(parallel, y, COLUMNS, |i, y| {
@@ -351,21 +351,21 @@ impl Reduce {
         &self,
         x: &[T],
         to: &mut [T],
-        split: &Split,
+        walks: &Walks,
         slices: &CpuSlices,
         factor: T,
         parallel: &dyn crate::graph::Parallel,
     ) {
-        let (kept, gone) = (&split.kept, &split.gone);
+        let (kept, gone) = (&walks.kept, &walks.gone);
         let (row, [step]) = (kept.row(), kept.row_strides());
         let results = kept.rows() * row;
         let slice_len = (gone.rows() * gone.row()).div_ceil(slices.count);
-        if split.rows {
+        if walks.rows {
             let per_task = (PER_TASK / slice_len).max(1);
             let blocks = Blocks::new(&mut to[..slices.count * results], results, [1, per_task]);
             parallel.for_pieces(blocks, |_, mut to| {
                 let (s, first, last) = (to.rows().start, to.columns().start, to.columns().end);
-                let (rows, part) = slices.slice(s, split);
+                let (rows, part) = slices.slice(s, walks);
                 let to = to.row(s);
                 lanes::dispatch(
                     #[inline(always)]
@@ -401,7 +401,7 @@ impl Reduce {
         let groups = kept.rows().div_ceil(per_task);
         parallel.run(slices.count * groups * stripes, &|task, _| {
             let (s, group, stripe) = (task / (groups * stripes), task / stripes % groups, task % stripes);
-            let (rows, part) = slices.slice(s, split);
+            let (rows, part) = slices.slice(s, walks);
             let columns = stripe * COLUMNS..(stripe * COLUMNS + COLUMNS).min(row);
             let [gone_step] = gone.row_strides();
             lanes::dispatch(

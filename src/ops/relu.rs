@@ -8,8 +8,8 @@ use crate::graph::{
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
-static RELU: Shader = shader!("relu");
-static RELU_GRADIENT: Shader = shader!("relu_gradient");
+static RELU: Shader = shader!("relu", "nan");
+static RELU_GRADIENT: Shader = shader!("relu_gradient", "nan");
 
 /// Elements per workgroup of the elementwise kernels: 64 invocations with four elements each.
 pub(super) const PER_WORKGROUP: usize = 256;

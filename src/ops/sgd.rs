@@ -18,7 +18,7 @@ use crate::tensor::{Real, Spec};
 
 static SGD: Shader = shader!("sgd");
 
-/// What changes from step to step: the elements of the last input of [`Sgd`], in this order.
+/// What changes from step to step: the elements of the last input of [`SgdUpdate`], in this order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdStep {
     /// The learning rate.
@@ -42,23 +42,23 @@ impl SgdStep {
 /// One step. Inputs p, v, g, flat and of one length, and the `[3]` numbers of an [`SgdStep`]; outputs the new p and v, in place of
 /// the old.
 #[derive(Clone, Copy, Debug)]
-pub struct Sgd {
+pub struct SgdUpdate {
     /// Whether the step looks ahead along the velocity.
     pub nesterov: bool,
 }
 
 impl Graph {
-    /// One step of [`Sgd`]: the new p and v.
+    /// One step of [`SgdUpdate`]: the new p and v.
     ///
     /// # Errors
     /// Where the shapes differ.
     pub fn sgd(&mut self, [p, v, g]: [Value; 3], step: Value, nesterov: bool) -> Result<[Value; 2]> {
-        let made = self.apply(Sgd { nesterov }, &[p, v, g, step])?;
+        let made = self.apply(SgdUpdate { nesterov }, &[p, v, g, step])?;
         Ok([made[0], made[1]])
     }
 }
 
-impl Op for Sgd {
+impl Op for SgdUpdate {
     fn name(&self) -> &'static str {
         "sgd"
     }
@@ -101,7 +101,7 @@ impl Op for Sgd {
     }
 }
 
-impl Sgd {
+impl SgdUpdate {
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let (g, step, parallel) = (kernel.input(2), kernel.input(3), kernel.parallel());
         let (rate, momentum, decay, nesterov) = (step[0], step[1], step[2], self.nesterov);

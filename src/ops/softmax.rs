@@ -54,8 +54,8 @@ impl Graph {
         if axis == last {
             return self.log_softmax(x);
         }
-        let turned = self.transpose(x, axis, last)?;
-        let y = self.log_softmax(turned)?;
+        let transposed = self.transpose(x, axis, last)?;
+        let y = self.log_softmax(transposed)?;
         self.transpose(y, axis, last)
     }
 }
@@ -72,7 +72,7 @@ fn launch(shader: &'static Shader, spec: Spec, operands: Vec<Operand>) -> Vec<La
 
 /// Writes the log-softmax of a row.
 #[inline(always)]
-pub(super) fn log_softmax_row<T: Real>(x: &[T], y: &mut [T]) {
+pub(crate) fn log_softmax_row<T: Real>(x: &[T], y: &mut [T]) {
     let max = lanes::max(x);
     let sum = lanes::sum_by(
         x,

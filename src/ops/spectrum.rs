@@ -20,7 +20,7 @@ use crate::kernels::prefetch::Prefetch;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
-static SPECTRUM: Shader = shader!("spectrum");
+static SPECTRUM: Shader = shader!("spectrum", "nan");
 
 /// Transform lengths that the GPU kernel's workgroup memory holds.
 pub const TRANSFORMS: std::ops::RangeInclusive<usize> = 8..=4096;
@@ -51,13 +51,13 @@ pub struct BandSpectrum {
 impl BandSpectrum {
     /// The same with the greatest band of each frame as a second output; none where transforms are too short for the kernel to
     /// do that.
-    pub(super) fn with_maxima(&self) -> Option<Self> {
+    pub(crate) fn with_maxima(&self) -> Option<Self> {
         let can = !self.maxima && self.excerpts.is_none() && self.framing.n_fft >= MAXIMA_FROM;
         can.then(|| Self { maxima: true, ..self.clone() })
     }
 
     /// The same that cuts its signals out of recordings itself.
-    pub(super) fn of_excerpts(&self, excerpts: Excerpts) -> Option<Self> {
+    pub(crate) fn of_excerpts(&self, excerpts: Excerpts) -> Option<Self> {
         (!self.maxima && self.excerpts.is_none()).then(|| Self { excerpts: Some(excerpts), ..self.clone() })
     }
 

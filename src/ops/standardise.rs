@@ -13,7 +13,7 @@ use crate::shader;
 use crate::tensor::{Real, Spec};
 use pulp::{Simd, WithSimd};
 
-static STANDARDISE: Shader = shader!("standardise", "items");
+static STANDARDISE: Shader = shader!("standardise", "nan", "items");
 
 /// Elements per task of the CPU: each yields a mean and a sum of squares.
 const CHUNK: usize = 4096;

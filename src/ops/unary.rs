@@ -16,8 +16,8 @@ use crate::shader;
 use crate::tensor::{Real, Spec};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-static UNARY: Shader = shader!("unary", "functions");
-static UNARY_GRADIENT: Shader = shader!("unary_gradient", "functions");
+static UNARY: Shader = shader!("unary", "nan", "functions");
+static UNARY_GRADIENT: Shader = shader!("unary_gradient", "nan", "functions");
 
 /// The cubic term of GELU's tanh form (Hendrycks and Gimpel, 2016).
 const CUBIC: f64 = 0.044715;

@@ -12,7 +12,7 @@ use crate::kernels::simd::dispatch;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
-static WARP: Shader = shader!("warp", "items");
+static WARP: Shader = shader!("warp", "nan", "items");
 
 /// `y[n, c, b, t] = x[n, c, b - shift, t * stretch]`, linear between bands and between frames. Inputs x [N, C, bands, frames] and
 /// real `by` [N, 2], a (shift, stretch) per item; output of the shape of x. What lies outside x is the item's minimum.

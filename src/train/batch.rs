@@ -6,7 +6,7 @@ use super::variations::{Parts, Variation, Variations};
 use crate::data::Clip;
 use crate::data::draws::{Mask, NotebookDraws, NotebookSizes, Purpose, Stream};
 use crate::graph::{PlanId, Series, Session};
-use crate::ops::Place;
+use crate::ops::Excerpt;
 use crate::{Error, Result};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -28,7 +28,7 @@ pub struct Batch {
     pub recordings: Option<Arc<Recordings>>,
     /// `samples` [N, channels, window].
     pub samples: Vec<f32>,
-    /// `places` [N, 5]: see [`Place`].
+    /// `places` [N, 5]: see [`Excerpt`].
     pub places: Vec<u32>,
     /// `start` `[N]`: where each item begins, in a circle.
     pub start: Vec<u32>,
@@ -69,7 +69,7 @@ impl Batch {
         let part = part.start.min(clip.len())..part.end.min(clip.len()).min(part.start + window);
         if let Some(recordings) = &self.recordings {
             // A clip that is not there is found out when the batch is written: its place is missing.
-            self.places.extend(recordings.place(clip, part, front_end).into_iter().flat_map(Place::to_array));
+            self.places.extend(recordings.place(clip, part, front_end).into_iter().flat_map(Excerpt::to_array));
             return;
         }
         for channel in 0..front_end.channels {
@@ -178,8 +178,8 @@ pub fn run_part(
     more: &[(&str, &[f32])],
     outputs: &mut [(&str, &mut [f32])],
 ) -> Result<()> {
-    if let Some(batch) = batches.iter().find(|b| b.recordings.is_some() && b.places.len() != b.count * Place::LEN) {
-        let missing = batch.count - batch.places.len() / Place::LEN;
+    if let Some(batch) = batches.iter().find(|b| b.recordings.is_some() && b.places.len() != b.count * Excerpt::LEN) {
+        let missing = batch.count - batch.places.len() / Excerpt::LEN;
         return Err(Error::value(inputs::PLACES, format!("{missing} of the clips are not in the device's memory")));
     }
     if batches.is_empty() {

@@ -9,7 +9,7 @@ use crate::audio::filterbank::{FilterBank, FilterBankSpec, Norm, Scale};
 use crate::audio::window::hann_periodic;
 use crate::graph::{Graph, States, Value};
 use crate::nn::{self, Adam, Classifier};
-use crate::ops::{BankRows, Excerpts, Fill, Framing, Part, Per, Place};
+use crate::ops::{BankRows, Excerpt, Excerpts, Fill, Framing, Part, Per};
 use std::sync::Arc;
 
 /// Powers below this count as this.
@@ -179,7 +179,7 @@ impl Network {
         let mut x = if self.resident {
             let FrontEnd { channels, window: length, repeat, .. } = *front_end;
             let recordings = graph.state(recordings::STATE)?;
-            let places = graph.index_input(inputs::PLACES, [count, Place::LEN])?;
+            let places = graph.index_input(inputs::PLACES, [count, Excerpt::LEN])?;
             by_item(graph, places)?;
             graph.excerpts(recordings, places, Excerpts { channels, length, repeat })?
         } else {

@@ -4,7 +4,7 @@ use super::recipe::FrontEnd;
 use crate::Result;
 use crate::data::{Clip, Samples};
 use crate::graph::Session;
-use crate::ops::Place;
+use crate::ops::Excerpt;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -58,11 +58,11 @@ impl Recordings {
     }
 
     /// Where a part of a clip lies; None where it is not among the recordings.
-    pub fn place(&self, clip: &Clip, part: Range<usize>, front_end: &FrontEnd) -> Option<Place> {
+    pub fn place(&self, clip: &Clip, part: Range<usize>, front_end: &FrontEnd) -> Option<Excerpt> {
         let samples = self.of.get(&clip.id)?;
         let channels = samples.channels() as u32;
         let mixes = front_end.channels == 1 && channels > 1;
-        Some(Place {
+        Some(Excerpt {
             first: (samples.range().start + part.start) as u32,
             stride: if channels > 1 { samples.len() as u32 } else { 0 },
             mixed: if mixes { channels } else { 1 },

@@ -3,7 +3,7 @@
 //!
 //! Each unit of an item is transposed once, border included, into a small buffer that stays in the first- or second-level
 //! cache; the inner loops ([`product`], [`outer`]) read it in place, without gathering anything, and results are transposed
-//! back. Blocks of a network that keep channels innermost throughout ([`conv_block`](crate::ops::conv_block)) share
+//! back. Blocks of a network that keep channels innermost throughout ([`ConvBlock`](crate::fusion::ConvBlock)) share
 //! everything but the transposition.
 
 pub(crate) mod collect;

@@ -141,7 +141,7 @@ impl<T: SimdReal> Outer<'_, T> {
                     let at = (stretch * rows_of_sums + first) * lanes.width() + vector * lanes.lanes;
                     // SAFETY: asserted above for the last unit, row, pixel and vector.
                     unsafe {
-                        let tile = Tile {
+                        let tile = OuterTile {
                             prefetch: self.prefetch,
                             begins: self.begins,
                             x: self.x.as_ptr().add(start(stretch) + first * per),
@@ -185,7 +185,7 @@ fn most(lanes: &Lanes) -> usize {
 
 /// A tile of the sums, and what is added to it. [`Outer::run`] makes them and no one else, and promises that all elements that one
 /// names are there.
-struct Tile<'a, T> {
+struct OuterTile<'a, T> {
     prefetch: &'a Prefetch,
     begins: bool,
     x: *const T,
@@ -205,7 +205,7 @@ struct Tile<'a, T> {
     units: usize,
 }
 
-impl<T: SimdReal> Tile<'_, T> {
+impl<T: SimdReal> OuterTile<'_, T> {
     fn run(self, height: usize, vectors: usize, pairs: bool, together: usize) {
         match (together, vectors, pairs) {
             (3, _, true) => self.few::<3, true>(height),
@@ -252,7 +252,7 @@ impl<T: SimdReal> Tile<'_, T> {
 
 /// A tile of `U` stretches of `R` rows and `V` vectors. Each is a function of its own: in one that has them all, the compiler moves sums
 /// between registers and memory after every row of pixels.
-struct Fixed<'a, T, const U: usize, const R: usize, const V: usize, const PAIRS: bool>(Tile<'a, T>);
+struct Fixed<'a, T, const U: usize, const R: usize, const V: usize, const PAIRS: bool>(OuterTile<'a, T>);
 
 impl<T: SimdReal, const U: usize, const R: usize, const V: usize, const PAIRS: bool> WithSimd
     for Fixed<'_, T, U, R, V, PAIRS>
@@ -278,11 +278,11 @@ const PIXELS: usize = 4;
 /// Sums of `U` stretches of `R` rows and `V` vectors.
 ///
 /// # Safety
-/// All elements that [`Tile`] names must be there.
+/// All elements that [`OuterTile`] names must be there.
 #[inline(always)]
 unsafe fn fixed<T: SimdReal, S: Simd, const U: usize, const R: usize, const V: usize, const PAIRS: bool>(
     simd: S,
-    tile: Tile<'_, T>,
+    tile: OuterTile<'_, T>,
 ) {
     let lanes = T::lanes::<S>();
     // SAFETY: the caller's promise; loads and stores are unaligned.

@@ -11,12 +11,12 @@
 
 use super::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvOptions, ConvSizes};
 use crate::graph::{Launch, Operand, Shader, grid};
-use crate::ops::gpu_tile::Tile;
+use crate::ops::gpu_tile::GpuTile;
 use crate::shader;
 use crate::tensor::Spec;
 
-static CONV2D: Shader = shader!("conv2d", "tile");
-static WEIGHT_GRADIENT: Shader = shader!("conv2d_weight_gradient", "tile");
+static CONV2D: Shader = shader!("conv2d", "nan", "divide", "tile");
+static WEIGHT_GRADIENT: Shader = shader!("conv2d_weight_gradient", "divide", "tile");
 static WEIGHT_GRADIENT_SUM: Shader = shader!("conv2d_weight_gradient_sum");
 
 /// Workgroups that the weight gradient is cut into at least, where its sums are long enough.
@@ -120,7 +120,7 @@ impl Map {
         let classes = height.classes * width.classes;
         let pixels = height.result.div_ceil(height.classes) * width.result.div_ceil(width.classes) * sizes.items;
         let products = classes * sizes.groups;
-        let tile = Tile::choose(self.rows, pixels, products);
+        let tile = GpuTile::choose(self.rows, pixels, products);
         let mut constants = tile.constants(self.rows, pixels, self.channels * sizes.taps(), products);
         constants.extend(height.constants(NAMES_H));
         constants.extend(width.constants(NAMES_W));
@@ -181,8 +181,8 @@ impl Conv2dInputGradient {
 }
 
 /// How the weight gradient's sums are cut.
-struct Split {
-    tile: Tile,
+struct SumCut {
+    tile: GpuTile,
     /// Columns of a partial result.
     columns: usize,
     /// Elements of a partial result.
@@ -194,25 +194,25 @@ struct Split {
 }
 
 impl Conv2dWeightGradient {
-    fn split(&self) -> Split {
+    fn split(&self) -> SumCut {
         let sizes = &self.sizes;
         let columns = sizes.in_channels * sizes.taps() + usize::from(self.bias);
         let elements = sizes.groups * sizes.out_channels * columns;
         let terms = sizes.items * sizes.pixels();
         // Which tile serves best does not depend on the split: whatever the tile, there is enough to do.
         let tile =
-            Tile::choose(sizes.out_channels, columns, sizes.groups * terms.div_ceil(MIN_CHUNK).min(MAX_PARTIALS));
+            GpuTile::choose(sizes.out_channels, columns, sizes.groups * terms.div_ceil(MIN_CHUNK).min(MAX_PARTIALS));
         let wanted = WORKGROUPS_WANTED.div_ceil(tile.count(sizes.out_channels, columns) * sizes.groups);
         let wanted = if terms <= SHORT_SUM { 1 } else { wanted };
         let most = MAX_PARTIALS.min(MAX_PARTIAL_ELEMENTS / elements).min(terms.div_ceil(MIN_CHUNK)).max(1);
         let chunk = terms.div_ceil(wanted.min(most));
-        Split { tile, columns, elements, chunk, partials: terms.div_ceil(chunk) }
+        SumCut { tile, columns, elements, chunk, partials: terms.div_ceil(chunk) }
     }
 
     pub(in crate::ops) fn launches(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
         let sizes = &self.sizes;
         let ConvOptions { stride, padding, dilation, .. } = sizes.options;
-        let Split { tile, columns, elements, chunk, partials } = self.split();
+        let SumCut { tile, columns, elements, chunk, partials } = self.split();
         let products = sizes.groups * partials;
         let mut constants = tile.constants(sizes.out_channels, columns, chunk, products);
         let own = [
@@ -269,7 +269,7 @@ impl Conv2dWeightGradient {
     }
 
     pub(in crate::ops) fn gpu_temporaries(&self, _: &[Spec], _: &[Spec]) -> Vec<usize> {
-        let Split { elements, partials, .. } = self.split();
+        let SumCut { elements, partials, .. } = self.split();
         let mut lengths = Vec::new();
         lengths.extend((partials > 1).then_some(elements * partials));
         lengths.extend((!self.bias).then_some(1));

@@ -14,9 +14,9 @@ use super::familiar::Heard;
 use super::network::{Mode, Network};
 use crate::audio::{Audio, channels, faults};
 use crate::data::Clip;
+use crate::fusion::{Fusions, fuse};
 use crate::graph::{Plan, Target};
 use crate::nn::Adam;
-use crate::ops::{Fusions, fuse};
 use crate::{Error, Result};
 use std::path::Path;
 

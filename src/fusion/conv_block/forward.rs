@@ -11,7 +11,7 @@ use crate::kernels::conv2d::{buffer_len, forward_lanes, forward_taps, forward_we
 use crate::kernels::lanes::{self, Rows};
 use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{MAX_LANES, SimdReal};
-use crate::ops::conv2d::ConvSizes;
+use crate::ops::ConvSizes;
 use crate::tensor::Real;
 
 /// Fills the map of a unit's input: as it is, or with the norm of the block before.

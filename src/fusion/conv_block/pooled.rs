@@ -6,10 +6,9 @@ use super::statistics::pattern_len;
 use super::{Entry, SUMS, expect_entry, expect_map};
 use crate::cpu_kernels;
 use crate::error::Result;
-use crate::graph::{
-    Blocks, Cost, Division, Gradient, Graph, Kernel, Launch, Op, Stretches, Target, Value, no_gpu_kernel, no_gradient,
-};
+use crate::graph::{Blocks, Cost, CpuOp, Division, Gradient, Graph, Kernel, Stretches, Value, no_gradient};
 use crate::kernels::lanes::{self, Rows};
+use crate::ops::{expect, real};
 use crate::tensor::{Real, Spec};
 
 /// Elements of r that a task reads at least: some half a microsecond's work.
@@ -31,13 +30,13 @@ fn items_per_task(r: &Spec) -> usize {
     (PER_TASK * r.shape[0]).div_ceil(r.shape.elements().max(1)).max(1)
 }
 
-impl Op for BlockMean {
+impl CpuOp for BlockMean {
     fn name(&self) -> &'static str {
         "block_mean"
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        super::super::real(self.name(), inputs)?;
+        real(self.name(), inputs)?;
         expect_map(self.name(), "r", &inputs[0])?;
         let r = inputs[0].shape;
         expect_entry(self.name(), Entry::Block, &inputs[1..], r[3])?;
@@ -49,10 +48,6 @@ impl Op for BlockMean {
     }
 
     cpu_kernels!();
-
-    fn gpu(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
-        no_gpu_kernel()
-    }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(2.0 * inputs[0].shape.elements() as f64, inputs, outputs)
@@ -114,18 +109,18 @@ impl BlockMean {
     }
 }
 
-impl Op for BlockMeanGradient {
+impl CpuOp for BlockMeanGradient {
     fn name(&self) -> &'static str {
         "block_mean_gradient"
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let name = self.name();
-        super::super::real(name, inputs)?;
+        real(name, inputs)?;
         expect_map(name, "r", &inputs[1])?;
         let r = inputs[1].shape;
-        super::super::expect(name, "the gradient", inputs[0], &[r[0], r[3], 1, 1])?;
-        super::super::expect(name, "the statistics", inputs[2], &[2, r[3]])?;
+        expect(name, "the gradient", inputs[0], &[r[0], r[3], 1, 1])?;
+        expect(name, "the statistics", inputs[2], &[2, r[3]])?;
         Ok(vec![inputs[1], Spec::real([SUMS, r[3]])])
     }
 
@@ -135,15 +130,11 @@ impl Op for BlockMeanGradient {
 
     cpu_kernels!();
 
-    fn gpu(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
-        no_gpu_kernel()
-    }
-
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(6.0 * inputs[1].shape.elements() as f64, inputs, outputs)
     }
 
-    fn scratch(&self, inputs: &[Spec], _: &[Spec], _: Target) -> Vec<usize> {
+    fn scratch(&self, inputs: &[Spec], _: &[Spec]) -> Vec<usize> {
         vec![inputs[1].shape[0] * SUMS * inputs[1].shape[3]]
     }
 

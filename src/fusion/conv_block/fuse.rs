@@ -7,8 +7,8 @@
 use super::pooled::{BlockMean, BlockMeanGradient};
 use super::{BlockOutput, ConvBlock, ConvBlockGradient, Entry, SUMS, rows};
 use crate::error::Result;
+use crate::fusion::{all, is_plane_mean, maker, users};
 use crate::graph::{Graph, Node, Value};
-use crate::ops::fuse::{all, is_plane_mean, maker, users};
 use crate::ops::{
     BatchNorm, BatchNormEvaluate, BatchNormGradient, Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvSizes,
     Expand, Permute, Reduce,
@@ -53,7 +53,7 @@ struct Arriving {
 }
 
 /// Puts blocks in the place of convolutions, norms and their gradients.
-pub(in crate::ops) fn blocks(graph: &mut Graph) -> Result<()> {
+pub(in crate::fusion) fn blocks(graph: &mut Graph) -> Result<()> {
     let mut made: Vec<Made> = Vec::new();
     // The gradient with respect to a block's norm, where the block after it makes it.
     let mut arriving: Vec<Arriving> = Vec::new();

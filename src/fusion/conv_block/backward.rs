@@ -19,7 +19,7 @@ use crate::kernels::conv2d::{buffer_len, rows_at_once, units_at_once};
 use crate::kernels::lanes::{self, Rows};
 use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{MAX_LANES, SimdReal};
-use crate::ops::conv2d::ConvSizes;
+use crate::ops::ConvSizes;
 use crate::tensor::Real;
 use std::ops::Range;
 

@@ -1,16 +1,15 @@
 //! The end of a classifier in one kernel, and its gradients in one more: the mean over each plane of x `[N, C, H, W]`, the
 //! linear layer with w `[K, C]` and b `[K]`, and the cross-entropy with classes `[N]` (see
-//! [`CrossEntropy`](super::CrossEntropy) for its formula).
+//! [`CrossEntropy`](crate::ops::CrossEntropy) for its formula).
 //!
-//! Nobody builds these: [`fuse`](super::fuse()) puts them in the place of [`Reduce`](super::Reduce),
-//! [`Linear`](super::Linear), [`CrossEntropy`](super::CrossEntropy) and what their gradients are made of. On a GPU the
+//! Nobody builds these: [`fuse`](super::fuse()) puts them in the place of [`Reduce`](crate::ops::Reduce),
+//! [`Linear`](crate::ops::Linear), [`CrossEntropy`](crate::ops::CrossEntropy) and what their gradients are made of. On a GPU the
 //! seven launches of those take longer than their arithmetic.
 
-use super::cross_entropy::TOTAL;
-use super::softmax::log_softmax_row;
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
 use crate::graph::{Cost, Gradient, Graph, Kernel, Launch, Op, Operand, Shader, Target, Value, grid, no_gradient};
+use crate::ops::{CROSS_ENTROPY_TOTAL, expect, log_softmax_row, real};
 use crate::shader;
 use crate::tensor::{DType, Real, Spec};
 
@@ -71,14 +70,14 @@ impl Op for Head {
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        super::real(self.name(), &inputs[..3])?;
+        real(self.name(), &inputs[..3])?;
         let (x, w) = (inputs[0].shape, inputs[1].shape);
         if x.rank() != 4 || w.rank() != 2 || x[1] != w[1] || inputs[3].dtype != DType::Index {
             let detail = format!("wants x [N, C, H, W], w [K, C], b [K] and indices [N], got x {x}, w {w}");
             return Err(Error::op(self.name(), detail));
         }
-        super::expect(self.name(), "b", inputs[2], &[w[0]])?;
-        super::expect(self.name(), "the classes", inputs[3], &[x[0]])?;
+        expect(self.name(), "b", inputs[2], &[w[0]])?;
+        expect(self.name(), "the classes", inputs[3], &[x[0]])?;
         let scores = Spec::real([x[0], w[0]]);
         Ok(vec![Spec::real([1]), scores, Spec::real([x[0], x[1]]), scores])
     }
@@ -110,7 +109,7 @@ impl Op for Head {
         let mut launches = vec![Launch { shader: &FORWARD, constants, operands, workgroups }];
         if !alone {
             launches.push(Launch {
-                shader: &TOTAL,
+                shader: &CROSS_ENTROPY_TOTAL,
                 constants: vec![("LEN", sizes.items as f64), ("FACTOR", mean)],
                 operands: vec![Operand::ReadScratch(0), Operand::Output(0)],
                 workgroups: [1; 3],
@@ -171,8 +170,8 @@ impl Op for HeadGradient {
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
         let Sizes { items, channels, classes, .. } = self.sizes(inputs);
-        super::expect(self.name(), "the gradient of the loss", inputs[0], &[1])?;
-        super::expect(self.name(), "the log-probabilities", inputs[1], &[items, classes])?;
+        expect(self.name(), "the gradient of the loss", inputs[0], &[1])?;
+        expect(self.name(), "the log-probabilities", inputs[1], &[items, classes])?;
         let dx = Spec::real([items, channels, self.plane[0], self.plane[1]]);
         Ok(vec![dx, inputs[4], Spec::real([classes])])
     }

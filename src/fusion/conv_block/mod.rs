@@ -1,8 +1,8 @@
 //! A block of a network in one operation for the CPU: the norm of the block before, convolution with bias, ReLU, and the
 //! statistics of the batch norm that follows; and its gradients in one more.
 //!
-//! Nobody builds these: [`fuse`](super::fuse()) puts them in the place of [`Conv2d`](super::Conv2d),
-//! [`BatchNorm`](super::BatchNorm) and their gradients. Between blocks the ReLU's result is kept, channels innermost
+//! Nobody builds these: [`fuse`](super::fuse()) puts them in the place of [`Conv2d`],
+//! [`BatchNorm`] and their gradients. Between blocks the ReLU's result is kept, channels innermost
 //! `[N, H, W, C]`; batch norm is applied where it is read, so that its output is never written, and the gradient with
 //! respect to the convolution's result is made where it is used. An item passes through a block while it is in the cache.
 //!
@@ -18,11 +18,10 @@ mod statistics;
 pub(super) use fuse::blocks;
 pub use pooled::{BlockMean, BlockMeanGradient};
 
-use super::conv2d::{ConvOptions, ConvSizes};
-use super::{BatchNorm, Conv2d};
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
-use crate::graph::{Cost, Division, Gradient, Graph, Launch, Op, Target, Value, no_gpu_kernel, no_gradient};
+use crate::graph::{Cost, CpuOp, Division, Gradient, Graph, Value, no_gradient};
+use crate::ops::{BatchNorm, Conv2d, ConvOptions, ConvSizes, expect, real};
 use crate::tensor::{Shape, Spec};
 
 /// How a block reads its input.
@@ -87,7 +86,7 @@ impl ConvBlock {
         let x = match self.entry {
             Entry::Planes => inputs[0],
             Entry::Block => {
-                super::real("conv_block", &inputs[..1])?;
+                real("conv_block", &inputs[..1])?;
                 expect_map("conv_block", "x", &inputs[0])?;
                 planes(inputs[0].shape)
             }
@@ -111,14 +110,14 @@ fn expect_map(name: &'static str, what: &str, map: &Spec) -> Result<()> {
 /// The inputs that [`Entry::Block`] adds.
 fn expect_entry(name: &'static str, entry: Entry, more: &[Spec], channels: usize) -> Result<()> {
     if entry == Entry::Block {
-        super::expect(name, "the statistics of the block before", more[0], &[2, channels])?;
-        super::expect(name, "gamma of the block before", more[1], &[channels])?;
-        super::expect(name, "beta of the block before", more[2], &[channels])?;
+        expect(name, "the statistics of the block before", more[0], &[2, channels])?;
+        expect(name, "gamma of the block before", more[1], &[channels])?;
+        expect(name, "beta of the block before", more[2], &[channels])?;
     }
     Ok(())
 }
 
-impl Op for ConvBlock {
+impl CpuOp for ConvBlock {
     fn name(&self) -> &'static str {
         "conv_block"
     }
@@ -131,7 +130,7 @@ impl Op for ConvBlock {
         }
         let channels = sizes.out_channels;
         for (what, spec) in ["b", "the running mean", "the running variance"].into_iter().zip(&inputs[2..5]) {
-            super::expect(name, what, *spec, &[channels])?;
+            expect(name, what, *spec, &[channels])?;
         }
         expect_entry(name, self.entry, &inputs[5..], sizes.in_channels)?;
         let r = Spec::real([sizes.items, sizes.output[0], sizes.output[1], channels]);
@@ -148,18 +147,16 @@ impl Op for ConvBlock {
 
     cpu_kernels!();
 
-    fn gpu(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
-        no_gpu_kernel()
-    }
-
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
+        // Not among the imports: there, every method of a block would be two traits'.
+        use crate::graph::Op;
         let conv = Conv2d { options: self.options, bias: true, relu: true };
         let norm = BatchNorm { momentum: 0.0, epsilon: self.epsilon };
-        let flops = conv.cost(inputs, outputs).flops + norm.cost(&outputs[..1], &outputs[..1]).flops;
+        let flops = Op::cost(&conv, inputs, outputs).flops + Op::cost(&norm, &outputs[..1], &outputs[..1]).flops;
         Cost::streaming(flops, inputs, outputs)
     }
 
-    fn scratch(&self, inputs: &[Spec], _: &[Spec], _: Target) -> Vec<usize> {
+    fn scratch(&self, inputs: &[Spec], _: &[Spec]) -> Vec<usize> {
         self.sizes(inputs).map_or(Vec::new(), |sizes| self.temporaries(&sizes))
     }
 
@@ -177,7 +174,7 @@ impl Op for ConvBlock {
     }
 }
 
-impl Op for ConvBlockGradient {
+impl CpuOp for ConvBlockGradient {
     fn name(&self) -> &'static str {
         "conv_block_gradient"
     }
@@ -186,19 +183,19 @@ impl Op for ConvBlockGradient {
         let (name, sizes) = (self.name(), &self.sizes);
         let channels = sizes.out_channels;
         let map = [sizes.items, sizes.output[0], sizes.output[1], channels];
-        super::expect(name, "dy", inputs[0], &map)?;
-        super::expect(name, "r", inputs[1], &map)?;
-        super::expect(name, "the statistics", inputs[2], &[2, channels])?;
-        super::expect(name, "gamma", inputs[3], &[channels])?;
+        expect(name, "dy", inputs[0], &map)?;
+        expect(name, "r", inputs[1], &map)?;
+        expect(name, "the statistics", inputs[2], &[2, channels])?;
+        expect(name, "gamma", inputs[3], &[channels])?;
         let x = match self.entry {
             Entry::Planes => sizes.x_spec(),
             Entry::Block => rows(sizes.x_spec().shape),
         };
-        super::expect(name, "x", inputs[4], x.shape.dims())?;
-        super::expect(name, "w", inputs[5], sizes.w_spec().shape.dims())?;
+        expect(name, "x", inputs[4], x.shape.dims())?;
+        expect(name, "w", inputs[5], sizes.w_spec().shape.dims())?;
         expect_entry(name, self.entry, &inputs[6..], sizes.in_channels)?;
         if self.measured {
-            super::expect(name, "the sums of dy", inputs[self.sums_input()], &[SUMS, channels])?;
+            expect(name, "the sums of dy", inputs[self.sums_input()], &[SUMS, channels])?;
         }
         let channel = Spec::real([channels]);
         let dx = (self.entry == Entry::Block).then_some([x, Spec::real([SUMS, sizes.in_channels])]);
@@ -211,17 +208,13 @@ impl Op for ConvBlockGradient {
 
     cpu_kernels!();
 
-    fn gpu(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
-        no_gpu_kernel()
-    }
-
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         let products = if self.entry == Entry::Block { 2.0 } else { 1.0 };
         let norm = 10.0 * inputs[1].shape.elements() as f64;
         Cost::streaming(products * self.sizes.flops() + norm, inputs, outputs)
     }
 
-    fn scratch(&self, _: &[Spec], _: &[Spec], _: Target) -> Vec<usize> {
+    fn scratch(&self, _: &[Spec], _: &[Spec]) -> Vec<usize> {
         self.temporaries()
     }
 
@@ -237,13 +230,13 @@ impl Op for ConvBlockGradient {
     }
 }
 
-impl Op for BlockOutput {
+impl CpuOp for BlockOutput {
     fn name(&self) -> &'static str {
         "block_output"
     }
 
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>> {
-        super::real(self.name(), inputs)?;
+        real(self.name(), inputs)?;
         expect_map(self.name(), "r", &inputs[0])?;
         let r = inputs[0].shape;
         expect_entry(self.name(), Entry::Block, &inputs[1..], r[3])?;
@@ -255,10 +248,6 @@ impl Op for BlockOutput {
     }
 
     cpu_kernels!();
-
-    fn gpu(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
-        no_gpu_kernel()
-    }
 
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost {
         Cost::streaming(3.0 * outputs[0].shape.elements() as f64, inputs, outputs)
