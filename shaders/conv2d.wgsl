@@ -161,12 +161,12 @@ fn main(
             let tap = k - c * taps;
             let u = divide(tap, taps_w, taps_w_reciprocal);
             let v = tap - u * taps_w;
-            let from = group * ROWS * CHANNELS * KERNEL_H * KERNEL_W + c * W_CHANNEL
+            let index = group * ROWS * CHANNELS * KERNEL_H * KERNEL_W + c * W_CHANNEL
                 + (first_u + u * TAP_STEP_H) * KERNEL_W + first_v + v * TAP_STEP_W;
             for (var quad = lane / DEPTH; quad < row_quads; quad += 64u / DEPTH) {
                 let row = at.row + quad * 4u;
                 let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(k < terms);
-                let place = select(vec4(0u), vec4(from + row * W_ROW) + vec4(0u, 1u, 2u, 3u) * W_ROW, inside);
+                let place = select(vec4(0u), vec4(index + row * W_ROW) + vec4(0u, 1u, 2u, 3u) * W_ROW, inside);
                 let loaded = vec4(weights[place.x], weights[place.y], weights[place.z], weights[place.w]);
                 left[(lane % DEPTH) * row_quads + quad] = select(vec4(0.0), loaded, inside);
             }
@@ -180,8 +180,8 @@ fn main(
             let row = rows + vec4(i32(u) * STEP_H);
             let column = columns + vec4(i32(v) * STEP_W);
             let inside = (vec4<u32>(row) < vec4(SOURCE_H)) & (vec4<u32>(column) < vec4(SOURCE_W)) & vec4(k < terms);
-            let from = bases + (vec4(c * SOURCE_H) + vec4<u32>(row)) * SOURCE_W + vec4<u32>(column);
-            let place = select(vec4(0u), from, inside);
+            let index = bases + (vec4(c * SOURCE_H) + vec4<u32>(row)) * SOURCE_W + vec4<u32>(column);
+            let place = select(vec4(0u), index, inside);
             let loaded = vec4(source[place.x], source[place.y], source[place.z], source[place.w]);
             right[d * column_quads + my_quad] = select(vec4(0.0), loaded, inside);
         }

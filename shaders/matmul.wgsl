@@ -57,8 +57,8 @@ fn main(
             let quad = select(i % row_quads, i / DEPTH, A_TERM == 1u);
             let row = vec4(at.row + quad * 4u) + vec4(0u, 1u, 2u, 3u);
             let inside = (row < vec4(ROWS)) & vec4(first + d < TERMS);
-            let from = vec4(at.product * A_BATCH + (first + d) * A_TERM) + row * A_ROW;
-            let place = select(vec4(0u), from, inside);
+            let index = vec4(at.product * A_BATCH + (first + d) * A_TERM) + row * A_ROW;
+            let place = select(vec4(0u), index, inside);
             let loaded = vec4(a[place.x], a[place.y], a[place.z], a[place.w]);
             left[d * row_quads + quad] = select(vec4(0.0), loaded, inside);
         }
@@ -67,8 +67,8 @@ fn main(
             let quad = select(i % column_quads, i / DEPTH, B_TERM == 1u);
             let column = vec4(at.column + quad * 4u) + vec4(0u, 1u, 2u, 3u);
             let inside = (column < vec4(COLUMNS)) & vec4(first + d < TERMS);
-            let from = vec4(at.product * B_BATCH + (first + d) * B_TERM) + column * B_COLUMN;
-            let place = select(vec4(0u), from, inside);
+            let index = vec4(at.product * B_BATCH + (first + d) * B_TERM) + column * B_COLUMN;
+            let place = select(vec4(0u), index, inside);
             let loaded = vec4(b[place.x], b[place.y], b[place.z], b[place.w]);
             right[d * column_quads + quad] = select(vec4(0.0), loaded, inside);
         }

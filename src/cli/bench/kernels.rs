@@ -1,7 +1,8 @@
 //! `humdinger bench kernels`: where the time of a training step goes, kernel by kernel, beside what the machine can do.
 
 use super::super::say;
-use super::{OUTPUTS, prepare, uniform};
+use super::formula::uniform;
+use super::{OUTPUTS, prepare};
 use crate::device::Device;
 use crate::graph::{Cost, Graph, PlanId, Session, States, Timing};
 use crate::ops::ConvOptions;
