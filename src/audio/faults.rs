@@ -45,6 +45,7 @@ pub(super) fn turn(channels: &mut [Vec<f32>]) {
 }
 
 /// Whether so much sound is too short to say anything of it.
+#[cfg(feature = "app")]
 pub(super) fn too_short(frames: u64, sample_rate: u32) -> bool {
     frames as f64 / f64::from(sample_rate) < LEAST_SECONDS
 }
