@@ -101,7 +101,7 @@ fn configuration_files_are_checked() {
     for (content, parts) in [
         ("epoch = 3", &["epoch", "did you mean `epochs`"][..]),
         ("lr = 3", &["`lr`", "did you mean `learning_rate`"]),
-        ("colour = 3", &["colour", "known are data, recipe"]),
+        ("colour = 3", &["colour", "known are data, columns, recipe"]),
         ("epochs = \"three\"", &["epochs"]),
         ("epochs = ", &["settings.toml"]),
         ("recipe = \"melodie\"", &["melodie", "melody"]),
