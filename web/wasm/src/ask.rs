@@ -9,7 +9,7 @@ use humdinger::melody::pitch::{PitchOptions, PitchTracker};
 use humdinger::nn;
 use humdinger::train::batch::Batch;
 use humdinger::train::batch::inputs::{FREQUENCY_MASKS, LABELS, PLACES, SAMPLES, START, TIME_MASKS, WARP};
-use humdinger::train::elsewhere::{self, Driver, Epoch, RemotePredictor, Lesson, Recording, Teacher};
+use humdinger::train::elsewhere::{self, Driver, Epoch, Lesson, Recording, RemotePredictor, Teacher};
 use humdinger::train::model::Model;
 use humdinger::train::predict::Predictor;
 use humdinger::{Error, Result, Tensor};
