@@ -25,7 +25,7 @@ pub struct Conv2d {
     pub options: ConvOptions,
     /// Whether there is a third input b.
     pub bias: bool,
-    /// Whether `max(., 0)` is taken of the result; see [`fuse`](super::fuse()).
+    /// Whether `max(., 0)` is taken of the result; see [`fuse`](crate::fusion::fuse).
     pub relu: bool,
 }
 
