@@ -62,7 +62,7 @@ pub struct BatchNormGradient {
     /// Whether mean and variance depend on x.
     pub training: bool,
     /// Whether x is what a ReLU made, and dx the gradient with respect to that ReLU's input; see
-    /// [`fuse`](super::fuse()).
+    /// [`fuse`](crate::fusion::fuse).
     pub relu: bool,
 }
 
