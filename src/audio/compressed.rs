@@ -2,11 +2,10 @@
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{LazyLock, Once};
 
 use symphonia::core::codecs::registry::CodecRegistry;
-
-use std::path::Path;
 
 use super::bytes::Bytes;
 use super::decode::Encoding;

@@ -111,7 +111,7 @@ pub(super) struct Packets {
     usual: usize,
     /// When the next packet is due, in seconds; none where that is not known.
     due: Option<f64>,
-    /// Seconds of those units, where the container has a time for each packet.
+    /// Seconds of the unit in which packets have their times, where the container has a time for each.
     unit: Option<f64>,
     /// Recordings that are joined.
     links: usize,

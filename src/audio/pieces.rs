@@ -121,17 +121,15 @@ impl Pieces {
     /// # Errors
     /// Where the file cannot be read.
     pub fn frames(&mut self) -> Result<u64> {
-        match &self.from {
-            From::Wav(wav) => Ok(wav.frames),
-            #[cfg(feature = "compressed-audio")]
-            From::Compressed(_) => {
-                self.examine()?;
-                match &self.from {
-                    From::Compressed(compressed) => Ok(compressed.frames() as u64),
-                    From::Wav(wav) => Ok(wav.frames),
-                }
-            }
+        if !matches!(self.from, From::Wav(_)) {
+            // How long it is is known at its end.
+            self.examine()?;
         }
+        Ok(match &self.from {
+            From::Wav(wav) => wav.frames,
+            #[cfg(feature = "compressed-audio")]
+            From::Compressed(compressed) => compressed.frames() as u64,
+        })
     }
 
     /// Whether there is memory for all of it at another rate, or for the first `most` samples of each channel, as far as can be known

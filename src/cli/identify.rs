@@ -1,6 +1,7 @@
 //! `humdinger identify`: which song of a catalogue somebody sings.
 
-use super::melody_picture::{self, is_image};
+use super::image::is_image;
+use super::melody_picture;
 use super::predict::{Found, sound_files};
 use super::{plain, say, warn};
 use crate::audio::Audio;
@@ -91,8 +92,9 @@ fn ask(
     (top, least): (usize, f64),
 ) -> Result<(Answer, Heard, Vec<String>)> {
     let warnings = std::mem::take(&mut sound.warnings);
-    let heard = songs.listen(sound, options)?;
-    Ok((Answer::new(name, heard.matches.clone(), top, least), heard, warnings))
+    let mut heard = songs.listen(sound, options)?;
+    let matches = std::mem::take(&mut heard.matches);
+    Ok((Answer::new(name, matches, top, least), heard, warnings))
 }
 
 /// Opens a catalogue.

@@ -1,12 +1,13 @@
 //! The pitch that was sung, over notes, as a picture.
 
+use super::image::{encoded, is_svg};
+use crate::Result;
 use crate::melody::note_name;
 use crate::melody::notes::{SungNote, median};
 use crate::melody::pitch::Contour;
 use crate::picture::canvas::{Align, Canvas, Rgb};
 use crate::picture::moments;
 use crate::train::weights::write_whole;
-use crate::{Error, Result};
 use std::path::Path;
 
 const WIDTH: f64 = 1200.0;
@@ -21,20 +22,10 @@ const NOTE: Rgb = [171, 214, 178];
 const PITCH: Rgb = [178, 34, 52];
 const GRID: Rgb = [226, 226, 230];
 
-/// Whether an image's name ends as one that can be drawn.
-pub(super) fn is_image(path: &Path) -> bool {
-    is_svg(path) || path.extension().is_some_and(|end| end.eq_ignore_ascii_case("png"))
-}
-
-/// Whether it is one of lines, not of pixels.
-pub(super) fn is_svg(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("svg"))
-}
-
 /// Draws a contour over notes (both in seconds of the recording, and in MIDI numbers as sung) into a file, PNG or SVG by its name.
 ///
 /// # Errors
-/// [`Error::File`] where the file cannot be written.
+/// [`Error::File`](crate::Error::File) where the file cannot be written.
 pub(super) fn write(path: &Path, title: &str, contour: &Contour, notes: &[SungNote]) -> Result<()> {
     write_whole(path, &image(is_svg(path), title, contour, notes)?)
 }
@@ -44,8 +35,7 @@ pub(super) fn write(path: &Path, title: &str, contour: &Contour, notes: &[SungNo
 /// # Errors
 /// Where a picture cannot be packed.
 pub(super) fn image(svg: bool, title: &str, contour: &Contour, notes: &[SungNote]) -> Result<Vec<u8>> {
-    let canvas = draw(title, contour, notes);
-    Ok(if svg { canvas.svg()?.into_bytes() } else { canvas.png()? })
+    encoded(&draw(title, contour, notes), svg)
 }
 
 fn draw(title: &str, contour: &Contour, notes: &[SungNote]) -> Canvas {
@@ -96,9 +86,4 @@ fn draw(title: &str, contour: &Contour, notes: &[SungNote]) -> Canvas {
         canvas.line(line, 2.0, PITCH);
     }
     canvas
-}
-
-/// Where an image is to be, an error names the option.
-pub(super) fn no_image(option: &str, path: &Path) -> Error {
-    Error::usage(option, format!("{} ends neither in .png nor in .svg", path.display()))
 }

@@ -12,6 +12,7 @@ mod export;
 mod export_onnx;
 mod folds;
 mod identify;
+mod image;
 mod inspect;
 mod manual;
 mod melody_picture;

@@ -26,9 +26,7 @@ pub(super) fn folds_summary(folds: &Folds, out: &Path) -> Result<()> {
         "all clips together",
         format!("{:.2} % ({right} of {clips}), {likely}, calibration error {calibration:.3}", 100.0 * pooled.accuracy),
     )?;
-    if let Some(balanced) = told_apart(pooled) {
-        entry("balanced", format!("{balanced}, the mean over the songs, however many clips each has"))?;
-    }
+    balanced(pooled)?;
     entry("baseline", format!("{:.2} %, always the most frequent song", 100.0 * pooled.baseline))?;
     answers(pooled, &folds.predictions)?;
     suspicious(&folds.predictions, &folds.names)?;
@@ -42,9 +40,7 @@ pub(super) fn summary(outcome: &Outcome, names: &[String], out: &Path) -> Result
         let (clips, likely) = (metrics.clips, likely(metrics));
         say("")?;
         entry("accuracy", format!("{accuracy} of the {clips} validation clips, {likely}, loss {:.3}", metrics.loss))?;
-        if let Some(balanced) = told_apart(metrics) {
-            entry("balanced", format!("{balanced}, the mean over the songs, however many clips each has"))?;
-        }
+        balanced(metrics)?;
         entry("baseline", format!("{:.1} %, always the most frequent song", 100.0 * metrics.baseline))?;
         answers(metrics, &outcome.predictions)?;
         suspicious(&outcome.predictions, names)?;
@@ -71,9 +67,14 @@ fn likely(metrics: &Metrics) -> String {
 }
 
 /// Balanced accuracy, where it is another one than accuracy.
-fn told_apart(metrics: &Metrics) -> Option<String> {
+fn balanced(metrics: &Metrics) -> Result<()> {
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-    metrics.balanced_accuracy.map(percent).filter(|balanced| *balanced != percent(metrics.accuracy))
+    match metrics.balanced_accuracy.map(percent).filter(|balanced| *balanced != percent(metrics.accuracy)) {
+        Some(balanced) => {
+            entry("balanced", format!("{balanced}, the mean over the songs, however many clips each has"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What becomes of the clips where answers that are not sure enough are "unknown".

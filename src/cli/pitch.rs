@@ -1,6 +1,7 @@
 //! `humdinger pitch`: the pitch that somebody sings, as a table or as notes.
 
-use super::melody_picture::{self, is_image, is_svg};
+use super::image::{is_image, is_svg, no_image};
+use super::melody_picture;
 use super::{plain, say, warn};
 use crate::audio::{channels, decode::decode_file};
 use crate::melody::notes::{SungNote, notes, tuning};
@@ -64,7 +65,7 @@ pub fn run(args: Args) -> Result<()> {
     if format == Format::Picture {
         match &args.out {
             None => return Err(Error::usage("--format", "a picture is no text; name the file to write with --out")),
-            Some(out) if !is_image(out) => return Err(melody_picture::no_image("--out", out)),
+            Some(out) if !is_image(out) => return Err(no_image("--out", out)),
             Some(_) => {}
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::image::{encoded, is_image, is_svg, no_image};
 use super::{check_free, plain, say, warn};
 use crate::audio::{channels, decode::decode_file, pieces::Pieces};
 use crate::melody::{midi_to_hz, note_name};
@@ -53,9 +54,8 @@ pub fn run(args: Args) -> Result<()> {
         Some(out) => out.clone(),
         None => PathBuf::from(args.file.file_stem().unwrap_or_default()).with_extension("png"),
     };
-    let ends_in = |ending: &str| out.extension().is_some_and(|end| end.eq_ignore_ascii_case(ending));
-    if !ends_in("png") && !ends_in("svg") {
-        return Err(Error::usage("--out", format!("{} ends neither in .png nor in .svg", out.display())));
+    if !is_image(&out) {
+        return Err(no_image("--out", &out));
     }
     check_free(&out, args.force)?;
     let title = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -84,8 +84,7 @@ pub fn run(args: Args) -> Result<()> {
             (draw_samples(samples, rate, &title, &picture)?, seconds, rate, stereo)
         }
     };
-    let bytes = if ends_in("svg") { canvas.svg()?.into_bytes() } else { canvas.png()? };
-    write_whole(&out, &bytes)?;
+    write_whole(&out, &encoded(&canvas, is_svg(&out))?)?;
     say(format!(
         "{}: {:.1} s at {} Hz, {}",
         plain(&out.display().to_string()),

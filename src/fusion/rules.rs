@@ -39,9 +39,10 @@ pub(super) fn excerpts(graph: &mut Graph, number: usize, node: &Node) -> Option<
     Some(Rewrite::put(number, op, inputs, node.outputs.clone()).without(&[cut_number]))
 }
 
-/// What an operation on spectrograms needs of its input, and as its input of which number it may be handed that.
-fn needed(node: &Node) -> Option<(Partial, usize)> {
-    let needed = if is::<Decibels>(node).is_some() {
+/// What an operation on spectrograms needs of its input, if it is not handed that yet.
+fn needed(node: &Node) -> Option<Partial> {
+    // And as its input of which number it may be handed that.
+    let (partial, number) = if is::<Decibels>(node).is_some() {
         (Partial::Max, 1)
     } else if is::<Mask>(node).is_some_and(|mask| mask.fill == Fill::ItemMean) {
         (Partial::Sum, 3)
@@ -52,7 +53,7 @@ fn needed(node: &Node) -> Option<(Partial, usize)> {
     } else {
         return None;
     };
-    (node.inputs.len() == needed.1).then_some(needed)
+    (node.inputs.len() == number).then_some(partial)
 }
 
 /// The same operation with `partial` as a further output, if it can do that and does not hand anything on yet; and the shape.
@@ -74,7 +75,7 @@ fn handing_on(graph: &Graph, node: &Node, partial: Partial) -> Option<(Arc<dyn O
 
 /// What makes a spectrogram makes the reduction, too, that its reader begins with.
 pub(super) fn hand_on(graph: &mut Graph, number: usize, reader: &Node) -> Option<Rewrite> {
-    let (partial, _) = needed(reader)?;
+    let partial = needed(reader)?;
     let (maker_number, maker) = graph.nodes().find(|(_, node)| node.outputs[0] == reader.inputs[0])?;
     let (op, spec) = handing_on(graph, maker, partial)?;
     let (inputs, y) = (maker.inputs.clone(), maker.outputs[0]);

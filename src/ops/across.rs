@@ -55,13 +55,7 @@ impl Graph {
         let mut as_channel = vec![1; shape.rank()];
         as_channel[1] = shape[1];
         let as_channel = Shape::new(&as_channel);
-        let mean = self.sum(x, &axes, true)?;
-        let mean = self.across(mean, part.counts)?;
-        let mean = self.scale(mean, 1.0 / count)?;
-        let centred = self.subtract(x, mean)?;
-        let squares = self.multiply(centred, centred)?;
-        let squares = self.sum(squares, &axes, true)?;
-        let squares = self.across(squares, part.counts)?;
+        let Moments { mean, centred, squares } = self.moments_across(x, &axes, count, part)?;
         let variance = self.scale(squares, 1.0 / count)?;
         let epsilon = self.constant(as_channel, vec![epsilon; shape[1]])?;
         let deviation = self.add(variance, epsilon)?;
@@ -91,13 +85,7 @@ impl Graph {
         let shape = self.shape(x);
         let axes: Vec<usize> = (0..shape.rank()).collect();
         let count = (part.of * shape.elements() / shape[0]) as f64;
-        let mean = self.sum(x, &axes, true)?;
-        let mean = self.across(mean, part.counts)?;
-        let mean = self.scale(mean, 1.0 / count)?;
-        let centred = self.subtract(x, mean)?;
-        let squares = self.multiply(centred, centred)?;
-        let squares = self.sum(squares, &axes, true)?;
-        let squares = self.across(squares, part.counts)?;
+        let Moments { centred, squares, .. } = self.moments_across(x, &axes, count, part)?;
         let variance = self.scale(squares, 1.0 / (count - 1.0))?;
         let deviation = self.sqrt(variance)?;
         // Where all elements are equal the numerator is 0, and so is the result.
@@ -107,6 +95,25 @@ impl Graph {
         let deviation = self.maximum(deviation, least)?;
         self.divide(centred, deviation)
     }
+
+    /// The moments of a batch over these axes, of which x is a part; `count` of its elements go into one.
+    fn moments_across(&mut self, x: Value, axes: &[usize], count: f64, part: Part) -> Result<Moments> {
+        let mean = self.sum(x, axes, true)?;
+        let mean = self.across(mean, part.counts)?;
+        let mean = self.scale(mean, 1.0 / count)?;
+        let centred = self.subtract(x, mean)?;
+        let squares = self.multiply(centred, centred)?;
+        let squares = self.sum(squares, axes, true)?;
+        let squares = self.across(squares, part.counts)?;
+        Ok(Moments { mean, centred, squares })
+    }
+}
+
+/// Mean of a batch, and this rank's part less the mean; and the sum of the squares of that over the batch.
+struct Moments {
+    mean: Value,
+    centred: Value,
+    squares: Value,
 }
 
 impl Across {
