@@ -12,7 +12,7 @@ use humdinger::graph::{Plan, Session, Target};
 use humdinger::ranks::{Communicator, Mpi};
 use humdinger::tensor::DType;
 use humdinger::train::Recipe;
-use humdinger::train::network::{Mode, Network};
+use humdinger::train::network::{Network, Pass};
 use humdinger::{Error, Result, nn};
 use std::ops::Range;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ fn main() -> Result<()> {
     let threads = ranks.ranks.threads();
     let front_end = recipe.front_end();
     let (network, adam) = Network::new(recipe, &front_end, 8, 1, true)?;
-    let mut graph = network.graph(Mode::Train { augment: true }, batch, adam.as_ref())?;
+    let mut graph = network.graph(Pass::Train { augment: true }, batch, adam.as_ref())?;
     fuse(&mut graph, Fusions::for_target(Target::Cpu))?;
     let mut session =
         CpuSession::<f32>::new(network.states.clone(), Arc::new(Pool::new(threads)))?.among(ranks.clone());

@@ -9,7 +9,7 @@ use humdinger::fusion::{Fusions, fuse};
 use humdinger::graph::{Parallel, Plan, Session, Target};
 use humdinger::train::Recipe;
 use humdinger::train::batch::MASKS;
-use humdinger::train::network::{Mode, Network};
+use humdinger::train::network::{Network, Pass};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
@@ -49,7 +49,7 @@ fn training_steps_allocate_nothing() -> Result<()> {
     let mut adam = adam.expect("a network made for training has an optimiser");
     adam.max_norm = Some(1.0);
     // The whole way that training takes: from samples, with augmentation, fused.
-    let mut graph = network.graph(Mode::Train { augment: true }, BATCH, Some(&adam))?;
+    let mut graph = network.graph(Pass::Train { augment: true }, BATCH, Some(&adam))?;
     fuse(&mut graph, Fusions::for_target(Target::Cpu))?;
 
     let pool = Arc::new(Pool::new(2));

@@ -14,7 +14,7 @@ use humdinger::fusion::{Fusions, fuse};
 use humdinger::graph::{Command, Graph, PLAN_FORMAT, Plan, States, Target};
 use humdinger::tensor::Tensor;
 use humdinger::train::Recipe;
-use humdinger::train::network::{Mode, Network};
+use humdinger::train::network::{Network, Pass};
 use serde_json::Value as Json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ fn plans() -> Result<Vec<(String, Plan)>> {
         for samples in [0, 1_000_000] {
             let classifier = recipe.classifier(10);
             let (network, adam) = Network::of(recipe, &recipe.front_end(), classifier, 1, true, samples)?;
-            let train = Mode::Train { augment: true };
-            for (mode, count) in [(train, 4), (train, 64), (Mode::Evaluate, 1), (network.evaluation(), 1)] {
+            let train = Pass::Train { augment: true };
+            for (mode, count) in [(train, 4), (train, 64), (Pass::Evaluate, 1), (network.evaluation(), 1)] {
                 let mut graph = network.graph(mode, count, adam.as_ref())?;
                 fuse(&mut graph, Fusions::for_target(Target::Gpu))?;
                 plans.push((format!("{recipe:?} {mode:?} {count} {samples}"), Plan::new(graph, Target::Gpu)?));

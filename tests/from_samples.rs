@@ -13,10 +13,10 @@ use humdinger::gpu::GpuSession;
 use humdinger::graph::{Plan, PlanId, Session, Target};
 use humdinger::nn::Adam;
 use humdinger::train::Recipe;
-use humdinger::train::network::{Mode, Network};
+use humdinger::train::network::{Network, Pass};
 use std::sync::Arc;
 
-const TRAIN: Mode = Mode::Train { augment: true };
+const TRAIN: Pass = Pass::Train { augment: true };
 
 fn network(recipe: Recipe) -> Result<(Network, Adam)> {
     let (network, adam) = Network::new(recipe, &recipe.front_end(), 8, 3, true)?;

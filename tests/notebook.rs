@@ -161,13 +161,13 @@ fn pytorchs_weights_give_its_logits_here() {
         Engine::for_evaluation(&device, Recipe::Notebook, &front_end, Recipe::Notebook.classifier(10)).unwrap();
     load_weights(&mut *engine.session, &Weights::read(&path).unwrap(), &path, false).unwrap();
     let data = Dataset::load(&golden().join("clips"), &LoadOptions::default()).unwrap();
-    let heard = engine.hear(&data.clips.iter().collect::<Vec<_>>(), true).unwrap();
+    let inferred = engine.infer(&data.clips.iter().collect::<Vec<_>>(), true).unwrap();
     let expected = std::fs::read_to_string(golden().join("logits.jsonl")).unwrap();
     let mut compared = 0;
     for line in expected.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let i = data.clips.iter().position(|clip| line["file"] == *clip.id).unwrap();
-        for (a, b) in heard[i][0].logits.iter().zip(line["logits"].as_array().unwrap()) {
+        for (a, b) in inferred[i][0].logits.iter().zip(line["logits"].as_array().unwrap()) {
             let b = b.as_f64().unwrap();
             assert!((f64::from(*a) - b).abs() < 1e-5 * b.abs().max(1.0), "{}: {a} against {b}", line["file"]);
         }

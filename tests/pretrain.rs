@@ -40,16 +40,16 @@ fn any_number_of_threads_makes_the_same_base_model() {
     assert_ne!(one.model.weights, other.model.weights);
 
     // What it has heard is none of the songs that are kept, and it says so.
-    let heard = one.model.header.heard.clone().unwrap();
-    let network = heard.split(';').next().unwrap();
-    assert!(network.contains("3 generated melodies (seed 1)") && network.contains("Greensleeves"), "{heard}");
-    assert!(KEPT.iter().all(|song| !network.contains(song)), "{heard}");
+    let trained_on = one.model.header.trained_on.clone().unwrap();
+    let network = trained_on.split(';').next().unwrap();
+    assert!(network.contains("3 generated melodies (seed 1)") && network.contains("Greensleeves"), "{trained_on}");
+    assert!(KEPT.iter().all(|song| !network.contains(song)), "{trained_on}");
 
     // The file is half as large, and nothing is lost in it.
     let path = scratch().join("base.safetensors");
     one.model.write_halved(&path).unwrap();
     let read = Model::read(&path).unwrap();
-    assert!(read.weights.tensors == one.model.weights.tensors && read.familiar == one.model.familiar);
+    assert!(read.weights.tensors == one.model.weights.tensors && read.distribution == one.model.distribution);
     assert_eq!(read.header, one.model.header);
     assert!(path.metadata().unwrap().len() < 700_000);
 }

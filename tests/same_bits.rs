@@ -47,8 +47,8 @@ fn a_gpu_trains_alike_time_after_time() {
 #[test]
 fn evaluation_does_not_depend_on_the_batch() {
     use humdinger::data::{Clip, Dataset, LoadOptions};
+    use humdinger::train::distribution::WindowOutputs;
     use humdinger::train::engine::{EVALUATION_BATCH, Engine};
-    use humdinger::train::familiar::Heard;
     let mut devices = vec![Device::with_threads(2)];
     if let Some(gpu) = common::gpu() {
         devices.push(Device::choose(DeviceChoice::Gpu(Some(gpu.adapter().number))).unwrap());
@@ -62,21 +62,21 @@ fn evaluation_does_not_depend_on_the_batch() {
         // Enough for a whole batch, and some that are left over.
         let clips: Vec<&Clip> = data.clips.iter().cycle().take(EVALUATION_BATCH + 5).collect();
         let mut engine = Engine::for_evaluation(device, recipe, &front_end, recipe.classifier(5)).unwrap();
-        let together = engine.hear(&clips, false).unwrap();
-        let views = front_end.views.len();
-        for (views_of, plain) in together.iter().zip(engine.hear_plainly(&clips, false).unwrap()) {
+        let together = engine.infer(&clips, false).unwrap();
+        let augmentations = front_end.augmentations.len();
+        for (augmented_of, plain) in together.iter().zip(engine.infer_once(&clips, false).unwrap()) {
             // The first view is the window as it is; nothing else is heard alike.
-            assert_eq!(views_of.len(), plain.len() * views);
-            for (views_of, plain) in views_of.chunks(views).zip(&plain) {
+            assert_eq!(augmented_of.len(), plain.len() * augmentations);
+            for (augmented_of, plain) in augmented_of.chunks(augmentations).zip(&plain) {
                 let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 2e-5 * (1.0 + b.abs());
-                let alike = |heard: &&Heard| heard.logits.iter().zip(&plain.logits).all(close);
-                assert_eq!(views_of.iter().filter(alike).count(), 1, "{recipe}");
-                assert!(alike(&&views_of[0]), "{recipe}: the first view is not plain");
+                let alike = |inferred: &&WindowOutputs| inferred.logits.iter().zip(&plain.logits).all(close);
+                assert_eq!(augmented_of.iter().filter(alike).count(), 1, "{recipe}");
+                assert!(alike(&&augmented_of[0]), "{recipe}: the first augmentation is not the window as it is");
             }
         }
         for (clip, beside_others) in clips.iter().zip(&together).take(data.clips.len()) {
-            let alone = engine.hear(&[*clip], false).unwrap().remove(0);
-            let numbers = |heard: &Heard| [heard.logits.as_slice(), &heard.embedding].concat();
+            let alone = engine.infer(&[*clip], false).unwrap().remove(0);
+            let numbers = |inferred: &WindowOutputs| [inferred.logits.as_slice(), &inferred.embedding].concat();
             for (a, b) in alone.iter().flat_map(numbers).zip(beside_others.iter().flat_map(numbers)) {
                 assert!(
                     (a - b).abs() <= if device.gpu().is_some() { 2e-5 * (1.0 + b.abs()) } else { 0.0 },

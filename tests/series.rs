@@ -18,7 +18,7 @@ use humdinger::train::Recipe;
 use humdinger::train::batch::{self, Batch, Draw};
 use humdinger::train::engine::Engine;
 use humdinger::train::model::read_weights;
-use humdinger::train::network::{Mode, Network};
+use humdinger::train::network::{Network, Pass};
 use humdinger::train::recordings::Recordings;
 use humdinger::{Result, Tensor};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// Length of a window, and the number of runs: more than go into one submission, and no multiple of it.
 const LEN: usize = 70;
 const RUNS: usize = 37;
-const TRAIN: Mode = Mode::Train { augment: true };
+const TRAIN: Pass = Pass::Train { augment: true };
 
 /// `total += windows out of x * factor`.
 fn running_total() -> Result<Graph> {
@@ -163,12 +163,12 @@ fn held_recordings_are_heard_as_those_from_the_host() -> Result<()> {
             }
             let mut logits = vec![0.0; 5 * clips.len()];
             batch::run(&mut session, plan, &[augmented], &[], &mut [("logits", &mut logits)])?;
-            let plan = session.add(Plan::new(network.graph(Mode::Evaluate, clips.len(), None)?, Target::Cpu)?)?;
+            let plan = session.add(Plan::new(network.graph(Pass::Evaluate, clips.len(), None)?, Target::Cpu)?)?;
             let mut plain = Batch::new(recordings);
             clips.iter().for_each(|clip| plain.push_plain(clip, 10_000, &front_end));
-            let mut heard = vec![0.0; 5 * clips.len()];
-            batch::run(&mut session, plan, &[plain], &[], &mut [("logits", &mut heard)])?;
-            results.push([logits, heard]);
+            let mut inferred = vec![0.0; 5 * clips.len()];
+            batch::run(&mut session, plan, &[plain], &[], &mut [("logits", &mut inferred)])?;
+            results.push([logits, inferred]);
         }
         assert!(results[0] == results[1], "{recipe:?}");
     }
@@ -187,7 +187,7 @@ fn recordings_that_do_not_fit_or_are_not_there() -> Result<()> {
     let held = Arc::new(Recordings::of(&clips[1..], usize::MAX).expect("clips"));
     let (network, _) = Network::of(recipe, &front_end, recipe.classifier(5), 1, false, held.samples())?;
     let mut session = CpuSession::<f32>::new(network.states.clone(), Arc::new(Pool::new(2)))?;
-    let plan = session.add(Plan::new(network.graph(Mode::Evaluate, 2, None)?, Target::Cpu)?)?;
+    let plan = session.add(Plan::new(network.graph(Pass::Evaluate, 2, None)?, Target::Cpu)?)?;
     let mut batch = Batch::new(Some(&held));
     clips[..2].iter().for_each(|clip| batch.push_plain(clip, 0, &front_end));
     let message = batch::run(&mut session, plan, &[batch], &[], &mut []).unwrap_err().to_string();
@@ -222,8 +222,8 @@ fn many_steps_at_once_train_alike() -> Result<()> {
             }
             assert!(steps.len() == 4 && steps.iter().all(|step| step.loss.is_finite() && step.learning_rate > 0.0));
             let weights = read_weights(&mut *engine.session, 4)?;
-            let heard = engine.hear(&clips.iter().collect::<Vec<_>>(), false)?;
-            results.push((steps, weights, heard));
+            let inferred = engine.infer(&clips.iter().collect::<Vec<_>>(), false)?;
+            results.push((steps, weights, inferred));
         }
         assert!(results[0].0 == results[1].0, "{recipe:?}: {:?} and {:?}", results[0].0, results[1].0);
         assert!(results[0].1 == results[1].1, "{recipe:?}: other weights");

@@ -14,7 +14,7 @@ use humdinger::nn::{self, Adam};
 use humdinger::tensor::Tensor;
 use humdinger::train::Recipe;
 use humdinger::train::batch::{self, Batch, Draw};
-use humdinger::train::network::{Mode, Network};
+use humdinger::train::network::{Network, Pass};
 use humdinger::train::weights::Weights;
 use humdinger::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -43,8 +43,8 @@ fn hum(of: usize, recipe: Recipe) -> Vec<f32> {
     sound
 }
 
-fn plan(network: &Network, mode: Mode, count: usize, adam: Option<&Adam>, target: Target) -> Result<Plan> {
-    let mut graph = network.graph(mode, count, adam)?;
+fn plan(network: &Network, pass: Pass, count: usize, adam: Option<&Adam>, target: Target) -> Result<Plan> {
+    let mut graph = network.graph(pass, count, adam)?;
     fuse(&mut graph, Fusions::for_target(target))?;
     Plan::new(graph, target)
 }
@@ -96,7 +96,7 @@ fn check(recipe: Recipe, folder: Option<&Path>) -> Result<()> {
     let clips: Vec<Clip> = (0..CLIPS)
         .map(|i| Clip { label: i, ..Clip::alone(Path::new(&format!("{i}")), vec![hum(i, recipe)]) })
         .collect();
-    let train = Mode::Train { augment: true };
+    let train = Pass::Train { augment: true };
     let [training, evaluation] = [(train, CLIPS, Some(&adam)), (network.evaluation(), 1, None)]
         .map(|(mode, count, adam)| plan(&network, mode, count, adam, Target::Cpu));
     let id = session.add(training?)?;
@@ -122,11 +122,11 @@ fn check(recipe: Recipe, folder: Option<&Path>) -> Result<()> {
     let id = session.add(evaluation?)?;
     let mut batch = Batch::default();
     batch.push_plain(&clips[1], 0, &front_end);
-    batch.warp.extend(front_end.views.iter().flat_map(|view| [view.shift, view.stretch]));
+    batch.warp.extend(front_end.warps());
     for (name, tensor) in inputs(session.plan(id), &batch, &[])? {
         numbers.tensors.insert(format!("evaluate.{name}"), tensor);
     }
-    let mut logits = vec![0.0; front_end.views.len() * 5];
+    let mut logits = vec![0.0; front_end.augmentations.len() * 5];
     batch::run(&mut *session, id, &[batch], &[], &mut [("logits", &mut logits)])?;
     assert!(logits.iter().all(|x| x.is_finite()) && logits[0] != logits[1], "{recipe:?}: {logits:?}");
     numbers.tensors.insert("evaluate.expected.logits".into(), Tensor::new([logits.len()], logits)?);

@@ -53,9 +53,9 @@ fn a_page_teaches_what_train_does() -> Result<()> {
     let theirs = Model::read(&out.join("model.safetensors"))?;
     let ours = taught(given, 7, epochs)?;
     // A model learns of this number when it is written.
-    let usual_distance = ours.familiar.as_ref().map(|familiar| familiar.usual);
+    let usual_distance = ours.distribution.as_ref().map(|distribution| distribution.usual);
     assert_eq!(Header { usual_distance, ..ours.header.clone() }, theirs.header);
-    assert_eq!(ours.familiar, theirs.familiar);
+    assert_eq!(ours.distribution, theirs.distribution);
     assert_eq!(ours.weights.counts, theirs.weights.counts);
     for (name, tensor) in &theirs.weights.tensors {
         assert_eq!(Some(tensor), ours.weights.tensors.get(name), "{name}");

@@ -33,7 +33,7 @@ export async function teach({ ask, device, base, takes, seed, epochs, signal, be
         // All at once: the browser compiles side by side.
         const left = told.train % told.batch;
         const counts = [...(told.train >= told.batch ? [told.batch] : []), ...(left ? [left] : [])];
-        await Promise.all([...counts.map(planFor('train')), planFor('validate')(1), planFor('views')(1)]);
+        await Promise.all([...counts.map(planFor('train')), planFor('validate')(1), planFor('augmented')(1)]);
         const { names, pieces } = ask({ ask: 'states' });
         states.set(Object.fromEntries(names.map((name, i) => [name, new Float32Array(pieces[i])])));
         began(told);
@@ -49,8 +49,8 @@ export async function teach({ ask, device, base, takes, seed, epochs, signal, be
             over = epoch.over;
         }
         states.set(kept);
-        const views = ask({ ask: 'views' });
-        const { logits, vectors } = await series(planFor('views'), views.runs, views.pieces, ['logits', 'vectors']);
+        const augmented = ask({ ask: 'augmented' });
+        const { logits, vectors } = await series(planFor('augmented'), augmented.runs, augmented.pieces, ['logits', 'vectors']);
         signal.throwIfAborted();
         return ask({ ask: 'finish' }, logits, vectors, ...told.kept.map((name) => kept[name])).pieces[0];
     } finally {

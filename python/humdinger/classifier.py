@@ -151,7 +151,7 @@ class SongClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc, unus
     def familiarity(self, X: Iterable[Recording]) -> NDArray[np.float64]:
         """How near each recording is to those of the training, from 0 to 1; 1 in silence."""
         check_is_fitted(self, "model_")
-        return self.model_._model.hear(several(X, self._rate()))[1]
+        return self.model_._model.infer(several(X, self._rate()))[1]
 
     def embed(self, X: Iterable[Recording]) -> NDArray[np.float32]:
         """What the model hears in recordings as vectors [recordings, numbers]."""
@@ -160,7 +160,7 @@ class SongClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc, unus
 
     def _confidences(self, X: Iterable[Recording]) -> NDArray[np.float64]:
         check_is_fitted(self, "model_")
-        confidences, _ = self.model_._model.hear(several(X, self._rate()))
+        confidences, _ = self.model_._model.infer(several(X, self._rate()))
         return confidences[:, self._order]
 
     def _rate(self) -> int:

@@ -91,7 +91,7 @@ class Model:
         Of a recording that is not quite like those of the training they add up to less than 1: to its familiarity. In silence all
         are 0. `rate` is that of samples that come without; the model's own, if it is not said.
         """
-        return self._hear(recordings, rate)[0]
+        return self._infer(recordings, rate)[0]
 
     def predict(self, recordings: Iterable[Recording], rate: int | None = None) -> list[Answer]:
         """The songs in recordings, or "unknown", as `humdinger predict` answers.
@@ -101,7 +101,7 @@ class Model:
         >>> humdinger.Model.base().predict([np.zeros(8000)])
         [Answer(song='unknown', confidence=0.0, familiarity=1.0)]
         """
-        confidences, familiarity = self._hear(recordings, rate)
+        confidences, familiarity = self._infer(recordings, rate)
         answers = []
         for row, familiar in zip(confidences, familiarity, strict=True):
             best = int(row.argmax())
@@ -113,8 +113,8 @@ class Model:
         """What it hears in recordings as vectors [recordings, numbers], to search, cluster or train other classifiers with."""
         return self._model.embed(several(recordings, rate or self.sample_rate))
 
-    def _hear(self, recordings: Iterable[Recording], rate: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return self._model.hear(several(recordings, rate or self.sample_rate))
+    def _infer(self, recordings: Iterable[Recording], rate: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self._model.infer(several(recordings, rate or self.sample_rate))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"file": self._model.to_bytes(), "device": self._model.device}

@@ -1,5 +1,5 @@
 //! The extension module `humdinger._humdinger`: what the Python package is made of. Errors are Python's own kinds with the crate's words,
-//! other threads run while it works, and Ctrl-C is heard. The package's own modules make scikit-learn's conventions of it.
+//! other threads run while it works, and Ctrl-C stops it. The package's own modules make scikit-learn's conventions of it.
 
 mod catalogue;
 mod errors;

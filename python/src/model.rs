@@ -103,7 +103,7 @@ impl Model {
     }
 }
 
-/// Confidences [n, songs] and familiarity `[n]`.
+/// Confidences [n, songs] and how far each is in distribution, `[n]`.
 type Confidences<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
 
 /// How a model's recordings are loaded.
@@ -172,13 +172,13 @@ impl Model {
         self.header().recipe.name()
     }
 
-    /// Samples a second that it hears.
+    /// Its sample rate in hertz.
     #[getter]
     fn sample_rate(&self) -> u32 {
         self.header().front_end.sample_rate
     }
 
-    /// Seconds that it hears at once.
+    /// Seconds of its window.
     #[getter]
     fn seconds(&self) -> f64 {
         self.header().front_end.window as f64 / f64::from(self.sample_rate())
@@ -218,15 +218,15 @@ impl Model {
         Ok(weights)
     }
 
-    /// Confidences [n, songs] and familiarity `[n]`.
-    fn hear<'py>(&self, py: Python<'py>, recordings: Vec<Given<'_>>) -> PyResult<Confidences<'py>> {
+    /// Confidences [n, songs] and how far each is in distribution, `[n]`.
+    fn infer<'py>(&self, py: Python<'py>, recordings: Vec<Given<'_>>) -> PyResult<Confidences<'py>> {
         let first_only = self.header().recipe.first_window_only();
-        let heard = self.of_each(py, recordings, move |predictor, clip| {
+        let inferred = self.of_each(py, recordings, move |predictor, clip| {
             let windows = predictor.windows(clip, first_only)?;
             Ok(together(&windows, predictor.model.header.outputs))
         })?;
-        let (probabilities, familiarity): (Vec<_>, Vec<_>) = heard.into_iter().unzip();
-        Ok((rows(py, probabilities, self.header().outputs)?, familiarity.into_pyarray(py)))
+        let (probabilities, in_distribution): (Vec<_>, Vec<_>) = inferred.into_iter().unzip();
+        Ok((rows(py, probabilities, self.header().outputs)?, in_distribution.into_pyarray(py)))
     }
 
     /// Vectors [n, C].

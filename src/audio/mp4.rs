@@ -1,4 +1,4 @@
-//! Which part of an MP4 file's sound is to be heard (ISO 14496-12): its edit list, which leaves out what the encoder put in
+//! Which part of an MP4 file's sound is to be played (ISO 14496-12): its edit list, which leaves out what the encoder put in
 //! front and behind.
 
 /// A part of a track, in seconds of it.

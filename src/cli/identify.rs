@@ -9,7 +9,7 @@ use crate::audio::decode::{decode_bytes, decode_file};
 use crate::melody::catalogue::Catalogue;
 use crate::melody::search::{Match, SearchOptions, UNKNOWN_BELOW};
 use crate::melody::song::Song;
-use crate::train::identify::{Heard, Identifier};
+use crate::train::identify::{Identified, Identifier};
 use crate::{Error, Result};
 use clap::ValueEnum;
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,11 +90,11 @@ fn ask(
     mut sound: Audio,
     options: &SearchOptions,
     (top, least): (usize, f64),
-) -> Result<(Answer, Heard, Vec<String>)> {
+) -> Result<(Answer, Identified, Vec<String>)> {
     let warnings = std::mem::take(&mut sound.warnings);
-    let mut heard = songs.listen(sound, options)?;
-    let matches = std::mem::take(&mut heard.matches);
-    Ok((Answer::new(name, matches, top, least), heard, warnings))
+    let mut found = songs.listen(sound, options)?;
+    let matches = std::mem::take(&mut found.matches);
+    Ok((Answer::new(name, matches, top, least), found, warnings))
 }
 
 /// Opens a catalogue.
@@ -155,7 +155,7 @@ pub fn run(args: Args) -> Result<()> {
     for file in &files {
         let name = file.path.display().to_string();
         let ask = |sound| ask(&opened, name.clone(), sound, &options, (args.top, args.min_score));
-        let (answer, heard, warnings) = match sound(&file.path).and_then(ask) {
+        let (answer, found, warnings) = match sound(&file.path).and_then(ask) {
             Ok(answered) => answered,
             Err(error) if args.strict || files.len() == 1 => return Err(error),
             Err(error) => {
@@ -166,7 +166,7 @@ pub fn run(args: Args) -> Result<()> {
         };
         warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}"))));
         print(&answer, songs, args.format, read == 0)?;
-        plots.as_ref().map_or(Ok(()), |plots| plots.draw(&file.path, &answer, &heard, songs))?;
+        plots.as_ref().map_or(Ok(()), |plots| plots.draw(&file.path, &answer, &found, songs))?;
         read += 1;
     }
     match (read, unread_by_name) {
@@ -216,20 +216,20 @@ impl Plots {
         Ok(Self { path: path.into(), names: Some(files.iter().map(named).collect()) })
     }
 
-    fn draw(&self, file: &Path, answer: &Answer, heard: &Heard, songs: &[Song]) -> Result<()> {
+    fn draw(&self, file: &Path, answer: &Answer, found: &Identified, songs: &[Song]) -> Result<()> {
         let path = match &self.names {
             None => self.path.clone(),
             Some(names) => names.get(file).map_or_else(|| self.path.clone(), |name| self.path.join(name)),
         };
         let best = answer.candidates.first();
-        let notes = best.map_or(Vec::new(), |best| heard.notes(&songs[best.song], best));
+        let notes = best.map_or(Vec::new(), |best| found.notes(&songs[best.song], best));
         let song = best.map_or("", |best| &songs[best.song].title);
         let title = match answer.unknown {
             Some(why) if song.is_empty() => format!("{}: {why}", answer.file),
             Some(why) => format!("{}: {why}; the most alike: {song}", answer.file),
             None => format!("{}: {song}", answer.file),
         };
-        melody_picture::write(&path, &plain(&title), &heard.contour, &notes)
+        melody_picture::write(&path, &plain(&title), &found.contour, &notes)
     }
 }
 

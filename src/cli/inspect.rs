@@ -5,7 +5,7 @@ use crate::fusion::{Fusions, fuse};
 use crate::graph::{Plan, Target};
 use crate::train::Recipe;
 use crate::train::model::{Model, model_states};
-use crate::train::network::{Mode, Network};
+use crate::train::network::{Network, Pass};
 use crate::train::recipe::FrontEnd;
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -35,7 +35,7 @@ pub struct Args {
     /// What the plans are made for
     #[arg(long, value_enum, default_value_t = TargetArg::Gpu)]
     target: TargetArg,
-    /// Print one JSON object instead: what the model knows and how it hears, its tensors with their shapes, and no plans
+    /// Print one JSON object instead: what the model knows, its front end, its tensors with their shapes, and no plans
     #[arg(long)]
     json: bool,
 }
@@ -60,14 +60,14 @@ fn object(
         "parameters": network.parameters(),
         "tensors": tensors,
     });
-    if let Some(Model { header, familiar, .. }) = model {
+    if let Some(Model { header, distribution, .. }) = model {
         object["songs"] = header.classes.clone().into();
         object["format_version"] = header.format_version.into();
         object["epoch"] = header.epoch.into();
         object["temperature"] = header.temperature.into();
         object["threshold"] = header.unknown_threshold.into();
-        object["usual_distance"] = familiar.as_ref().map(|familiar| familiar.usual).into();
-        object["heard"] = header.heard.clone().into();
+        object["usual_distance"] = distribution.as_ref().map(|distribution| distribution.usual).into();
+        object["heard"] = header.trained_on.clone().into();
         object["began_with"] = header.began_with.clone().into();
     }
     Ok(object)
@@ -94,7 +94,7 @@ pub fn run(args: Args) -> Result<()> {
         return say(object(recipe, outputs, &front_end, model.as_ref(), &network)?);
     }
     say(format!("recipe {recipe}, {outputs} outputs"))?;
-    if let Some(Model { header, weights, familiar }) = &model {
+    if let Some(Model { header, weights, distribution }) = &model {
         say(format!("songs: {}", header.classes.join(", ")))?;
         say(format!(
             "trained for {} epochs, {} tensors; temperature {:.3}, unknown below {:.3}",
@@ -103,11 +103,11 @@ pub fn run(args: Args) -> Result<()> {
             header.temperature,
             header.unknown_threshold
         ))?;
-        for (what, text) in [("has heard", &header.heard), ("began with", &header.began_with)] {
+        for (what, text) in [("was trained on", &header.trained_on), ("began with", &header.began_with)] {
             text.as_ref().map_or(Ok(()), |text| say(format!("{what} {}", plain(text))))?;
         }
-        if let Some(familiar) = familiar {
-            say(format!("unfamiliar beyond a distance of {:.2}", familiar.usual))?;
+        if let Some(distribution) = distribution {
+            say(format!("out of distribution beyond a distance of {:.2}", distribution.usual))?;
         }
     }
     say(format!(
@@ -123,8 +123,15 @@ pub fn run(args: Args) -> Result<()> {
         front_end.bands,
         front_end.frames()
     ))?;
-    let views = front_end.views.iter().map(|view| format!("{:+} bands x {}", view.shift, view.stretch));
-    say(format!("looked at in {} view(s): {}\n", front_end.views.len(), views.collect::<Vec<_>>().join(", ")))?;
+    let augmentations = front_end
+        .augmentations
+        .iter()
+        .map(|augmentation| format!("{:+} bands x {}", augmentation.shift, augmentation.stretch));
+    say(format!(
+        "test-time augmentation in {} variant(s): {}\n",
+        front_end.augmentations.len(),
+        augmentations.collect::<Vec<_>>().join(", ")
+    ))?;
     let classifier = model.map_or_else(|| recipe.classifier(outputs), |model| model.header.classifier());
     let (network, adam) = Network::of(recipe, &front_end, classifier, 0, true, 0)?;
     for state in model_states(&network.states) {
@@ -136,7 +143,7 @@ pub fn run(args: Args) -> Result<()> {
         TargetArg::Gpu => Target::Gpu,
     };
     for (title, mode, count) in
-        [("training step", Mode::Train { augment: true }, batch), ("evaluation of a window", network.evaluation(), 1)]
+        [("training step", Pass::Train { augment: true }, batch), ("evaluation of a window", network.evaluation(), 1)]
     {
         let mut graph = network.graph(mode, count, adam.as_ref())?;
         fuse(&mut graph, Fusions::for_target(target))?;

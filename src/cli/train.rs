@@ -30,7 +30,7 @@ pub struct Args {
     /// Folder or CSV file of recordings [default: made here]
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
-    /// How to hear and learn [default: melody]
+    /// The network and how it is trained [default: melody]
     #[arg(long, value_parser = super::recipe)]
     recipe: Option<Recipe>,
     /// auto, cpu, gpu or gpu:N [default: auto]

@@ -18,7 +18,7 @@ pub(super) fn column_key(name: &str) -> String {
 /// What decides the side of a clip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SplitBy {
-    /// All clips of a person are on one side, so that validation is on voices never heard.
+    /// All clips of a person are on one side, so that validation is on people who are not in training.
     Person,
     /// The name in its file name, as in `anna-1.wav`: see [`names`]. The same as by person where the names are people's.
     Name,
@@ -177,7 +177,7 @@ fn groups(data: &Dataset, by: &SplitBy, seed: u64) -> Result<Vec<Vec<usize>>> {
     Ok(groups)
 }
 
-/// Joins groups that share some of these clips, which are in ascending order and hold the same sound: heard in training, it would be no
+/// Joins groups that share some of these clips, which are in ascending order and hold the same sound: known from training, it would be no
 /// test.
 fn keep_together(groups: &mut Vec<Vec<usize>>, clips: &[usize]) {
     let shares = |group: &Vec<usize>| group.iter().any(|i| clips.binary_search(i).is_ok());

@@ -63,7 +63,7 @@ impl BankRows {
 /// `y[n, c, band, frame] = sum over bins of w[band, bin] x[n, c, frame, bin]`. Inputs x [N, C, frames, bins] and the three tables of
 /// [`BankRows`]; output [N, C, bands, frames].
 #[derive(Debug)]
-pub struct FilterBank {
+pub struct ApplyFilterBank {
     /// Bins that the tables were made for.
     pub bins: usize,
 }
@@ -76,7 +76,7 @@ impl Graph {
     pub fn filter_bank(&mut self, x: Value, bank: &BankRows) -> Result<Value> {
         bank.check("filter_bank")?;
         let [first, offset, weights] = bank.constants(self)?;
-        self.apply_one(FilterBank { bins: bank.bins }, &[x, first, offset, weights])
+        self.apply_one(ApplyFilterBank { bins: bank.bins }, &[x, first, offset, weights])
     }
 }
 
@@ -118,7 +118,7 @@ fn dot<T: Real>(weights: &[T], x: &[T]) -> T {
     ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
-impl Op for FilterBank {
+impl Op for ApplyFilterBank {
     fn name(&self) -> &'static str {
         "filter_bank"
     }
@@ -169,7 +169,7 @@ impl Op for FilterBank {
     }
 }
 
-impl FilterBank {
+impl ApplyFilterBank {
     fn cpu<T: Real>(&self, kernel: &mut Kernel<'_, T>) {
         let shape = kernel.output_spec(0).shape;
         let (bands, frames) = (shape[2], shape[3]);

@@ -68,7 +68,7 @@ mod warp;
 pub use circular_crop::CircularCrop;
 pub use decibels::Decibels;
 pub use excerpts::{Excerpt, Excerpts};
-pub use filter_bank::{BankRows, FilterBank};
+pub use filter_bank::{ApplyFilterBank, BankRows};
 pub use frames::Framing;
 pub use items::Partial;
 pub use mask::{Fill, Mask};

@@ -34,7 +34,7 @@ pub struct PowerSpectrum {
     transforms: Transforms,
 }
 
-/// [`PowerSpectrum`] and [`FilterBank`](super::FilterBank) in one, so that the spectrum never goes through memory. Inputs x
+/// [`PowerSpectrum`] and [`ApplyFilterBank`](super::ApplyFilterBank) in one, so that the spectrum never goes through memory. Inputs x
 /// [N, C, samples], window `[n_fft]`, twiddles [n_fft / 2, 2] and the three tables of [`BankRows`]; output [N, C, bands, frames], and
 /// [N, C frames] where maxima are handed on. Where it cuts its signals itself, x is recordings `[L]`, and a seventh input the
 /// places of [`Excerpts`].

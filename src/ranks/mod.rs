@@ -37,7 +37,7 @@ impl dyn Communicator + '_ {
         Ok(parts.into_iter().map(|part| all[part].to_vec()).collect())
     }
 
-    /// What rank 0 has to say; what the others say is not heard.
+    /// What rank 0 has to say; what the others say is not used.
     ///
     /// # Errors
     /// As [`Communicator::all_gather`].

@@ -8,14 +8,14 @@ use serde_json::{Value as Json, json};
 pub fn together(windows: &[WindowPrediction], outputs: usize) -> (Vec<f64>, f64) {
     let mut mean = vec![0.0; outputs];
     // Windows of silence say nothing of the others.
-    let heard = windows.iter().filter(|window| !window.is_silent());
-    let count = heard.clone().count() as f64;
-    let mut familiarity = if count > 0.0 { 0.0 } else { 1.0 };
-    for window in heard {
+    let audible = windows.iter().filter(|window| !window.is_silent());
+    let count = audible.clone().count() as f64;
+    let mut in_distribution = if count > 0.0 { 0.0 } else { 1.0 };
+    for window in audible {
         mean.iter_mut().zip(&window.probabilities).for_each(|(sum, p)| *sum += p / count);
-        familiarity += window.familiarity / count;
+        in_distribution += window.in_distribution / count;
     }
-    (mean, familiarity)
+    (mean, in_distribution)
 }
 
 /// The likeliest songs with their probabilities, the likeliest first.

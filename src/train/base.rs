@@ -59,15 +59,15 @@ mod tests {
         assert_eq!(model.header.front_end, Recipe::Melody.front_end());
         let names: Vec<&str> = tunes().iter().map(|tune| &*tune.name).collect();
         assert_eq!(model.header.classes, names);
-        assert!(model.familiar.is_some() && weights()?.tensors.contains_key("lin.weight"));
+        assert!(model.distribution.is_some() && weights()?.tensors.contains_key("lin.weight"));
         Ok(())
     }
 
     #[test]
     fn its_network_has_heard_none_of_the_kept_songs() -> Result<()> {
-        let heard = model()?.header.heard.unwrap_or_default();
-        let network = heard.split(';').next().unwrap_or_default();
-        assert!(network.contains("generated melodies") && network.contains("OdeToJoy"), "{heard}");
+        let trained_on = model()?.header.trained_on.unwrap_or_default();
+        let network = trained_on.split(';').next().unwrap_or_default();
+        assert!(network.contains("generated melodies") && network.contains("OdeToJoy"), "{trained_on}");
         let kept: Vec<&str> = KEPT.into_iter().filter(|song| network.contains(song)).collect();
         assert!(kept.is_empty(), "it has heard {kept:?}");
         Ok(())

@@ -62,7 +62,7 @@ impl Batch {
 
     /// Appends a window: the `part` of a clip's samples, as much of it as fits. What is left of the window is silence, or the
     /// part again and again where the front end says so. A mono clip is the same in every channel; of a stereo clip a
-    /// one-channel network hears the mean.
+    /// one-channel network gets their mean.
     fn push_samples(&mut self, clip: &Clip, part: Range<usize>, front_end: &FrontEnd) {
         self.count += 1;
         let window = front_end.window;
@@ -232,7 +232,7 @@ pub struct Draw {
 /// The random choices of the recipe `melody` for one item of one epoch.
 #[derive(Clone, Debug, PartialEq)]
 struct MelodyDraws {
-    /// The samples that are heard.
+    /// The samples that are used.
     part: Range<usize>,
     shift: f64,
     stretch: f64,
@@ -248,8 +248,8 @@ impl MelodyDraws {
             [parts.shortest, parts.longest].map(|windows| whole.min((windows * front_end.window as f64) as usize));
         // Drawn whether or not it is used, so that one choice does not change the others.
         let (cut, cut_to) = (stream.chance(parts.share), shortest + stream.below(longest - shortest + 1));
-        let heard = if cut { cut_to } else { whole };
-        let from = stream.below(length - heard + 1);
+        let kept = if cut { cut_to } else { whole };
+        let from = stream.below(length - kept + 1);
         let shift = stream.uniform(-SHIFT, SHIFT);
         let stretch = stream.uniform(-STRETCH, STRETCH).exp2();
         let mut mask = |axis: usize, widest: usize| {
@@ -258,7 +258,7 @@ impl MelodyDraws {
         };
         let frequency = [0; MASKS].map(|_| mask(front_end.bands, WIDEST[0]));
         let time = [0; MASKS].map(|_| mask(front_end.frames(), WIDEST[1]));
-        Self { part: from..from + heard, shift, stretch, frequency, time }
+        Self { part: from..from + kept, shift, stretch, frequency, time }
     }
 
     /// The same with nothing varied but what is wanted.
@@ -364,9 +364,9 @@ mod tests {
             let length = 70_000 - 30 * item as usize;
             let draws = MelodyDraws::new(draw(item), length, &front_end, Parts::SOME);
             let whole = length.min(front_end.window);
-            let heard = draws.part.len();
-            assert!(draws.part.end <= length && heard <= whole && heard >= whole.min(24_000), "{item}: {draws:?}");
-            cut += usize::from(heard < whole);
+            let kept = draws.part.len();
+            assert!(draws.part.end <= length && kept <= whole && kept >= whole.min(24_000), "{item}: {draws:?}");
+            cut += usize::from(kept < whole);
             assert!(draws.shift.abs() <= 14.0 && (0.757..1.32).contains(&draws.stretch));
             assert!(draws.frequency.iter().all(|m| m.width <= 12 && m.start + m.width <= 120));
             assert!(draws.time.iter().all(|m| m.width <= 25 && m.start + m.width <= 251));

@@ -191,7 +191,7 @@ impl Checkpoint {
                 let mut of_best = Weights::default();
                 (of_best.tensors, weights.tensors) = best_of(weights.tensors);
                 (of_best.counts, weights.counts) = best_of(weights.counts);
-                Some(Model { header, weights: of_best, familiar: None })
+                Some(Model { header, weights: of_best, distribution: None })
             }
         };
         let config = text.config.of_earlier_runs().resolve()?;
@@ -314,7 +314,7 @@ mod tests {
                 usual_distance: None,
                 unknown_threshold: 0.1 + 0.2,
                 epoch: 1,
-                heard: None,
+                trained_on: None,
                 began_with: None,
             },
             weights: Weights {
@@ -322,7 +322,7 @@ mod tests {
                 counts: [("bn.num_batches_tracked".to_string(), 7)].into(),
                 ..Weights::default()
             },
-            familiar: None,
+            distribution: None,
         };
         Checkpoint::take(&mut session, &config, &data("abc", Some("1")), &progress, Some(&best))?.write(&path)?;
         let read = Checkpoint::read(&path)?;

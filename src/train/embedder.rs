@@ -1,11 +1,11 @@
 //! What the base model makes of recordings and of songs that nobody has recorded, so that the two can be compared.
 //!
 //! A song is sung by an imaginary person, and what the network's last layer sees of that is the song's embedding. Embeddings are
-//! measured from the middle of the songs that the base model was made with, in the shape of those songs' clouds ([`Familiar`]), and
+//! measured from the middle of the songs that the base model was made with, in the shape of those songs' clouds ([`TrainingDistribution`]), and
 //! scaled to length 1, so that the product of two is the cosine of the angle between them.
 
 use super::base;
-use super::familiar::Familiar;
+use super::distribution::TrainingDistribution;
 use super::predict::{Predictor, mean_vector};
 use super::recipe::Recipe;
 use crate::audio::Audio;
@@ -22,7 +22,7 @@ pub(super) const AT_ONCE: usize = 64;
 /// See the top of this file.
 pub struct Embedder {
     predictor: Predictor,
-    familiar: Familiar,
+    distribution: TrainingDistribution,
     /// The middle of the base model's songs.
     centre: Vec<f32>,
 }
@@ -36,13 +36,13 @@ impl Embedder {
         let path = Path::new(base::PATH);
         let device = Device::choose_for_little(DeviceChoice::Auto)?;
         let predictor = Predictor::new(base::model()?, path, &device)?;
-        let familiar = predictor.model.familiar.clone();
-        let familiar = familiar.ok_or_else(|| Error::file(path, "does not say where its songs lie"))?;
-        let centre = familiar.centre();
-        Ok(Self { predictor, familiar, centre })
+        let distribution = predictor.model.distribution.clone();
+        let distribution = distribution.ok_or_else(|| Error::file(path, "does not say where its songs lie"))?;
+        let centre = distribution.centre();
+        Ok(Self { predictor, distribution, centre })
     }
 
-    /// Of the beginning of a recording, as much of it as the model hears at once; nothing where that is silent.
+    /// Of the beginning of a recording, as much of it as one window of the model holds; nothing where that is silent.
     ///
     /// # Errors
     /// Where its rate is out of range.
@@ -51,7 +51,7 @@ impl Embedder {
         self.clip(&Clip::alone(Path::new("a recording"), audio.channels))
     }
 
-    /// As much of a recording as [`Embedder::recording`] hears: its first seconds.
+    /// As much of a recording as [`Embedder::recording`] uses: its first seconds.
     pub fn beginning(audio: &Audio) -> Audio {
         let front_end = Recipe::Melody.front_end();
         let seconds = front_end.window as f64 / f64::from(front_end.sample_rate);
@@ -61,7 +61,7 @@ impl Embedder {
     }
 
     /// Of songs, sung from the beginning; `done` is told how many more are done. What an imaginary singer makes of a song depends on its
-    /// id and its notes alone. A song of which nothing can be heard has no embedding.
+    /// id and its notes alone. A song without an audible note has no embedding.
     ///
     /// # Errors
     /// Where the device fails.
@@ -93,7 +93,7 @@ impl Embedder {
         if windows.iter().all(|window| window.silent) {
             return Ok(None);
         }
-        let direction = self.familiar.whitened(&mean_vector(&windows), &self.centre);
+        let direction = self.distribution.whitened(&mean_vector(&windows), &self.centre);
         let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt();
         let unit = || direction.iter().map(|x| (x / length) as f32).collect();
         Ok((length > 0.0 && length.is_finite()).then(unit))

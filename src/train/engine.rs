@@ -2,10 +2,10 @@
 
 use super::batch::{self, Batch, windows};
 use super::config::Config;
-use super::familiar::Heard;
+use super::distribution::WindowOutputs;
 use super::metrics::argmax;
-use super::network::{Mode, Network};
-use super::recipe::{FrontEnd, Recipe, View};
+use super::network::{Network, Pass};
+use super::recipe::{Augmentation, FrontEnd, Recipe};
 use super::recordings::Recordings;
 use crate::data::Clip;
 use crate::device::Device;
@@ -19,13 +19,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Windows that are looked at together in evaluation, where they are looked at in one view. What is left over goes one by one,
-/// so that two plans are enough. In several views, each window goes by itself.
+/// Batch size of evaluation without test-time augmentation. What is left over goes one by one,
+/// so that two plans are enough. With augmentation, each window goes by itself.
 pub const EVALUATION_BATCH: usize = 16;
 
-/// How long a GPU may work through steps or windows before the host hears from it, in seconds: an epoch on a fast one, a single
-/// step on a slow one, so that progress shows and a request to stop is heard.
-const UNHEARD: f64 = 0.5;
+/// How long a GPU may work through steps or windows before the host gets results, in seconds: an epoch on a fast one, a single
+/// step on a slow one, so that progress shows and a request to stop is followed soon.
+const LONGEST_WAIT: f64 = 0.5;
 /// The most bytes of samples that are uploaded at once, where the device does not hold the recordings.
 const MOST_UPLOADED: usize = 64 << 20;
 
@@ -40,8 +40,8 @@ pub struct StepResult {
     pub learning_rate: f64,
 }
 
-/// What is heard in each window of a clip: one view after the other, then the next window.
-pub type ClipHeard = Vec<Heard>;
+/// The network's outputs for each window of a clip: one test-time augmentation after the other, then the next window.
+pub type ClipOutputs = Vec<WindowOutputs>;
 
 /// A window of a clip.
 #[derive(Clone, Copy)]
@@ -59,11 +59,11 @@ pub struct Engine {
     target: Target,
     network: Network,
     optimiser: Option<(Adam, Schedule)>,
-    plans: HashMap<(Mode, usize), PlanId>,
+    plans: HashMap<(Pass, usize), PlanId>,
     recordings: Option<Arc<Recordings>>,
     /// Seconds that a run took lately, by plan.
-    paces: HashMap<(Mode, usize), f64>,
-    /// Those that share out what is heard.
+    paces: HashMap<(Pass, usize), f64>,
+    /// The ranks that share the windows to be inferred.
     ranks: Option<Arc<dyn Communicator>>,
 }
 
@@ -89,7 +89,7 @@ impl Engine {
         Self { session, target, network, optimiser, plans, recordings: None, paces, ranks }
     }
 
-    /// An engine that trains for `steps` steps on some of these clips, and hears them. The CPU reads them where they are, a GPU with
+    /// An engine that trains for `steps` steps on some of these clips, and infers them. The CPU reads them where they are, a GPU with
     /// room for them holds them.
     ///
     /// # Errors
@@ -144,28 +144,28 @@ impl Engine {
         }
     }
 
-    /// The plan for a mode and a number of clips, made when first needed.
+    /// The plan for a pass and a number of clips, made when first needed.
     ///
     /// # Errors
     /// Where it cannot be built or the device has too little memory.
-    pub fn plan(&mut self, mode: Mode, count: usize) -> Result<PlanId> {
-        if let Some(&plan) = self.plans.get(&(mode, count)) {
+    pub fn plan(&mut self, pass: Pass, count: usize) -> Result<PlanId> {
+        if let Some(&plan) = self.plans.get(&(pass, count)) {
             return Ok(plan);
         }
         let adam = self.optimiser.as_ref().map(|(adam, _)| adam);
-        let mut graph = match self.part(mode, count) {
-            Some((own, part)) => self.network.graph_of_part(mode, own.len(), adam, part)?,
-            None => self.network.graph(mode, count, adam)?,
+        let mut graph = match self.part(pass, count) {
+            Some((own, part)) => self.network.graph_of_part(pass, own.len(), adam, part)?,
+            None => self.network.graph(pass, count, adam)?,
         };
         fuse(&mut graph, Fusions::for_target(self.target))?;
         let plan = self.session.add(Plan::new(graph, self.target)?)?;
-        self.plans.insert((mode, count), plan);
+        self.plans.insert((pass, count), plan);
         Ok(plan)
     }
 
     /// Which of a batch's clips this rank is given, where ranks are given a part each: on GPUs.
-    fn part(&self, mode: Mode, count: usize) -> Option<(Range<usize>, Part)> {
-        let ranks = self.ranks.as_ref().filter(|_| self.target == Target::Gpu && matches!(mode, Mode::Train { .. }))?;
+    fn part(&self, pass: Pass, count: usize) -> Option<(Range<usize>, Part)> {
+        let ranks = self.ranks.as_ref().filter(|_| self.target == Target::Gpu && matches!(pass, Pass::Train { .. }))?;
         let own = share(&**ranks, count, ranks.rank());
         let part = Part { of: count, counts: !own.is_empty() };
         // Who has none works on the first, and adds nothing.
@@ -182,8 +182,8 @@ impl Engine {
 
     /// What to hand over next of an epoch's items: as many whole batches of `size` as the device is given at once, or the smaller one
     /// that is left. `push` puts an item into a batch.
-    pub fn next_batches<I>(&self, mode: Mode, size: usize, items: &[I], push: impl Fn(&mut Batch, &I)) -> Vec<Batch> {
-        let whole = (items.len() / size).min(self.at_once(mode, size)) * size;
+    pub fn next_batches<I>(&self, pass: Pass, size: usize, items: &[I], push: impl Fn(&mut Batch, &I)) -> Vec<Batch> {
+        let whole = (items.len() / size).min(self.at_once(pass, size)) * size;
         let part = if whole > 0 { &items[..whole] } else { items };
         let fill = |items: &[I]| {
             let mut batch = self.batch();
@@ -195,42 +195,42 @@ impl Engine {
 
     /// How many batches of this many clips are worth handing over at once. More than one only on a GPU, which is given as many as
     /// it works through in half a second.
-    fn at_once(&self, mode: Mode, count: usize) -> usize {
+    fn at_once(&self, pass: Pass, count: usize) -> usize {
         // Ranks make each step together, and their paces differ.
-        let together = self.part(mode, count).is_some();
-        let Some(pace) = self.paces.get(&(mode, count)).filter(|_| self.target == Target::Gpu && !together) else {
+        let together = self.part(pass, count).is_some();
+        let Some(pace) = self.paces.get(&(pass, count)).filter(|_| self.target == Target::Gpu && !together) else {
             return 1;
         };
         let front_end = &self.network.front_end;
         let uploaded = if self.recordings.is_some() { 0 } else { 4 * count * front_end.channels * front_end.window };
-        ((UNHEARD / pace) as usize).min(MOST_UPLOADED / uploaded.max(1)).max(1)
+        ((LONGEST_WAIT / pace) as usize).min(MOST_UPLOADED / uploaded.max(1)).max(1)
     }
 
-    /// Runs the plan of a mode for batches of `count` clips each, and keeps the time.
+    /// Runs the plan of a pass for batches of `count` clips each, and keeps the time.
     fn run(
         &mut self,
-        mode: Mode,
+        pass: Pass,
         batches: &[Batch],
         more: &[(&str, &[f32])],
         outputs: &mut [(&str, &mut [f32])],
     ) -> Result<()> {
         let Some(count) = batches.first().map(|batch| batch.count) else { return Ok(()) };
-        let plan = self.plan(mode, count)?;
+        let plan = self.plan(pass, count)?;
         // Only a GPU is given more at once when it is quick; WebAssembly has no clock.
         let started = (self.target == Target::Gpu).then(Instant::now);
-        let own = self.part(mode, count).map(|(own, _)| own);
+        let own = self.part(pass, count).map(|(own, _)| own);
         batch::run_part(&mut *self.session, plan, batches, own, more, outputs)?;
         if let Some(started) = started {
-            self.paces.insert((mode, count), started.elapsed().as_secs_f64() / batches.len() as f64);
+            self.paces.insert((pass, count), started.elapsed().as_secs_f64() / batches.len() as f64);
         }
         Ok(())
     }
 
-    /// Makes a training step with each of these batches, which are of one size. `mode` says whether they are augmented.
+    /// Makes a training step with each of these batches, which are of one size. `pass` says whether they are augmented.
     ///
     /// # Errors
     /// Where the device fails.
-    pub fn train(&mut self, mode: Mode, batches: &[Batch]) -> Result<Vec<StepResult>> {
+    pub fn train(&mut self, pass: Pass, batches: &[Batch]) -> Result<Vec<StepResult>> {
         let Some((adam, schedule)) = &mut self.optimiser else {
             return Err(Error::value("optimiser", "this engine was made for evaluation"));
         };
@@ -242,10 +242,10 @@ impl Engine {
         }
         let (outputs, runs) = (self.network.outputs, batches.len());
         let count = batches.first().map_or(0, |batch| batch.count);
-        let part = self.part(mode, count);
+        let part = self.part(pass, count);
         let own = part.as_ref().map_or(count, |(own, _)| own.len());
         let (mut losses, mut logits) = (vec![0.0; runs], vec![0.0; runs * own * outputs]);
-        self.run(mode, batches, &[(nn::STEP, &numbers)], &mut [("loss", &mut losses), ("logits", &mut logits)])?;
+        self.run(pass, batches, &[(nn::STEP, &numbers)], &mut [("loss", &mut losses), ("logits", &mut logits)])?;
         if let (Some((own, part)), Some(ranks)) = (part, self.ranks.as_deref()) {
             logits = gathered(ranks, &logits, count, part.counts.then_some(own), outputs)?;
         }
@@ -262,88 +262,95 @@ impl Engine {
         Ok(batches.iter().zip(losses).zip(rates).map(step).collect())
     }
 
-    /// What is heard in every window of these clips, in every view of the front end. What comes with a clip makes no difference
+    /// Infers every window of these clips under every test-time augmentation of the front end. What comes with a clip makes no difference
     /// to it.
     ///
     /// # Errors
     /// Where the device fails.
-    pub fn hear(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipHeard>> {
-        self.hear_in(self.network.evaluation(), clips, first_only)
+    pub fn infer(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipOutputs>> {
+        self.infer_in(self.network.evaluation(), clips, first_only)
     }
 
-    /// What is heard in every window of these clips as they are, which is quicker.
+    /// Infers every window of these clips without test-time augmentation, which is quicker.
     ///
     /// # Errors
     /// Where the device fails.
-    pub fn hear_plainly(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipHeard>> {
-        self.hear_in(Mode::Evaluate, clips, first_only)
+    pub fn infer_once(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipOutputs>> {
+        self.infer_in(Pass::Evaluate, clips, first_only)
     }
 
-    fn hear_in(&mut self, mode: Mode, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipHeard>> {
+    fn infer_in(&mut self, pass: Pass, clips: &[&Clip], first_only: bool) -> Result<Vec<ClipOutputs>> {
         let window = self.network.front_end.window;
         let all: Vec<Window> = (clips.iter().enumerate())
             .flat_map(|(clip, of)| {
                 windows(of.len(), window, first_only).into_iter().map(move |from| Window { clip, from })
             })
             .collect();
-        let mut results: Vec<ClipHeard> = vec![Vec::new(); clips.len()];
-        let (together, rest) = match mode {
-            Mode::EvaluateViews => (&[][..], &all[..]),
+        let mut results: Vec<ClipOutputs> = vec![Vec::new(); clips.len()];
+        let (together, rest) = match pass {
+            Pass::EvaluateAugmented => (&[][..], &all[..]),
             _ => all.split_at(all.len() / EVALUATION_BATCH * EVALUATION_BATCH),
         };
-        self.hear_each(mode, clips, together, EVALUATION_BATCH, &mut results)?;
-        self.hear_each(mode, clips, rest, 1, &mut results)?;
+        self.infer_windows(pass, clips, together, EVALUATION_BATCH, &mut results)?;
+        self.infer_windows(pass, clips, rest, 1, &mut results)?;
         Ok(results)
     }
 
-    /// Hears all of these windows, `count` at a time.
-    fn hear_each(
+    /// Infers all of these windows, `count` at a time.
+    fn infer_windows(
         &mut self,
-        mode: Mode,
+        pass: Pass,
         clips: &[&Clip],
         windows: &[Window],
         count: usize,
-        results: &mut [ClipHeard],
+        results: &mut [ClipOutputs],
     ) -> Result<()> {
         let (outputs, length) = (self.network.outputs, self.network.vector_length());
-        let views = if mode == Mode::EvaluateViews { self.network.front_end.views.clone() } else { vec![View::PLAIN] };
-        let mut logits = vec![0.0; windows.len() * views.len() * outputs];
-        let mut vectors = vec![0.0; windows.len() * views.len() * length];
-        // Ranks take whole batches each, so that what is heard does not depend on their number.
+        let augmentations = if pass == Pass::EvaluateAugmented {
+            self.network.front_end.augmentations.clone()
+        } else {
+            vec![Augmentation::NONE]
+        };
+        let mut logits = vec![0.0; windows.len() * augmentations.len() * outputs];
+        let mut vectors = vec![0.0; windows.len() * augmentations.len() * length];
+        // Ranks take whole batches each, so that the results do not depend on their number.
         let ranks = self.ranks.clone();
         let size = ranks.as_ref().map_or(1, |ranks| ranks.size());
         let start = |rank: usize| (rank * windows.len().div_ceil(count) / size * count).min(windows.len());
         let own = ranks.as_ref().map_or(0, |ranks| ranks.rank());
         let (mut done, end) = (start(own), start(own + 1));
         while done < end {
-            let part = &windows[done..end.min(done + count * self.at_once(mode, count))];
+            let part = &windows[done..end.min(done + count * self.at_once(pass, count))];
             let mut batches = Vec::new();
             for windows in part.chunks(count) {
                 let mut batch = self.batch();
                 for &Window { clip, from } in windows {
                     batch.push_plain(clips[clip], from, &self.network.front_end);
-                    batch.warp.extend(views.iter().flat_map(|view| [view.shift, view.stretch]));
+                    batch.warp.extend(
+                        augmentations.iter().flat_map(|augmentation| [augmentation.shift, augmentation.stretch]),
+                    );
                 }
                 batches.push(batch);
             }
-            let rows = done * views.len()..(done + part.len()) * views.len();
+            let rows = done * augmentations.len()..(done + part.len()) * augmentations.len();
             let logits = &mut logits[rows.start * outputs..rows.end * outputs];
             let vectors = &mut vectors[rows.start * length..rows.end * length];
-            self.run(mode, &batches, &[], &mut [("logits", logits), ("vectors", vectors)])?;
+            self.run(pass, &batches, &[], &mut [("logits", logits), ("vectors", vectors)])?;
             done += part.len();
         }
         if let Some(ranks) = &ranks {
             for (values, each) in [(&mut logits, outputs), (&mut vectors, length)] {
-                let at = |rank: usize| start(rank) * views.len() * each * size_of::<f32>();
+                let at = |rank: usize| start(rank) * augmentations.len() * each * size_of::<f32>();
                 let parts: Vec<Range<usize>> = (0..size).map(|rank| at(rank)..at(rank + 1)).collect();
                 ranks.all_gather(bytemuck::cast_slice_mut(values), &parts)?;
             }
         }
         let mut rows = logits.chunks_exact(outputs).zip(vectors.chunks_exact(length));
         for window in windows {
-            let heard = rows.by_ref().take(views.len());
-            let heard = heard.map(|(logits, vector)| Heard { logits: logits.to_vec(), embedding: vector.to_vec() });
-            results[window.clip].extend(heard);
+            let inferred = rows.by_ref().take(augmentations.len());
+            let inferred =
+                inferred.map(|(logits, vector)| WindowOutputs { logits: logits.to_vec(), embedding: vector.to_vec() });
+            results[window.clip].extend(inferred);
         }
         Ok(())
     }

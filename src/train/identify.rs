@@ -57,11 +57,11 @@ impl Identifier {
         Ok(self.listen(sound, options)?.matches)
     }
 
-    /// As [`Identifier::search`], with what was heard.
+    /// As [`Identifier::search`], with what it was found by.
     ///
     /// # Errors
     /// Where the recording's rate is out of range.
-    pub fn listen(&self, sound: Audio, options: &SearchOptions) -> Result<Heard> {
+    pub fn listen(&self, sound: Audio, options: &SearchOptions) -> Result<Identified> {
         // Embeddings are of a song's beginning.
         let embedder = self.embedder.as_ref().filter(|_| !options.anywhere);
         let beginning = embedder.map(|_| Embedder::beginning(&sound));
@@ -73,13 +73,13 @@ impl Identifier {
         }
         let silence = query.as_ref().map_or(0.0, |query| query.silence);
         let matches = query.map_or(Vec::new(), |query| self.searcher.search(self.songs(), &query, options));
-        Ok(Heard { contour, silence, matches })
+        Ok(Identified { contour, silence, matches })
     }
 }
 
-/// What was heard in a recording.
+/// What was found in a recording.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Heard {
+pub struct Identified {
     /// The pitch over time.
     pub contour: Contour,
     /// Seconds before the first pitch.
@@ -88,7 +88,7 @@ pub struct Heard {
     pub matches: Vec<Match>,
 }
 
-impl Heard {
+impl Identified {
     /// The notes of a song in the key and at the times, in seconds of the recording, in which it was sung if this match is right; those
     /// that were not sung, too, in seconds before or after.
     pub fn notes(&self, song: &Song, found: &Match) -> Vec<SungNote> {

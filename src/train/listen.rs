@@ -1,4 +1,4 @@
-//! Long recordings and streams: windows are heard while the sound comes, and passages are told as soon as they are decided. Only what
+//! Long recordings and streams: windows are inferred while the sound comes, and passages are told as soon as they are decided. Only what
 //! the open passage needs is held in memory.
 
 use super::passages::{Passage, PassageFinder};
@@ -43,7 +43,7 @@ pub struct Listener {
     next: usize,
     /// Outputs that are examples of no song.
     no_songs: Vec<bool>,
-    /// The surest answer of all windows: output, probability, familiarity.
+    /// The surest answer of all windows: its probabilities, and whether it is in distribution.
     surest: Option<WindowPrediction>,
 }
 
@@ -79,7 +79,7 @@ impl Listener {
         self.take(channels, false);
         let mut found = Vec::new();
         while self.end() >= self.next + self.window {
-            found.extend(self.hear(predictor, self.next)?);
+            found.extend(self.infer(predictor, self.next)?);
             self.next += self.hop;
         }
         Ok(found)
@@ -94,10 +94,10 @@ impl Listener {
         let mut found = self.push(predictor, silent.clone())?;
         self.take(silent, true);
         // The last window ends where the sound does, unless it would nearly repeat the one before it.
-        let heard_to = if self.next == 0 { 0 } else { self.next - self.hop + self.window };
-        if self.end() > heard_to + if heard_to > 0 { self.hop / 8 } else { 0 } {
+        let covered_to = if self.next == 0 { 0 } else { self.next - self.hop + self.window };
+        if self.end() > covered_to + if covered_to > 0 { self.hop / 8 } else { 0 } {
             let last = self.end().saturating_sub(self.window).max(self.begin);
-            found.extend(self.hear(predictor, last)?);
+            found.extend(self.infer(predictor, last)?);
         }
         let rest = self.finder.finish();
         found.extend(self.sung(rest));
@@ -114,7 +114,7 @@ impl Listener {
         self.finder.undecided_from()
     }
 
-    /// What the window says that is surest of a song; none where no window was heard.
+    /// What the window says that is surest of a song; none where there was no window.
     pub fn surest(&self) -> Option<&WindowPrediction> {
         self.surest.as_ref()
     }
@@ -131,20 +131,20 @@ impl Listener {
         self.channels.iter_mut().zip(channels).for_each(|(all, new)| all.extend(new));
     }
 
-    /// Hears the window that begins at this sample.
-    fn hear(&mut self, predictor: &mut Predictor, from: usize) -> Result<Vec<Passage>> {
+    /// Infers the window that begins at this sample.
+    fn infer(&mut self, predictor: &mut Predictor, from: usize) -> Result<Vec<Passage>> {
         let part = from - self.begin..(from + self.window).min(self.end()) - self.begin;
         let samples: Vec<Vec<f32>> = self.channels.iter().map(|all| all[part.clone()].to_vec()).collect();
         let seconds = |samples: usize| samples as f64 / f64::from(self.rate);
         let (start, end) = (seconds(from), seconds(from + part.len()));
         let outputs = predictor.model.header.outputs;
         let window = if samples.iter().all(|channel| is_silent(channel)) {
-            WindowPrediction { start, end, probabilities: vec![0.0; outputs], familiarity: 1.0 }
+            WindowPrediction { start, end, probabilities: vec![0.0; outputs], in_distribution: 1.0 }
         } else {
             let clip = Clip::alone(Path::new(&self.name), samples);
-            let heard = predictor.windows(&clip, true)?.pop();
-            let heard = heard.ok_or_else(|| Error::Data(format!("{}: nothing was heard", self.name)))?;
-            WindowPrediction { start, end, ..heard }
+            let inferred = predictor.windows(&clip, true)?.pop();
+            let inferred = inferred.ok_or_else(|| Error::Data(format!("{}: no window was inferred", self.name)))?;
+            WindowPrediction { start, end, ..inferred }
         };
         let most = |window: &WindowPrediction| window.probabilities.iter().copied().fold(0.0, f64::max);
         if self.surest.as_ref().is_none_or(|surest| surest.is_silent() || most(surest) < most(&window)) {

@@ -1,11 +1,11 @@
 //! What is counted about predictions.
 
-use super::familiar::{Heard, probabilities};
+use super::distribution::{WindowOutputs, probabilities};
 use super::scores::{auroc, average_precision, wilson};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// From this confidence on a wrong answer makes the label suspicious, if the model did not hear the clip in training.
+/// From this confidence on a wrong answer makes the label suspicious, if the model was not trained on the clip.
 pub const SUSPICIOUS: f64 = 0.8;
 
 /// One clip's prediction: a probability for every output, and the right song where that is known.
@@ -17,7 +17,7 @@ pub struct Prediction {
     pub person: Option<String>,
     /// The right song's number.
     pub truth: Option<usize>,
-    /// A probability for every song. They add up to 1, or to less for a recording of no familiar kind.
+    /// A probability for every song. They add up to 1, or to less for a recording that is out of distribution.
     pub probabilities: Vec<f64>,
     /// The confidence below which the model answers "unknown".
     pub least: f64,
@@ -276,8 +276,8 @@ pub fn calibration_error(pairs: &[(f64, bool)]) -> f64 {
     bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>() / pairs.len().max(1) as f64
 }
 
-/// Of each clip: what is heard in its windows, and the right song.
-pub type ClipTruth = (Vec<Heard>, usize);
+/// Of each clip: the network's outputs for its windows, and the right song.
+pub type ClipTruth = (Vec<WindowOutputs>, usize);
 
 /// The temperature between 1/20 and 20 under which the right songs are most probable: golden-section search over its
 /// logarithm (temperature scaling, Guo et al. 2017). 1 without clips.
@@ -390,8 +390,8 @@ mod tests {
     fn temperature_undoes_a_scale() {
         // Logits whose softmax is the truth: 3 of 4 such clips are song 0. Scaled by 5, the temperature must be 5.
         let logits = vec![5.0 * 3f32.ln(), 0.0];
-        let heard = Heard { logits, embedding: Vec::new() };
-        let clips: Vec<ClipTruth> = [0, 0, 0, 1].map(|truth| (vec![heard.clone()], truth)).to_vec();
+        let inferred = WindowOutputs { logits, embedding: Vec::new() };
+        let clips: Vec<ClipTruth> = [0, 0, 0, 1].map(|truth| (vec![inferred.clone()], truth)).to_vec();
         assert!((fit_temperature(&clips) - 5.0).abs() < 0.01, "{}", fit_temperature(&clips));
     }
 

@@ -12,11 +12,11 @@ pub mod checkpoint;
 #[cfg(feature = "app")]
 pub mod compare;
 pub mod config;
+pub mod distribution;
 pub mod elsewhere;
 #[cfg(feature = "app")]
 pub mod embedder;
 pub mod engine;
-pub mod familiar;
 pub mod files;
 #[cfg(feature = "app")]
 pub mod fit;

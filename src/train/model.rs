@@ -1,8 +1,8 @@
 //! Model files: safetensors with PyTorch's names and layouts; all else that prediction needs is in the header.
 
-use super::familiar::{self, Familiar};
+use super::distribution::{self, TrainingDistribution};
 use super::files;
-use super::recipe::{FrontEnd, Recipe, View};
+use super::recipe::{Augmentation, FrontEnd, Recipe};
 use super::weights::Weights;
 use crate::audio::resample::RATES;
 use crate::graph::{Session, State, States};
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// The key of the header's metadata that [`Header`] is stored under, as JSON.
 const KEY: &str = "humdinger";
-/// The version of the format that is written, and the newest that is read. 2 brought what is familiar and the repetition of short
-/// clips, 3 views and a sixth block of `melody`, 4 what a model has heard and what it began with.
+/// The version of the format that is written, and the newest that is read. 2 brought the training distribution and the repetition of short
+/// clips, 3 test-time augmentation and a sixth block of `melody`, 4 what a model was trained on and what it began with.
 pub const FORMAT_VERSION: u32 = 4;
 
 /// What a model file says beside its weights.
@@ -33,16 +33,16 @@ pub struct Header {
     pub front_end: FrontEnd,
     /// What logits are divided by before the softmax, fitted on the validation clips.
     pub temperature: f64,
-    /// Where the model knows what is familiar: how far from it songs usually are.
+    /// Where the model knows its training distribution: how far from the songs' means their windows usually are ([`TrainingDistribution::usual`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usual_distance: Option<f64>,
     /// Below this confidence `predict` answers "unknown".
     pub unknown_threshold: f64,
     /// Epochs that the weights were trained for.
     pub epoch: usize,
-    /// What a base model has heard, in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub heard: Option<String>,
+    /// What a base model was trained on, in words. Model files call it `heard`.
+    #[serde(rename = "heard", default, skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<String>,
     /// What the weights were before they were trained: the base model with its checksum, or a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_with: Option<String>,
@@ -61,7 +61,7 @@ impl Header {
             usual_distance: None,
             unknown_threshold: 0.0,
             epoch: 0,
-            heard: None,
+            trained_on: None,
             began_with: Some(began_with),
         }
     }
@@ -97,7 +97,7 @@ pub struct Model {
     /// Parameters and running statistics by PyTorch's names.
     pub weights: Weights,
     /// What it was trained on, to tell what is nothing like it.
-    pub familiar: Option<Familiar>,
+    pub distribution: Option<TrainingDistribution>,
 }
 
 impl Model {
@@ -126,8 +126,9 @@ impl Model {
                  To begin training with such weights, use --init",
             ));
         };
-        let familiar = header.usual_distance.map(|usual| Familiar::take(&mut weights, usual, path)).transpose()?;
-        Ok(Self { header, weights, familiar })
+        let distribution =
+            header.usual_distance.map(|usual| TrainingDistribution::take(&mut weights, usual, path)).transpose()?;
+        Ok(Self { header, weights, distribution })
     }
 
     /// The description that comes with weights, where there is one.
@@ -159,7 +160,7 @@ impl Model {
             && (0.0..=1.0).contains(&header.unknown_threshold)
             && plausible(&header.front_end)
             // The reference looks at a clip as it is.
-            && (header.recipe == Recipe::Melody || header.front_end.views == [View::PLAIN]);
+            && (header.recipe == Recipe::Melody || header.front_end.augmentations == [Augmentation::NONE]);
         if !sensible {
             return Err("its header contradicts itself: songs, outputs, temperature or front end make no sense".into());
         }
@@ -187,16 +188,16 @@ impl Model {
     /// # Errors
     /// Where it cannot be written.
     pub fn write_halved(&self, path: &Path) -> Result<()> {
-        self.whole()?.write_halved(path, &|name| !name.starts_with(familiar::PREFIX))
+        self.whole()?.write_halved(path, &|name| !name.starts_with(distribution::PREFIX))
     }
 
     /// All that the file holds.
     fn whole(&self) -> Result<Weights> {
         let mut weights = self.weights.clone();
-        if let Some(familiar) = &self.familiar {
-            familiar.write(&mut weights);
+        if let Some(distribution) = &self.distribution {
+            distribution.write(&mut weights);
         }
-        let usual_distance = self.familiar.as_ref().map(|familiar| familiar.usual);
+        let usual_distance = self.distribution.as_ref().map(|distribution| distribution.usual);
         let header = serde_json::to_string(&Header { usual_distance, ..self.header.clone() })
             .map_err(|e| Error::Data(format!("the model's header cannot be written: {e}")))?;
         // One entry alone: the library writes several in random order, and the same model is to give the same bytes.
@@ -231,8 +232,8 @@ const MOST_OUTPUTS: usize = 100_000;
 /// The same of a window's samples and an image's cells: some five minutes of either recipe.
 const MOST_SAMPLES: usize = 1 << 22;
 const MOST_CELLS: usize = 1 << 20;
-/// The same of views.
-const MOST_VIEWS: usize = 64;
+/// The most test-time augmentations that a model file may ask for.
+const MOST_AUGMENTATIONS: usize = 64;
 
 fn plausible(front_end: &FrontEnd) -> bool {
     let sizes = [front_end.window, front_end.n_fft, front_end.frame, front_end.hop, front_end.bands];
@@ -241,11 +242,10 @@ fn plausible(front_end: &FrontEnd) -> bool {
         && sizes.iter().all(|size| (1..=MOST_SAMPLES).contains(size))
         && front_end.frames().saturating_mul(front_end.bands) <= MOST_CELLS
         && front_end.top_db > 0.0
-        && (1..=MOST_VIEWS).contains(&front_end.views.len())
-        && front_end
-            .views
-            .iter()
-            .all(|view| view.shift.abs() <= front_end.bands as f32 && (0.1..=10.0).contains(&view.stretch))
+        && (1..=MOST_AUGMENTATIONS).contains(&front_end.augmentations.len())
+        && front_end.augmentations.iter().all(|augmentation| {
+            augmentation.shift.abs() <= front_end.bands as f32 && (0.1..=10.0).contains(&augmentation.stretch)
+        })
 }
 
 /// The states of which a model consists: parameters and running statistics, not an optimiser's moments.
@@ -299,7 +299,7 @@ pub fn read_weights(session: &mut dyn Session, steps: u64) -> Result<Weights> {
 /// # Errors
 /// Lists every tensor that is missing, unknown or of another shape.
 pub fn fitting(states: &States, weights: &Weights, path: &Path, fresh_head: bool) -> Result<Vec<State>> {
-    let skipped = |name: &str| name.starts_with(familiar::PREFIX) || fresh_head && name.starts_with("lin.");
+    let skipped = |name: &str| name.starts_with(distribution::PREFIX) || fresh_head && name.starts_with("lin.");
     let states: Vec<State> = model_states(states).into_iter().filter(|s| !skipped(&s.name)).collect();
     let mut faults = Vec::new();
     for state in &states {
@@ -361,7 +361,7 @@ mod tests {
             usual_distance: None,
             unknown_threshold: 0.4,
             epoch: 3,
-            heard: None,
+            trained_on: None,
             began_with: None,
         }
     }
@@ -380,7 +380,7 @@ mod tests {
     fn a_model_survives_its_file() -> Result<()> {
         let folder = tempfile::tempdir().map_err(|e| Error::Data(e.to_string()))?;
         let path = folder.path().join("model.safetensors");
-        let model = Model { header: header(), weights: read_weights(&mut session(3)?, 12)?, familiar: None };
+        let model = Model { header: header(), weights: read_weights(&mut session(3)?, 12)?, distribution: None };
         model.write(&path)?;
         let read = Model::read(&path)?;
         assert_eq!((&read.header, &read.weights.tensors), (&model.header, &model.weights.tensors));
@@ -396,12 +396,12 @@ mod tests {
         let path = folder.path().join("model.safetensors");
         let spots: [&[f32]; 4] = [&[0.0, 1.0], &[1.0, 0.5], &[5.0, 5.0], &[6.0, 4.0]];
         let training: Vec<(&[f32], usize)> = spots.into_iter().zip([0, 0, 1, 1]).collect();
-        let familiar = Familiar::fit(&training, &spots);
-        assert!(familiar.is_some());
-        let model = Model { header: header(), weights: read_weights(&mut session(3)?, 12)?, familiar };
+        let distribution = TrainingDistribution::fit(&training, &spots);
+        assert!(distribution.is_some());
+        let model = Model { header: header(), weights: read_weights(&mut session(3)?, 12)?, distribution };
         model.write(&path)?;
         let read = Model::read(&path)?;
-        assert_eq!(read.familiar, model.familiar);
+        assert_eq!(read.distribution, model.distribution);
         assert_eq!(read.weights.tensors, model.weights.tensors);
         // As --init reads it.
         load_weights(&mut session(3)?, &Weights::read(&path)?, &path, false)
@@ -425,9 +425,9 @@ mod tests {
         old["format_version"] = 2.into();
         old["front_end"].as_object_mut().map(|fields| fields.remove("views"));
         let read = Model::check(&old.to_string());
-        assert!(
-            read.is_ok_and(|read| read.classifier() == Classifier::first_melody(3) && read.front_end.views.len() == 1)
-        );
+        assert!(read.is_ok_and(
+            |read| read.classifier() == Classifier::first_melody(3) && read.front_end.augmentations.len() == 1
+        ));
     }
 
     #[test]
@@ -453,7 +453,10 @@ mod tests {
         assert!(Model::check(&text(&header())).is_ok());
         assert!(Model::check("{}").is_err());
         let seen = |recipe: Recipe, shift, stretch| {
-            let front_end = FrontEnd { views: vec![View::PLAIN, View { shift, stretch }], ..recipe.front_end() };
+            let front_end = FrontEnd {
+                augmentations: vec![Augmentation::NONE, Augmentation { shift, stretch }],
+                ..recipe.front_end()
+            };
             Model::check(&text(&Header { recipe, front_end, ..header() }))
         };
         assert!(seen(Recipe::Melody, 3.0, 1.1).is_ok());

@@ -2,7 +2,7 @@
 
 use super::batch::{MASKS, inputs};
 use super::config::Config;
-use super::recipe::{FrontEnd, Recipe, View};
+use super::recipe::{Augmentation, FrontEnd, Recipe};
 use super::recordings;
 use crate::Result;
 use crate::audio::filterbank::{FilterBank, FilterBankSpec, Norm, Scale};
@@ -15,9 +15,9 @@ use std::sync::Arc;
 /// Powers below this count as this.
 pub(super) const FLOOR: f64 = 1e-10;
 
-/// What a graph is for.
+/// What a graph computes: a training step, or an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
+pub enum Pass {
     /// A training step.
     Train {
         /// Whether the random choices of augmentation are inputs.
@@ -25,12 +25,12 @@ pub enum Mode {
     },
     /// Logits, each item by itself.
     Evaluate,
-    /// The same of each window in all views of the front end, which are an input.
-    EvaluateViews,
+    /// The same of each window under every test-time augmentation of the front end ([`FrontEnd::augmentations`]), whose shifts and stretches are an input.
+    EvaluateAugmented,
 }
 
-impl Mode {
-    /// The training mode of a configuration.
+impl Pass {
+    /// The training pass of a configuration.
     pub fn train(config: &Config) -> Self {
         Self::Train { augment: config.augment }
     }
@@ -114,15 +114,15 @@ impl Network {
         self.states.iter().filter(own).map(|state| state.shape.elements()).sum()
     }
 
-    /// The graph of a mode for `count` windows of clips. Inputs: `samples` [N, channels, window], or `places` [N, 5] of
+    /// The graph of a pass for `count` windows of clips. Inputs: `samples` [N, channels, window], or `places` [N, 5] of
     /// clips in the device's memory; in training `labels` `[N]` and what [`Batch`](super::batch::Batch) lists for augmentation;
-    /// `warp` [N V, 2] for V views, those of a window one after the other. Outputs: `logits` [N, outputs] and in training
-    /// `loss`, in evaluation `vectors` [N, C], which the last layer sees, or of views [N V, outputs] and [N V, C].
+    /// `warp` [N A, 2] for A augmentations, those of a window one after the other. Outputs: `logits` [N, outputs] and in training
+    /// `loss`, in evaluation `vectors` [N, C], which the last layer sees; with augmentations [N A, outputs] and [N A, C].
     ///
     /// # Errors
     /// Where the front end's settings make no sense, or a training graph is wanted without optimiser.
-    pub fn graph(&self, mode: Mode, count: usize, adam: Option<&Adam>) -> Result<Graph> {
-        self.graph_of(mode, count, adam, None)
+    pub fn graph(&self, pass: Pass, count: usize, adam: Option<&Adam>) -> Result<Graph> {
+        self.graph_of(pass, count, adam, None)
     }
 
     /// The same for a rank that is given its own `count` windows of a batch alone; for GPUs, since ranks on CPUs share the plan of the
@@ -130,14 +130,14 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::graph`].
-    pub fn graph_of_part(&self, mode: Mode, count: usize, adam: Option<&Adam>, part: Part) -> Result<Graph> {
-        self.graph_of(mode, count, adam, Some(part))
+    pub fn graph_of_part(&self, pass: Pass, count: usize, adam: Option<&Adam>, part: Part) -> Result<Graph> {
+        self.graph_of(pass, count, adam, Some(part))
     }
 
-    fn graph_of(&self, mode: Mode, count: usize, adam: Option<&Adam>, part: Option<Part>) -> Result<Graph> {
+    fn graph_of(&self, pass: Pass, count: usize, adam: Option<&Adam>, part: Option<Part>) -> Result<Graph> {
         let mut graph = Graph::new(self.states.clone());
-        let features = self.features(&mut graph, mode, count, part)?;
-        let Mode::Train { .. } = mode else {
+        let features = self.features(&mut graph, pass, count, part)?;
+        let Pass::Train { .. } = pass else {
             let [logits, vectors] = self.classifier.logits_and_vectors(&mut graph, features, nn::Mode::Evaluate)?;
             graph.output("logits", logits)?;
             graph.output("vectors", vectors)?;
@@ -165,16 +165,16 @@ impl Network {
     }
 
     /// How a window is evaluated.
-    pub fn evaluation(&self) -> Mode {
-        if self.front_end.views == [View::PLAIN] { Mode::Evaluate } else { Mode::EvaluateViews }
+    pub fn evaluation(&self) -> Pass {
+        if self.front_end.augmentations == [Augmentation::NONE] { Pass::Evaluate } else { Pass::EvaluateAugmented }
     }
 
     /// From samples to the standardised image [N, channels, bands, frames].
-    fn features(&self, graph: &mut Graph, mode: Mode, count: usize, part: Option<Part>) -> Result<Value> {
+    fn features(&self, graph: &mut Graph, pass: Pass, count: usize, part: Option<Part>) -> Result<Value> {
         let front_end = &self.front_end;
-        let augment = mode == Mode::Train { augment: true };
+        let augment = pass == Pass::Train { augment: true };
         // Ranks share out the batches of training; what they evaluate they share out by batches.
-        let training = matches!(mode, Mode::Train { .. });
+        let training = matches!(pass, Pass::Train { .. });
         let by_item = |graph: &mut Graph, x: Value| if training { graph.by_item(x) } else { Ok(()) };
         let mut x = if self.resident {
             let FrontEnd { channels, window: length, repeat, .. } = *front_end;
@@ -206,25 +206,25 @@ impl Network {
                 if augment {
                     x = masks(graph, x, Fill::ItemMean)?;
                 }
-                // The notebook standardises a training batch as a whole; what a single clip is heard as must not depend
+                // The notebook standardises a training batch as a whole; what is predicted of a clip must not depend
                 // on its company.
-                let per = if matches!(mode, Mode::Train { .. }) { Per::Batch } else { Per::Item };
+                let per = if matches!(pass, Pass::Train { .. }) { Per::Batch } else { Per::Item };
                 match part {
                     Some(part) => graph.standardise_part(x, 0.0, part),
                     None => graph.standardise(x, per, 0.0),
                 }
             }
             Recipe::Melody => {
-                let views = if mode == Mode::EvaluateViews { front_end.views.len() } else { 1 };
-                if views > 1 {
-                    // Up to here, all views of a window are the same.
+                let augmentations = if pass == Pass::EvaluateAugmented { front_end.augmentations.len() } else { 1 };
+                if augmentations > 1 {
+                    // Up to here, a window is the same under all augmentations.
                     let [channels, bands, frames] = [front_end.channels, front_end.bands, front_end.frames()];
                     x = graph.reshape(x, [count, 1, channels, bands, frames])?;
-                    x = graph.expand(x, [count, views, channels, bands, frames])?;
-                    x = graph.reshape(x, [count * views, channels, bands, frames])?;
+                    x = graph.expand(x, [count, augmentations, channels, bands, frames])?;
+                    x = graph.reshape(x, [count * augmentations, channels, bands, frames])?;
                 }
-                if augment || mode == Mode::EvaluateViews {
-                    let by = graph.input(inputs::WARP, [count * views, 2])?;
+                if augment || pass == Pass::EvaluateAugmented {
+                    let by = graph.input(inputs::WARP, [count * augmentations, 2])?;
                     by_item(graph, by)?;
                     x = graph.warp(x, by)?;
                 }

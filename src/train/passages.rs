@@ -126,7 +126,12 @@ mod tests {
         for i in 0..((seconds - 8.0) / 2.0) as usize + 1 {
             let start = 2.0 * i as f64;
             let probabilities = of(start).to_vec();
-            found.extend(finder.push(WindowPrediction { start, end: start + 8.0, probabilities, familiarity: 1.0 }));
+            found.extend(finder.push(WindowPrediction {
+                start,
+                end: start + 8.0,
+                probabilities,
+                in_distribution: 1.0,
+            }));
         }
         found.extend(finder.finish());
         found
@@ -167,7 +172,7 @@ mod tests {
         assert!(find(60.0, 3.0, |_| [0.0, 0.0]).is_empty());
         let mut finder = PassageFinder::new(0.9, 3.0);
         let window =
-            |start: f64| WindowPrediction { start, end: start + 8.0, probabilities: vec![1.0], familiarity: 1.0 };
+            |start: f64| WindowPrediction { start, end: start + 8.0, probabilities: vec![1.0], in_distribution: 1.0 };
         let mut found = Vec::new();
         for i in 0..400 {
             found.extend(finder.push(window(2.0 * f64::from(i))));

@@ -1,7 +1,7 @@
 //! What a model says of recordings.
 
+use super::distribution::{TrainingDistribution, WindowOutputs, probabilities};
 use super::engine::Engine;
-use super::familiar::{Familiar, Heard, probabilities};
 use super::metrics::{Metrics, Prediction};
 use super::model::{Model, load_weights};
 use crate::audio::faults::is_silent;
@@ -17,7 +17,7 @@ pub struct Predictor {
     engine: Engine,
 }
 
-/// The part of a recording that one window shows, and what the model hears in it.
+/// The part of a recording that one window shows, and what the model predicts for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WindowPrediction {
     /// Start in seconds.
@@ -26,15 +26,15 @@ pub struct WindowPrediction {
     pub end: f64,
     /// A probability for every output; none is above 0 in silence.
     pub probabilities: Vec<f64>,
-    /// How near it is to the training clips, from 0 to 1 ([`Familiar::share`], the mean over views); 1 in silence, and where the
+    /// How near it is to the training clips, from 0 to 1 ([`TrainingDistribution::in_distribution`], the mean over test-time augmentations); 1 in silence, and where the
     /// model does not know.
-    pub familiarity: f64,
+    pub in_distribution: f64,
 }
 
 impl WindowPrediction {
-    /// Whether there is nothing to hear in it.
+    /// Whether it is silent.
     pub fn is_silent(&self) -> bool {
-        self.familiarity >= 1.0 && self.probabilities.iter().all(|&p| p <= 0.0)
+        self.in_distribution >= 1.0 && self.probabilities.iter().all(|&p| p <= 0.0)
     }
 }
 
@@ -45,21 +45,21 @@ pub struct WindowVector {
     pub start: f64,
     /// End in seconds.
     pub end: f64,
-    /// Whether there is nothing to hear in it.
+    /// Whether it is silent.
     pub silent: bool,
-    /// What the last layer sees, in the plain view.
+    /// What the last layer sees, without test-time augmentation.
     pub vector: Vec<f32>,
 }
 
 /// The mean over the windows that are not silent, over all where all are; empty where there are none.
 pub fn mean_vector(windows: &[WindowVector]) -> Vec<f32> {
-    let heard: Vec<&WindowVector> = windows.iter().filter(|window| !window.silent).collect();
-    let heard = if heard.is_empty() { windows.iter().collect() } else { heard };
-    let mut sum = vec![0.0f64; heard.first().map_or(0, |window| window.vector.len())];
-    for window in &heard {
+    let inferred: Vec<&WindowVector> = windows.iter().filter(|window| !window.silent).collect();
+    let inferred = if inferred.is_empty() { windows.iter().collect() } else { inferred };
+    let mut sum = vec![0.0f64; inferred.first().map_or(0, |window| window.vector.len())];
+    for window in &inferred {
         sum.iter_mut().zip(&window.vector).for_each(|(sum, &x)| *sum += f64::from(x));
     }
-    sum.into_iter().map(|sum| (sum / heard.len() as f64) as f32).collect()
+    sum.into_iter().map(|sum| (sum / inferred.len() as f64) as f32).collect()
 }
 
 impl Predictor {
@@ -76,7 +76,7 @@ impl Predictor {
         // What cannot be built is to be known before recordings are read.
         engine.prepare().map_err(unbuilt)?;
         let length = engine.network().vector_length();
-        if model.familiar.as_ref().is_some_and(|familiar| familiar.width() != length) {
+        if model.distribution.as_ref().is_some_and(|distribution| distribution.width() != length) {
             return Err(Error::file(
                 path,
                 format!("its `familiar.means` are not of {length} numbers as its network is"),
@@ -97,8 +97,8 @@ impl Predictor {
         let phase = |t: f64| std::f64::consts::TAU * (100.0 * t + (rate / 4.0 - 100.0) * t * t / (2.0 * len)) / rate;
         let sweep: Vec<f32> = (0..window).map(|t| 0.3 * phase(t as f64).sin() as f32).collect();
         let clip = Clip::alone(Path::new("a sweep"), vec![sweep]);
-        let heard = self.engine.hear(&[&clip], true)?;
-        if heard.iter().flatten().flat_map(|window| &window.logits).any(|x| !x.is_finite()) {
+        let inferred = self.engine.infer(&[&clip], true)?;
+        if inferred.iter().flatten().flat_map(|window| &window.logits).any(|x| !x.is_finite()) {
             let detail =
                 "its weights give scores that are not finite, for any sound; it is damaged or training has failed";
             return Err(Error::file(path, detail));
@@ -106,40 +106,40 @@ impl Predictor {
         Ok(())
     }
 
-    /// What is heard in each clip as a whole.
+    /// The probabilities of each clip as a whole.
     ///
     /// # Errors
     /// Where the device fails.
     pub fn predict(&mut self, clips: &[&Clip], first_only: bool) -> Result<Vec<Vec<f64>>> {
         let temperature = self.model.header.temperature;
-        let heard = self.engine.hear(clips, first_only)?;
-        let familiar = self.model.familiar.as_ref();
-        Ok(heard.iter().map(|windows| probabilities(windows, temperature, familiar)).collect())
+        let inferred = self.engine.infer(clips, first_only)?;
+        let distribution = self.model.distribution.as_ref();
+        Ok(inferred.iter().map(|windows| probabilities(windows, temperature, distribution)).collect())
     }
 
-    /// What is heard in each window of a clip. In a window of silence it is no song: all its probabilities are 0.
+    /// The prediction for each window of a clip. In a window of silence it is no song: all its probabilities are 0.
     ///
     /// # Errors
     /// Where the device fails, or scores are not finite.
     pub fn windows(&mut self, clip: &Clip, first_only: bool) -> Result<Vec<WindowPrediction>> {
-        let heard = self.engine.hear(&[clip], first_only)?.pop().unwrap_or_default();
-        self.model.windows(clip, first_only, &heard)
+        let inferred = self.engine.infer(&[clip], first_only)?.pop().unwrap_or_default();
+        self.model.windows(clip, first_only, &inferred)
     }
 
-    /// What the last layer sees of each window of a clip, in the plain view.
+    /// What the last layer sees of each window of a clip, without test-time augmentation.
     ///
     /// # Errors
     /// Where the device fails.
     pub fn vectors(&mut self, clip: &Clip, first_only: bool) -> Result<Vec<WindowVector>> {
         let (window, rate) = (self.model.header.front_end.window, f64::from(self.model.header.front_end.sample_rate));
-        let heard = self.engine.hear_plainly(&[clip], first_only)?.pop().unwrap_or_default();
+        let inferred = self.engine.infer_once(&[clip], first_only)?.pop().unwrap_or_default();
         let starts = super::batch::windows(clip.len(), window, first_only);
-        let vector = |(from, heard): (usize, Heard)| {
+        let vector = |(from, inferred): (usize, WindowOutputs)| {
             let to = clip.len().min(from + window);
             let silent = clip.samples.each().all(|channel| is_silent(&channel[from..to]));
-            WindowVector { start: from as f64 / rate, end: to as f64 / rate, silent, vector: heard.embedding }
+            WindowVector { start: from as f64 / rate, end: to as f64 / rate, silent, vector: inferred.embedding }
         };
-        Ok(starts.into_iter().zip(heard).map(vector).collect())
+        Ok(starts.into_iter().zip(inferred).map(vector).collect())
     }
 
     /// Holds the model against labelled recordings. Their songs are the model's of the same name, or of the only name that
@@ -183,28 +183,32 @@ impl Predictor {
 }
 
 impl Model {
-    /// What its network heard in each window of a clip, view after view and then the next window, as probabilities: see
+    /// Turns the network's outputs for each window of a clip, one augmentation after the other and then the next window, into probabilities: see
     /// [`Predictor::windows`].
     ///
     /// # Errors
     /// Where scores are not finite.
-    pub fn windows(&self, clip: &Clip, first_only: bool, heard: &[Heard]) -> Result<Vec<WindowPrediction>> {
+    pub fn windows(&self, clip: &Clip, first_only: bool, inferred: &[WindowOutputs]) -> Result<Vec<WindowPrediction>> {
         let (front_end, temperature) = (&self.header.front_end, self.header.temperature);
         let starts = super::batch::windows(clip.len(), front_end.window, first_only);
         let seconds = |samples: usize| samples as f64 / f64::from(front_end.sample_rate);
-        let familiar = self.familiar.as_ref();
-        let window = |(from, views): (usize, &[Heard])| {
+        let distribution = self.distribution.as_ref();
+        let window = |(from, augmentations): (usize, &[WindowOutputs])| {
             let to = clip.len().min(from + front_end.window);
-            let mut probabilities = probabilities(views, temperature, familiar);
-            let share = |familiar: &Familiar| views.iter().map(|heard| familiar.share(&heard.embedding)).sum::<f64>();
-            let mut familiarity = familiar.map_or(1.0, |familiar| share(familiar) / views.len() as f64);
+            let mut probabilities = probabilities(augmentations, temperature, distribution);
+            let share = |distribution: &TrainingDistribution| {
+                augmentations.iter().map(|inferred| distribution.in_distribution(&inferred.embedding)).sum::<f64>()
+            };
+            let mut in_distribution =
+                distribution.map_or(1.0, |distribution| share(distribution) / augmentations.len() as f64);
             if clip.samples.each().all(|channel| is_silent(&channel[from..to])) {
                 probabilities.fill(0.0);
-                familiarity = 1.0;
+                in_distribution = 1.0;
             }
-            WindowPrediction { start: seconds(from), end: seconds(to), probabilities, familiarity }
+            WindowPrediction { start: seconds(from), end: seconds(to), probabilities, in_distribution }
         };
-        let windows: Vec<_> = starts.into_iter().zip(heard.chunks(front_end.views.len())).map(window).collect();
+        let windows: Vec<_> =
+            starts.into_iter().zip(inferred.chunks(front_end.augmentations.len())).map(window).collect();
         if windows.iter().flat_map(|window| &window.probabilities).any(|p| !p.is_finite()) {
             let detail = "the model's scores for it are not finite; the model is damaged or not fit for it";
             return Err(Error::file(&clip.path, detail));

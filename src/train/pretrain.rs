@@ -1,21 +1,21 @@
 //! The base model: `melody`'s network, trained on very many tunes by singers who are made while it learns.
 //!
 //! From freshly drawn weights some hundred tunes at once do not get going: the loss stays where guessing has it. So a few tunes come
-//! first, by many singers, and all others when the network hears what a tune is ([`Stage`]). A clip takes longer to make than to
+//! first, by many singers, and all others when the network can tell tunes apart ([`Stage`]). A clip takes longer to make than to
 //! train on; a round of clips is therefore gone over a few times, varied otherwise each time, while other threads make the next. Two
 //! rounds are in memory, and none of them ever on disk. Which clips a round has, and all that is random, depends on the seed alone.
 //!
 //! What is kept in the end is the network without its last layer, in half precision, and a last layer for the built-in tunes: the
 //! linear discriminant of what the finished network makes of other singers, who sing these tunes. So the network itself has
-//! never heard [`KEPT`], the songs by whose recordings this project is measured.
+//! never trained on [`KEPT`], the songs by whose recordings this project is measured.
 
 use super::batch::{Batch, Draw};
 use super::config::{Config, Settings, whole};
-use super::engine::{ClipHeard, Engine};
-use super::familiar::{Familiar, discriminant, probabilities};
+use super::distribution::{TrainingDistribution, discriminant, probabilities};
+use super::engine::{ClipOutputs, Engine};
 use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, unknown_threshold};
 use super::model::{FORMAT_VERSION, Header, Model, load_weights, read_weights};
-use super::network::Mode;
+use super::network::Pass;
 use super::recipe::Recipe;
 use super::variations::Variations;
 use super::weights::Weights;
@@ -28,7 +28,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
-/// The built-in tunes that the network must not hear, so that their recordings tell what it is worth for songs that are new to it.
+/// The built-in tunes that the network must not be trained on, so that their recordings tell what it is worth for songs that are new to it.
 pub const KEPT: [&str; 8] =
     ["Twinkle", "OldMacDonald", "HappyBirthday", "BrotherJohn", "Jasmine", "LondonBridge", "HomeSweetHome", "Augustin"];
 
@@ -48,7 +48,7 @@ pub struct Pretraining {
     pub seed: u64,
     /// Few tunes, from freshly drawn weights.
     pub first: Stage,
-    /// All of them, and the built-in tunes that may be heard.
+    /// All of them, and the built-in tunes that it may be trained on.
     pub then: Stage,
     /// Clips of a round.
     pub clips: usize,
@@ -94,9 +94,9 @@ impl Pretraining {
         Ok(())
     }
 
-    /// What the network hears, in words for whoever looks at the file.
+    /// What the network is trained on, in words for whoever looks at the file.
     pub fn recipe(&self) -> String {
-        let own: Vec<&str> = heard_tunes().map(|tune| &*tune.name).collect();
+        let own: Vec<&str> = training_tunes().map(|tune| &*tune.name).collect();
         format!(
             "network: {} generated melodies (seed {}) and {}, by {} singers made here; last layer: the built-in tunes, by {} singers each",
             self.then.tunes,
@@ -113,8 +113,8 @@ impl Pretraining {
     }
 }
 
-/// The built-in tunes that the network may hear.
-fn heard_tunes() -> impl Iterator<Item = &'static Tune> {
+/// The built-in tunes that the network may be trained on.
+fn training_tunes() -> impl Iterator<Item = &'static Tune> {
     tunes().iter().filter(|tune| !KEPT.contains(&&*tune.name))
 }
 
@@ -127,7 +127,7 @@ pub struct Round {
     pub round: usize,
     /// See `round`.
     pub of: usize,
-    /// The mean loss of the round's clips when each was heard for the first time.
+    /// The mean loss of the round's clips when each was used for the first time.
     pub loss: f64,
     /// The share of them that was right then.
     pub accuracy: f64,
@@ -142,7 +142,7 @@ pub struct Round {
 pub struct Pretrained {
     /// The base model; its weights are numbers of half precision.
     pub model: Model,
-    /// Of singers who were not heard, how the built-in tunes are told apart.
+    /// Of singers who were not in training, how the built-in tunes are told apart.
     pub metrics: Metrics,
 }
 
@@ -154,7 +154,7 @@ pub fn pretrain(work: &Pretraining, device: &Device, say: &mut dyn FnMut(&Round)
     work.check()?;
     let melodies: Vec<Tune> = (0..work.then.tunes).map(|number| compose::compose(work.seed, number)).collect();
     let mut all: Vec<&Tune> = melodies.iter().collect();
-    heard_tunes().for_each(|tune| all.push(tune));
+    training_tunes().for_each(|tune| all.push(tune));
     let started = Instant::now();
     let few = stage(work, 1, &all[..work.first.tunes], device, None, started, say)?;
     let network = stage(work, 2, &all, device, Some(few), started, say)?;
@@ -269,7 +269,7 @@ impl<'a> Training<'a> {
     /// Goes over these clips; mean loss and share of right answers of the first time.
     fn round(&mut self, clips: &[Clip], round: usize) -> Result<(f64, f64)> {
         let front_end = Recipe::Melody.front_end();
-        let mode = Mode::Train { augment: true };
+        let mode = Pass::Train { augment: true };
         let (mut loss, mut right) = (0.0, 0);
         for pass in 0..self.work.passes {
             let epoch = ((self.stage as u64) << 32) + (round * self.work.passes + pass) as u64;
@@ -301,8 +301,8 @@ impl<'a> Training<'a> {
     }
 }
 
-/// How an engine hears clips.
-type Hear = fn(&mut Engine, &[&Clip], bool) -> Result<Vec<ClipHeard>>;
+/// A way of [`Engine`] to infer clips: with or without test-time augmentation.
+type Infer = fn(&mut Engine, &[&Clip], bool) -> Result<Vec<ClipOutputs>>;
 
 /// Gives the network its last layer for the built-in tunes.
 fn finish(work: &Pretraining, network: Weights, device: &Device) -> Result<Pretrained> {
@@ -318,7 +318,7 @@ fn finish(work: &Pretraining, network: Weights, device: &Device) -> Result<Pretr
         usual_distance: None,
         unknown_threshold: 0.0,
         epoch: 0,
-        heard: Some(work.recipe()),
+        trained_on: Some(work.recipe()),
         began_with: None,
     };
     let mut weights = network;
@@ -327,29 +327,29 @@ fn finish(work: &Pretraining, network: Weights, device: &Device) -> Result<Pretr
     load_weights(&mut *engine.session, &weights, Path::new("the network's weights"), true)?;
     // People beyond those of all rounds.
     let first = (work.first.rounds + work.then.rounds) * work.clips;
-    let mut hear = |people: std::ops::Range<usize>, hear: Hear| -> Result<Vec<(ClipHeard, usize)>> {
-        let mut heard = Vec::new();
+    let mut infer_of = |people: std::ops::Range<usize>, infer: Infer| -> Result<Vec<(ClipOutputs, usize)>> {
+        let mut inferred = Vec::new();
         for person in people {
             let wanted: Vec<_> = tunes.iter().enumerate().map(|(label, &tune)| (tune, label, person)).collect();
             let clips = sing(work.seed, &wanted, 0.1)?;
-            let of = hear(&mut engine, &clips.iter().collect::<Vec<_>>(), true)?;
-            heard.extend(of.into_iter().zip(clips).map(|(windows, clip)| (windows, clip.label)));
+            let of = infer(&mut engine, &clips.iter().collect::<Vec<_>>(), true)?;
+            inferred.extend(of.into_iter().zip(clips).map(|(windows, clip)| (windows, clip.label)));
         }
-        Ok(heard)
+        Ok(inferred)
     };
-    // More singers tell more than further views of the same ones.
-    let training = hear(first..first + work.singers, Engine::hear_plainly)?;
-    let others = hear(first + work.singers..first + work.singers + work.singers / 3, Engine::hear)?;
-    let vectors = |heard: &'_ [(ClipHeard, usize)]| -> Vec<(Vec<f32>, usize)> {
-        heard.iter().flat_map(|(windows, label)| windows.iter().map(|w| (w.embedding.clone(), *label))).collect()
+    // More singers tell more than test-time augmentation of the same ones.
+    let training = infer_of(first..first + work.singers, Engine::infer_once)?;
+    let others = infer_of(first + work.singers..first + work.singers + work.singers / 3, Engine::infer)?;
+    let vectors = |inferred: &'_ [(ClipOutputs, usize)]| -> Vec<(Vec<f32>, usize)> {
+        inferred.iter().flat_map(|(windows, label)| windows.iter().map(|w| (w.embedding.clone(), *label))).collect()
     };
     let (training, tried) = (vectors(&training), vectors(&others));
     let training: Vec<(&[f32], usize)> = training.iter().map(|(vector, label)| (&vector[..], *label)).collect();
     let tried: Vec<&[f32]> = tried.iter().map(|(vector, _)| &vector[..]).collect();
     let failed = || Error::Data("what the network makes of the built-in tunes cannot be told apart".into());
-    let familiar = Familiar::fit(&training, &tried).ok_or_else(failed)?;
-    header.usual_distance = Some(familiar.usual);
-    let (weight, bias) = discriminant(&familiar)?;
+    let distribution = TrainingDistribution::fit(&training, &tried).ok_or_else(failed)?;
+    header.usual_distance = Some(distribution.usual);
+    let (weight, bias) = discriminant(&distribution)?;
     weights.tensors.insert("lin.weight".into(), weight);
     weights.tensors.insert("lin.bias".into(), bias);
     weights.halve();
@@ -367,11 +367,11 @@ fn finish(work: &Pretraining, network: Weights, device: &Device) -> Result<Pretr
     let predict = |(i, (windows, truth)): (usize, &ClipTruth)| Prediction {
         id: i.to_string(),
         truth: Some(*truth),
-        probabilities: probabilities(windows, header.temperature, Some(&familiar)),
+        probabilities: probabilities(windows, header.temperature, Some(&distribution)),
         ..Prediction::default()
     };
     let predictions: Vec<Prediction> = truths.iter().enumerate().map(predict).collect();
     header.unknown_threshold = unknown_threshold(&predictions);
     let metrics = Metrics::new(&predictions, &header.names());
-    Ok(Pretrained { model: Model { header, weights, familiar: Some(familiar) }, metrics })
+    Ok(Pretrained { model: Model { header, weights, distribution: Some(distribution) }, metrics })
 }

@@ -49,43 +49,49 @@ pub struct FrontEnd {
     pub bands: usize,
     /// How many decibels below the maximum everything else is silence.
     pub top_db: f64,
-    /// Whether what is shorter than the window is heard again and again until the window is full; else silence follows.
+    /// Whether what is shorter than the window is repeated until the window is full; else silence follows.
     /// Models from before there was a choice were trained with silence.
     #[serde(default)]
     pub repeat: bool,
-    /// The views in which a trained model looks at a window; what it says is the mean of what it makes of each. Models from
-    /// before there was a choice look at it as it is.
-    #[serde(default = "View::only_plain")]
-    pub views: Vec<View>,
+    /// Test-time augmentation: a trained model predicts every window under each of these, and its probabilities are the means. Model
+    /// files call them `views`; those from before there was a choice have none, which means the window as it is.
+    #[serde(rename = "views", default = "Augmentation::only_none")]
+    pub augmentations: Vec<Augmentation>,
 }
 
-/// A way of looking at a spectrogram: as if it had been sung in another key and tempo.
+/// A spectrogram changed as though the tune had been sung in another key and tempo.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct View {
+pub struct Augmentation {
     /// How many bands higher.
     pub shift: f32,
     /// How many times as fast.
     pub stretch: f32,
 }
 
-impl View {
+impl Augmentation {
     /// The spectrogram as it is.
-    pub const PLAIN: Self = Self { shift: 0.0, stretch: 1.0 };
+    pub const NONE: Self = Self { shift: 0.0, stretch: 1.0 };
 
-    fn only_plain() -> Vec<Self> {
-        vec![Self::PLAIN]
+    fn only_none() -> Vec<Self> {
+        vec![Self::NONE]
     }
 }
 
-/// The views of `melody`: as it is, and a quarter of an octave higher and lower, each a little slower and faster. Further ones
+/// The test-time augmentation of `melody`: the window as it is, and a quarter of an octave higher and lower, each a little slower and faster. Further ones
 /// bring nothing more.
-fn melody_views() -> Vec<View> {
-    let others = [(-6.0, 0.9), (6.0, 0.9), (-6.0, 1.12), (6.0, 1.12)].map(|(shift, stretch)| View { shift, stretch });
-    [View::PLAIN].into_iter().chain(others).collect()
+fn melody_augmentations() -> Vec<Augmentation> {
+    let others =
+        [(-6.0, 0.9), (6.0, 0.9), (-6.0, 1.12), (6.0, 1.12)].map(|(shift, stretch)| Augmentation { shift, stretch });
+    [Augmentation::NONE].into_iter().chain(others).collect()
 }
 
 impl FrontEnd {
+    /// The input `warp` of one window under [`FrontEnd::augmentations`]: shift and stretch of each, one after the other.
+    pub fn warps(&self) -> impl Iterator<Item = f32> + '_ {
+        self.augmentations.iter().flat_map(|augmentation| [augmentation.shift, augmentation.stretch])
+    }
+
     /// Frames of a window: centred, so one more than hops.
     pub fn frames(&self) -> usize {
         self.window / self.hop + 1
@@ -170,7 +176,7 @@ impl Recipe {
                 bands: 120,
                 top_db: 70.0,
                 repeat: true,
-                views: melody_views(),
+                augmentations: melody_augmentations(),
             },
             Self::Notebook => FrontEnd {
                 sample_rate: 11_000,
@@ -182,7 +188,7 @@ impl Recipe {
                 bands: 64,
                 top_db: 80.0,
                 repeat: false,
-                views: View::only_plain(),
+                augmentations: Augmentation::only_none(),
             },
         }
     }

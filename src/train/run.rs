@@ -36,11 +36,11 @@ pub enum Ending {
 pub struct Folds {
     /// Of each fold.
     pub folds: Vec<Metrics>,
-    /// Of all clips together, each predicted by the model that had not heard it.
+    /// Of all clips together, each predicted by the fold's model that was not trained on it.
     pub pooled: Metrics,
     /// Mean and sample standard deviation of the folds' accuracies.
     pub accuracy: (f64, f64),
-    /// Of all clips, in order of name, each by the model that had not heard it.
+    /// Of all clips, in order of name, each by the model that was not trained on it.
     pub predictions: Vec<Prediction>,
     /// Names of the outputs.
     pub names: Vec<String>,

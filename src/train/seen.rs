@@ -10,7 +10,7 @@ use crate::{Error, Result, Tensor};
 /// See the top of this file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
-    /// Decibels [channels, bands, frames], as many channels as the recipe hears.
+    /// Decibels [channels, bands, frames], as many channels as the recipe uses.
     pub levels: Tensor,
     /// The bands' centres in Hz.
     pub centres: Vec<f64>,
@@ -32,7 +32,7 @@ pub fn seen(recipe: Recipe, audio: Audio) -> Result<Seen> {
         return Err(Error::op("spectrogram", detail));
     }
     let front_end = FrontEnd { window: samples, ..front_end };
-    let heard = channels::to_count(audio.channels, front_end.channels).concat();
+    let sound = channels::to_count(audio.channels, front_end.channels).concat();
     let (network, _) = Network::new(recipe, &front_end, 2, 0, false)?;
     let mut graph = Graph::new(network.states.clone());
     let input = graph.input("samples", [1, front_end.channels, samples])?;
@@ -42,7 +42,7 @@ pub fn seen(recipe: Recipe, audio: Audio) -> Result<Seen> {
     let device = Device::choose(DeviceChoice::Cpu)?;
     let mut session = device.session(network.states.clone())?;
     let plan = session.add(Plan::new(graph, device.target())?)?;
-    session.write(plan, "samples", &heard)?;
+    session.write(plan, "samples", &sound)?;
     session.run(plan)?;
     let mut values = vec![0.0; shape.elements()];
     session.read(plan, "levels", &mut values)?;

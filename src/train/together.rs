@@ -1,7 +1,7 @@
 //! What the ranks of a run settle with each other beside the sums of a batch. One process alone settles nothing.
 //!
 //! Every rank goes through the same training, and knows the same numbers. Rank 0 alone reads and writes the run folder. Where a
-//! rank fails at something of its own, such as writing a file, the others hear of it where all meet next, and all end
+//! rank fails at something of its own, such as writing a file, the others learn of it where all meet next, and all end
 //! with that error ([`Error::Rank`]).
 
 use super::checkpoint::Progress;

@@ -5,12 +5,12 @@ use super::batch::{Batch, Draw};
 use super::begin::{Begun, begin, header};
 use super::checkpoint::{Checkpoint, Progress, Recordings, fingerprint, sound_fingerprint};
 use super::config::Config;
-use super::engine::{ClipHeard, Engine};
-use super::familiar::{Familiar, probabilities};
+use super::distribution::{TrainingDistribution, probabilities};
+use super::engine::{ClipOutputs, Engine};
 pub use super::files;
 use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, improves, unknown_threshold};
 use super::model::{Header, Model, load_weights, read_weights};
-use super::network::Mode;
+use super::network::Pass;
 use super::recipe::{FrontEnd, Recipe};
 use super::report::{Report, Training, last_part};
 use super::tables::{EpochRow, StepRow, Steps, read_steps, write_epochs, write_predictions};
@@ -59,7 +59,7 @@ pub enum Start {
     Longer,
 }
 
-/// What whoever watches a run is told.
+/// Progress callbacks of a run.
 pub trait Watch {
     /// Something worth a line.
     fn note(&mut self, text: &str);
@@ -86,8 +86,8 @@ pub struct Outcome {
     pub rows: Vec<EpochRow>,
 }
 
-/// How an engine hears clips.
-type Hear = fn(&mut Engine, &[&Clip], bool) -> Result<Vec<ClipHeard>>;
+/// A way of [`Engine`] to infer clips: with or without test-time augmentation.
+type Infer = fn(&mut Engine, &[&Clip], bool) -> Result<Vec<ClipOutputs>>;
 
 struct Trainer<'a> {
     job: &'a Job<'a>,
@@ -245,7 +245,7 @@ impl<'a> Trainer<'a> {
             true => draws::order(config.seed, epoch as u64, count).into_iter().map(|i| self.items[i]).collect(),
             false => self.items.clone(),
         };
-        let mode = Mode::train(config);
+        let mode = Pass::train(config);
         let front_end = config.recipe.front_end();
         let started = Instant::now();
         let before = self.progress.seconds;
@@ -289,13 +289,13 @@ impl<'a> Trainer<'a> {
             None if !self.together.writes() => 0.0,
             None => read_steps(&self.path(files::STEPS))?.last().map_or(0.0, |row| row.learning_rate),
         };
-        // The views of the finished model would take longer than the epoch's steps.
-        let heard = self.hear(Engine::hear_plainly)?;
-        if heard.iter().flat_map(|(windows, _)| windows.iter().flat_map(|w| &w.logits)).any(|x| !x.is_finite()) {
+        // Test-time augmentation would take longer than the epoch's steps.
+        let inferred = self.infer(Engine::infer_once)?;
+        if inferred.iter().flat_map(|(windows, _)| windows.iter().flat_map(|w| &w.logits)).any(|x| !x.is_finite()) {
             let error = self.not_finite("the validation clips' scores are not finite after");
             return Err(self.together.all(error));
         }
-        let metrics = self.metrics(&self.predictions(&heard, 1.0, None));
+        let metrics = self.metrics(&self.predictions(&inferred, 1.0, None));
         let row = EpochRow {
             epoch: epoch + 1,
             train_loss: self.progress.loss_sum / count as f64,
@@ -310,7 +310,7 @@ impl<'a> Trainer<'a> {
         if best {
             self.progress.best_loss = row.val_loss;
             self.progress.best_epoch = Some(epoch + 1);
-            self.write(|own| own.write_model(epoch + 1, &heard))?;
+            self.write(|own| own.write_model(epoch + 1, &inferred))?;
         }
         watch.epoch(&row, best);
         let progress = &mut self.progress;
@@ -324,24 +324,29 @@ impl<'a> Trainer<'a> {
         Ok(true)
     }
 
-    /// What is heard in the validation clips by this method of the engine.
-    fn hear(&mut self, hear: Hear) -> Result<Vec<ClipTruth>> {
+    /// The outputs for the validation clips, by this method of the engine.
+    fn infer(&mut self, infer: Infer) -> Result<Vec<ClipTruth>> {
         let Job { config, data, split, .. } = *self.job;
         let clips: Vec<&Clip> = split.validation.iter().map(|&i| &data.clips[i]).collect();
-        let heard = hear(&mut self.engine, &clips, config.recipe.first_window_only())?;
-        Ok(heard.into_iter().zip(clips).map(|(windows, clip)| (windows, clip.label)).collect())
+        let inferred = infer(&mut self.engine, &clips, config.recipe.first_window_only())?;
+        Ok(inferred.into_iter().zip(clips).map(|(windows, clip)| (windows, clip.label)).collect())
     }
 
-    fn predictions(&self, heard: &[ClipTruth], temperature: f64, familiar: Option<&Familiar>) -> Vec<Prediction> {
+    fn predictions(
+        &self,
+        inferred: &[ClipTruth],
+        temperature: f64,
+        distribution: Option<&TrainingDistribution>,
+    ) -> Vec<Prediction> {
         let clip = |i: usize| &self.job.data.clips[self.job.split.validation[i]];
         let predict = |(i, (windows, truth)): (usize, &ClipTruth)| Prediction {
             id: clip(i).id.clone(),
             person: clip(i).person.clone(),
             truth: Some(*truth),
-            probabilities: probabilities(windows, temperature, familiar),
+            probabilities: probabilities(windows, temperature, distribution),
             least: 0.0,
         };
-        heard.iter().enumerate().map(predict).collect()
+        inferred.iter().enumerate().map(predict).collect()
     }
 
     /// Of the validation clips, where there are any.
@@ -349,30 +354,31 @@ impl<'a> Trainer<'a> {
         (!predictions.is_empty()).then(|| Metrics::new(predictions, &self.names))
     }
 
-    /// What is familiar to the session's weights. The notebook's recipe stays as it is, and does not ask.
-    fn familiar(&mut self, heard: &[ClipTruth]) -> Result<Option<Familiar>> {
+    /// The training distribution under the session's weights. The notebook's recipe stays as it is, and does not ask.
+    fn distribution(&mut self, inferred: &[ClipTruth]) -> Result<Option<TrainingDistribution>> {
         let Job { config, data, split, .. } = *self.job;
         if config.recipe != Recipe::Melody {
             return Ok(None);
         }
         let clips: Vec<&Clip> = split.train.iter().map(|&i| &data.clips[i]).collect();
-        let trained = self.engine.hear(&clips, config.recipe.first_window_only())?;
+        let trained = self.engine.infer(&clips, config.recipe.first_window_only())?;
         let mut training: Vec<(&[f32], usize)> = Vec::new();
         for (windows, clip) in trained.iter().zip(&clips) {
             training.extend(windows.iter().map(|window| (&window.embedding[..], clip.label)));
         }
-        let validation: Vec<&[f32]> = heard.iter().flat_map(|(windows, _)| windows).map(|w| &w.embedding[..]).collect();
-        Ok(Familiar::fit(&training, &validation))
+        let validation: Vec<&[f32]> =
+            inferred.iter().flat_map(|(windows, _)| windows).map(|w| &w.embedding[..]).collect();
+        Ok(TrainingDistribution::fit(&training, &validation))
     }
 
     /// Writes the session's weights as the run's model, with a temperature and a threshold fitted to the validation clips.
-    fn write_model(&mut self, epoch: usize, heard: &[ClipTruth]) -> Result<()> {
-        let temperature = fit_temperature(heard);
-        let unknown_threshold = unknown_threshold(&self.predictions(heard, temperature, None));
+    fn write_model(&mut self, epoch: usize, inferred: &[ClipTruth]) -> Result<()> {
+        let temperature = fit_temperature(inferred);
+        let unknown_threshold = unknown_threshold(&self.predictions(inferred, temperature, None));
         let weights = read_weights(&mut *self.engine.session, self.progress.step)?;
         let header =
             Header { temperature, unknown_threshold, epoch, ..header(self.job.config, self.job.data, self.outputs) };
-        let model = Model { header, weights, familiar: None };
+        let model = Model { header, weights, distribution: None };
         model.write(&self.path(files::MODEL))?;
         self.best = Some(model);
         Ok(())
@@ -402,8 +408,8 @@ impl<'a> Trainer<'a> {
         if !finished {
             self.write(Self::checkpoint)?;
             if self.progress.best_epoch.is_none() {
-                let heard = self.hear(Engine::hear_plainly)?;
-                self.write(|own| own.write_model(0, &heard))?;
+                let inferred = self.infer(Engine::infer_once)?;
+                self.write(|own| own.write_model(0, &inferred))?;
             }
         }
         let path = self.path(files::MODEL);
@@ -416,16 +422,16 @@ impl<'a> Trainer<'a> {
         })?;
         self.together.meet()?;
         self.together.weights(&mut *self.engine.session)?;
-        // Not after every epoch: it takes a pass over all training clips, and all views.
-        let heard = self.hear(Engine::hear)?;
-        let familiar = self.familiar(&heard)?;
-        let temperature = fit_temperature(&heard);
-        let mut predictions = self.predictions(&heard, temperature, familiar.as_ref());
+        // Not after every epoch: it takes a pass over all training clips, with test-time augmentation.
+        let inferred = self.infer(Engine::infer)?;
+        let distribution = self.distribution(&inferred)?;
+        let temperature = fit_temperature(&inferred);
+        let mut predictions = self.predictions(&inferred, temperature, distribution.as_ref());
         let unknown_threshold = unknown_threshold(&predictions);
         predictions.iter_mut().for_each(|prediction| prediction.least = unknown_threshold);
         let metrics = self.metrics(&predictions);
         if let Some(mut model) = kept {
-            model.familiar = familiar;
+            model.distribution = distribution;
             (model.header.temperature, model.header.unknown_threshold) = (temperature, unknown_threshold);
             self.write(|own| own.write_outcome(&model, finished, metrics.as_ref(), &predictions))?;
         }
@@ -457,7 +463,7 @@ impl<'a> Trainer<'a> {
             parameters: self.engine.network().parameters(),
             model_epoch: model.header.epoch,
             augment: config.augment,
-            views: model.header.front_end.views.len(),
+            augmentations: model.header.front_end.augmentations.len(),
             epochs: &self.progress.rows,
             steps: &steps,
         };

@@ -14,9 +14,9 @@ pub enum Variation {
     Key,
     /// Sung faster or slower.
     Tempo,
-    /// Bands and frames that are not heard.
+    /// Bands and frames that are masked.
     Masks,
-    /// Only a part of the clip is heard.
+    /// Only a part of the clip is used.
     Parts,
 }
 

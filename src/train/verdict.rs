@@ -3,8 +3,8 @@
 use super::metrics::argmax;
 use crate::data::nosong;
 
-/// A familiarity below which sound is called like nothing in training, rather than one song or another.
-pub const UNFAMILIAR: f64 = 0.5;
+/// The [`Verdict::in_distribution`] below which sound is called like nothing in training, rather than one song or another.
+pub const LEAST_IN_DISTRIBUTION: f64 = 0.5;
 
 /// The kinds of decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,23 +14,23 @@ pub enum Decision {
     /// The likeliest song is not likely enough.
     BelowThreshold,
     /// It is so far from the training clips that no song is likely enough.
-    Unfamiliar,
-    /// It is most like what the model has heard as examples of no song.
+    OutOfDistribution,
+    /// It is most like the training examples of no song.
     NoSong,
-    /// There is nothing to hear.
+    /// It is silent.
     Silence,
 }
 
 impl Decision {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Song, Self::BelowThreshold, Self::Unfamiliar, Self::NoSong, Self::Silence];
+    pub const ALL: [Self; 5] = [Self::Song, Self::BelowThreshold, Self::OutOfDistribution, Self::NoSong, Self::Silence];
 
     /// The word for it in CSV and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Song => "song",
             Self::BelowThreshold => "below threshold",
-            Self::Unfamiliar => "unfamiliar",
+            Self::OutOfDistribution => "unfamiliar",
             Self::NoSong => "no song",
             Self::Silence => "silence",
         }
@@ -56,26 +56,26 @@ pub struct Verdict {
     /// Its probability.
     pub confidence: f64,
     /// How near it is to the training clips, from 0 to 1; 1 where the model does not know.
-    pub familiarity: f64,
+    pub in_distribution: f64,
 }
 
 impl Verdict {
     /// Decides: the likeliest output is named where its probability reaches the threshold, and its name is a song's: see
     /// [`nosong`].
-    pub fn of(probabilities: &[f64], familiarity: f64, threshold: Threshold, names: &[String]) -> Self {
+    pub fn of(probabilities: &[f64], in_distribution: f64, threshold: Threshold, names: &[String]) -> Self {
         let best = argmax(probabilities);
         let confidence = probabilities.get(best).copied().unwrap_or(0.0);
         let decision = match confidence {
             // Silence is no song, however little is asked for.
-            c if c.is_nan() || c <= 0.0 && familiarity >= 1.0 => Decision::Silence,
+            c if c.is_nan() || c <= 0.0 && in_distribution >= 1.0 => Decision::Silence,
             c if c > 0.0 && c.is_finite() && names.get(best).is_some_and(|name| nosong::is_none(name)) => {
                 Decision::NoSong
             }
             c if c >= threshold.value && c > 0.0 && c.is_finite() => Decision::Song,
-            _ if familiarity < UNFAMILIAR => Decision::Unfamiliar,
+            _ if in_distribution < LEAST_IN_DISTRIBUTION => Decision::OutOfDistribution,
             _ => Decision::BelowThreshold,
         };
-        Self { decision, best, confidence, familiarity }
+        Self { decision, best, confidence, in_distribution }
     }
 
     /// The song's name, or "unknown".
@@ -94,11 +94,11 @@ impl Verdict {
         let confidence = percent(self.confidence);
         match self.decision {
             Decision::Song => format!("{confidence}, not below {least}"),
-            Decision::BelowThreshold if self.confidence / self.familiarity >= threshold.value => {
+            Decision::BelowThreshold if self.confidence / self.in_distribution >= threshold.value => {
                 format!("{confidence} {best}, below {least}, as it is not quite like the training clips")
             }
             Decision::BelowThreshold => format!("{confidence} {best}, below {least}"),
-            Decision::Unfamiliar => "like nothing in training".into(),
+            Decision::OutOfDistribution => "like nothing in training".into(),
             Decision::NoSong => format!("{confidence} like the examples of no song ({best})"),
             Decision::Silence => "silence".into(),
         }
@@ -118,8 +118,8 @@ mod tests {
     fn every_answer_has_its_reason() {
         let names: Vec<String> = ["OldMacDonald", "Twinkle"].map(String::from).to_vec();
         let model = Threshold { value: 0.844, of_model: true };
-        let told = |p: &[f64], familiarity: f64, threshold: Threshold| {
-            let verdict = Verdict::of(p, familiarity, threshold, &names);
+        let told = |p: &[f64], in_distribution: f64, threshold: Threshold| {
+            let verdict = Verdict::of(p, in_distribution, threshold, &names);
             format!("{}: {}", verdict.name(&names), verdict.reason(&names, threshold))
         };
         assert_eq!(told(&[0.737, 0.2], 1.0, model), "unknown: 73.7 % OldMacDonald, below this model's 84.4 %");

@@ -35,7 +35,7 @@ async function answers(file) {
     const { steps, validation } = note({ ask: 'epoch' });
     const zeros = (count) => new Float32Array(count);
     note({ ask: 'learnt' }, zeros(steps.length), zeros(2 * 4), zeros(2 * validation.length), zeros(96 * validation.length));
-    note({ ask: 'views' });
+    note({ ask: 'augmented' });
     // All the way to a model, whose numbers depend on everything that trains.
     note({ ask: 'teach', seed: 3, epochs: 2, recordings }, base, ...recordings.map((_, i) => whole(tone(200 + 30 * i, 16000, 3))));
     note({ ask: 'epoch_on_cpu' });

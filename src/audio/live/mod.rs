@@ -111,7 +111,7 @@ impl LiveReader {
     fn part(&mut self) -> std::io::Result<Option<(usize, Vec<f32>)>> {
         loop {
             let stopped = self.stop.load(Ordering::Relaxed);
-            // What was recorded before the stop is still heard.
+            // What was recorded before the stop is still used.
             let part = match stopped {
                 true => self.parts.try_recv().map_err(|e| match e {
                     TryRecvError::Empty | TryRecvError::Disconnected => RecvTimeoutError::Disconnected,

@@ -8,7 +8,7 @@ use crate::graph::{Cost, Graph, PlanId, Session, States, Timing};
 use crate::ops::ConvOptions;
 use crate::tensor::DType;
 use crate::train::Recipe;
-use crate::train::network::{Mode, Network};
+use crate::train::network::{Network, Pass};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +20,7 @@ pub fn run(device: &Device, variant: &str, batch: usize, seconds: f64, json: boo
     let recipe = if variant == "melody" { Recipe::Melody } else { Recipe::Notebook };
     let (network, adam) = Network::new(recipe, &recipe.front_end(), OUTPUTS, 0, true)?;
     let Some(mut adam) = adam else { return Err(Error::value("optimiser", "this network has none")) };
-    let graph = network.graph(Mode::Train { augment: true }, batch, Some(&adam))?;
+    let graph = network.graph(Pass::Train { augment: true }, batch, Some(&adam))?;
     let (mut session, plan) = prepare(device, graph)?;
     feed(&mut *session, plan)?;
     adam.before_step(&mut *session, plan, 1e-3, 0.9)?;

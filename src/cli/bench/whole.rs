@@ -56,7 +56,7 @@ pub(super) fn step(device: &Device, batch: usize, clock: Clock) -> Result<Measur
 /// From samples to probabilities.
 pub(super) fn inference(device: &Device, batch: usize, clock: Clock) -> Result<Measured> {
     let (network, _) = Network::new(Recipe::Notebook, &Recipe::Notebook.front_end(), OUTPUTS, 0, false)?;
-    let (mut session, plan) = prepare(device, network.graph(network::Mode::Evaluate, batch, None)?)?;
+    let (mut session, plan) = prepare(device, network.graph(network::Pass::Evaluate, batch, None)?)?;
     formula::weights(&mut *session)?;
     let sound = formula::sound(batch);
     let mut logits = vec![0.0; batch * OUTPUTS];
@@ -101,7 +101,7 @@ pub(super) fn notebook_run(device: &Device, batch: usize, clock: Clock) -> Resul
     let config = settings.resolve()?;
     let steps = config.epochs * clips.len().div_ceil(batch);
     let mut engine = Engine::for_training(device, &config, loaded.classes.len(), steps, &loaded.clips)?;
-    let mode = network::Mode::train(&config);
+    let mode = network::Pass::train(&config);
     let mut epoch = 0;
     let mut times = clock.times(|| {
         let mut rest = &clips[..];

@@ -2,7 +2,7 @@
 
 use super::super::warn;
 use crate::data::Clip;
-use crate::train::familiar::Familiar;
+use crate::train::distribution::TrainingDistribution;
 use crate::train::predict::{Predictor, mean_vector};
 use crate::train::recipe::FrontEnd;
 use crate::train::source::{self, Reading};
@@ -53,12 +53,12 @@ pub(super) fn occlude(predictor: &mut Predictor, clip: &Clip, output: usize, fir
             let silence = |samples: &[f32]| samples.iter().enumerate().map(|(t, x)| x * kept(t)).collect::<Vec<f32>>();
             let samples: Vec<Vec<f32>> = clip.samples.each().map(silence).collect();
             let windows = predictor.windows(&Clip { samples: samples.into(), ..clip.clone() }, first_only)?;
-            let heard: Vec<f64> = windows
+            let inferred: Vec<f64> = windows
                 .iter()
                 .filter(|window| !window.is_silent())
                 .map(|window| window.probabilities[output])
                 .collect();
-            let confidence = heard.iter().sum::<f64>() / heard.len().max(1) as f64;
+            let confidence = inferred.iter().sum::<f64>() / inferred.len().max(1) as f64;
             Ok(Without { start: from as f64 / rate, end: to as f64 / rate, confidence })
         })
         .collect()
@@ -98,9 +98,9 @@ impl Known {
     }
 
     /// Those that are most alike, the nearest first.
-    pub fn nearest(&self, vector: &[f32], familiar: Option<&Familiar>) -> Vec<Near> {
-        let distance = |other: &[f32]| match familiar {
-            Some(familiar) => familiar.between(vector, other),
+    pub fn nearest(&self, vector: &[f32], distribution: Option<&TrainingDistribution>) -> Vec<Near> {
+        let distance = |other: &[f32]| match distribution {
+            Some(distribution) => distribution.between(vector, other),
             None => {
                 let squares = vector.iter().zip(other).map(|(a, b)| f64::from(a - b).powi(2));
                 squares.sum::<f64>() / vector.len().max(1) as f64

@@ -407,7 +407,7 @@ impl Answering<'_> {
         }
         if let Some(known) = &self.known {
             let vector = mean_vector(&self.predictor.vectors(&clip, first_only)?);
-            answer.nearest = known.nearest(&vector, self.predictor.model.familiar.as_ref());
+            answer.nearest = known.nearest(&vector, self.predictor.model.distribution.as_ref());
         }
         self.bar.suspend(|| self.printer.answer(&answer))
     }

@@ -38,8 +38,8 @@ pub(super) struct LongAnswer {
 impl Answer {
     /// Of all windows together: the mean over those that are not silent.
     pub fn new(file: String, windows: Vec<WindowPrediction>, seconds: Option<f64>, style: &Style<'_>) -> Self {
-        let (mean, familiarity) = together(&windows, style.names.len());
-        let verdict = Verdict::of(&mean, familiarity, style.threshold, style.names);
+        let (mean, in_distribution) = together(&windows, style.names.len());
+        let verdict = Verdict::of(&mean, in_distribution, style.threshold, style.names);
         let top = likeliest(&mean, style.names, style.top);
         Self { file, verdict, top, windows, seconds, without: Vec::new(), nearest: Vec::new() }
     }
@@ -74,8 +74,8 @@ impl LongAnswer {
     fn said(&self, style: &Style<'_>) -> Said<'_> {
         let best = self.passages.iter().max_by(|a, b| a.confidence.total_cmp(&b.confidence));
         let surest = self.surest.as_ref();
-        let verdict =
-            surest.map(|window| Verdict::of(&window.probabilities, window.familiarity, style.threshold, style.names));
+        let verdict = surest
+            .map(|window| Verdict::of(&window.probabilities, window.in_distribution, style.threshold, style.names));
         let (decision, why) = match (best, &verdict) {
             (Some(best), _) => (Decision::Song, passage_reason(best.confidence)),
             (None, Some(verdict)) if verdict.decision == Decision::Song => {
@@ -192,8 +192,8 @@ impl<'a> Printer<'a> {
             Format::Csv => {
                 let top = answer.top.iter().flat_map(|(song, p)| [song.clone(), format!("{p:.6}")]);
                 let decision = answer.verdict.decision.name();
-                let heard = answer.windows.last().map_or(0.0, |window| window.end);
-                let times = [0.0, answer.seconds.unwrap_or(heard)].map(|seconds| format!("{seconds:.3}"));
+                let inferred = answer.windows.last().map_or(0.0, |window| window.end);
+                let times = [0.0, answer.seconds.unwrap_or(inferred)].map(|seconds| format!("{seconds:.3}"));
                 let end = [decision.into(), format!("{:.6}", style.threshold.value), reason, String::new()];
                 let end = end.into_iter().chain(times);
                 let start = [answer.file.clone(), song.into(), format!("{:.6}", answer.verdict.confidence)];
@@ -347,7 +347,7 @@ impl<'a> Printer<'a> {
 
     fn label(&mut self, file: &str, window: &WindowPrediction) -> Result<()> {
         let style = self.style;
-        let verdict = Verdict::of(&window.probabilities, window.familiarity, style.threshold, style.names);
+        let verdict = Verdict::of(&window.probabilities, window.in_distribution, style.threshold, style.names);
         let file = if style.several { format!("{}: ", plain(file)) } else { String::new() };
         let also = likeliest(&window.probabilities, style.names, style.top);
         let also: Vec<String> = also.iter().map(|(song, p)| format!("{} {:.0} %", plain(song), 100.0 * p)).collect();
@@ -406,7 +406,7 @@ mod tests {
             start,
             end: start + 8.0,
             probabilities: p.to_vec(),
-            familiarity: 1.0,
+            in_distribution: 1.0,
         };
         let names: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
         let style = |value: f64, top: usize| Style {

@@ -82,8 +82,8 @@ impl Driver {
         let best = std::mem::take(&mut self.best);
         best.iter().try_for_each(|(name, tensor)| self.session.write_state(name, tensor.data()))?;
         let mut outputs = [("logits", vec![]), ("vectors", vec![])];
-        for batch in self.teacher.all_views() {
-            self.run(Lesson::Views, batch, &[], &mut outputs)?;
+        for batch in self.teacher.all_augmented() {
+            self.run(Lesson::Augmented, batch, &[], &mut outputs)?;
         }
         self.teacher.finish(best, &outputs[0].1, &outputs[1].1)
     }

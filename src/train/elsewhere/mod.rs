@@ -10,8 +10,8 @@ pub use predict::RemotePredictor;
 pub use teach::{Epoch, Lesson, Recording, Step, Teacher};
 
 use super::batch::Batch;
-use super::familiar::Heard;
-use super::network::{Mode, Network};
+use super::distribution::WindowOutputs;
+use super::network::{Network, Pass};
 use crate::audio::{Audio, channels, faults};
 use crate::data::Clip;
 use crate::fusion::{Fusions, fuse};
@@ -20,9 +20,9 @@ use crate::nn::Adam;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// The plan of a mode for this many clips.
-fn plan(network: &Network, mode: Mode, count: usize, adam: Option<&Adam>, target: Target) -> Result<Plan> {
-    let mut graph = network.graph(mode, count, adam)?;
+/// The plan of a pass for this many clips.
+fn plan(network: &Network, pass: Pass, count: usize, adam: Option<&Adam>, target: Target) -> Result<Plan> {
+    let mut graph = network.graph(pass, count, adam)?;
     fuse(&mut graph, Fusions::for_target(target))?;
     Plan::new(graph, target)
 }
@@ -41,31 +41,30 @@ pub fn clip(id: &str, audio: Audio, rate: u32) -> Result<(Clip, Vec<String>)> {
     Ok((Clip::alone(Path::new(id), audio.channels), audio.warnings))
 }
 
-/// What a plan's outputs `logits` and `vectors` say of each window and view, in order.
+/// What a plan's outputs `logits` and `vectors` say of each window and augmentation, in order.
 ///
 /// # Errors
 /// Where they are not of whole windows.
-fn outputs_of(logits: &[f32], vectors: &[f32], [outputs, width]: [usize; 2]) -> Result<Vec<Heard>> {
+fn outputs_of(logits: &[f32], vectors: &[f32], [outputs, width]: [usize; 2]) -> Result<Vec<WindowOutputs>> {
     let count = logits.len() / outputs;
     if logits.len() != count * outputs || vectors.len() != count * width {
         let detail = format!("{} and {} numbers are not of whole windows", logits.len(), vectors.len());
         return Err(Error::value("logits and vectors", detail));
     }
     let each = logits.chunks_exact(outputs).zip(vectors.chunks_exact(width));
-    Ok(each.map(|(logits, vector)| Heard { logits: logits.to_vec(), embedding: vector.to_vec() }).collect())
+    Ok(each.map(|(logits, vector)| WindowOutputs { logits: logits.to_vec(), embedding: vector.to_vec() }).collect())
 }
 
-/// One window for each of these, each in all views, in a batch of its own.
-fn in_views<'a>(
+/// One window for each of these, each under all test-time augmentations, in a batch of its own.
+fn augmented<'a>(
     network: &Network,
     windows: impl Iterator<Item = (&'a Clip, usize)>,
     of: impl Fn() -> Batch,
 ) -> Vec<Batch> {
-    let views = || network.front_end.views.iter().flat_map(|view| [view.shift, view.stretch]);
     let batch = |(clip, from): (&Clip, usize)| {
         let mut batch = of();
         batch.push_plain(clip, from, &network.front_end);
-        batch.warp.extend(views());
+        batch.warp.extend(network.front_end.warps());
         batch
     };
     windows.map(batch).collect()

@@ -6,7 +6,7 @@ use super::super::model::{Model, fitting};
 use super::super::network::Network;
 use super::super::predict::WindowPrediction;
 use super::super::verdict::{Threshold, Verdict};
-use super::{in_views, outputs_of, plan};
+use super::{augmented, outputs_of, plan};
 use crate::Result;
 use crate::data::Clip;
 use crate::graph::{Plan, Target};
@@ -44,7 +44,7 @@ impl RemotePredictor {
     /// What the device is to be given of a clip, one window after the other. The clip is at the model's rate.
     pub fn batches(&self, clip: &Clip) -> Vec<Batch> {
         let starts = windows(clip.len(), self.network.front_end.window, self.first_only());
-        in_views(&self.network, starts.into_iter().map(|from| (clip, from)), Batch::default)
+        augmented(&self.network, starts.into_iter().map(|from| (clip, from)), Batch::default)
     }
 
     fn first_only(&self) -> bool {
@@ -66,8 +66,8 @@ impl RemotePredictor {
         let header = &self.model.header;
         let names = header.names();
         let threshold = Threshold { value: header.unknown_threshold, of_model: true };
-        let (mean, familiarity) = together(windows, names.len());
-        let verdict = Verdict::of(&mean, familiarity, threshold, &names);
+        let (mean, in_distribution) = together(windows, names.len());
+        let verdict = Verdict::of(&mean, in_distribution, threshold, &names);
         let seconds = clip.len() as f64 / f64::from(header.front_end.sample_rate);
         json(&clip.id, &verdict, &likeliest(&mean, &names, top), &names, threshold, Some(seconds))
     }

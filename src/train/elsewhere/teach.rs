@@ -3,16 +3,16 @@
 use super::super::base;
 use super::super::batch::{Batch, Draw, windows};
 use super::super::config::{Config, Settings};
+use super::super::distribution::{TrainingDistribution, WindowOutputs, probabilities};
 use super::super::engine::EVALUATION_BATCH;
-use super::super::familiar::{Familiar, Heard, probabilities};
 use super::super::metrics::{ClipTruth, Metrics, Prediction, argmax, fit_temperature, improves, unknown_threshold};
 use super::super::model::{Header, Model, fitting, model_states};
-use super::super::network::{Mode, Network};
+use super::super::network::{Network, Pass};
 use super::super::recordings::{self, Recordings};
 use super::super::suit::Chosen;
 use super::super::weights::Weights;
 use super::super::{Init, Recipe};
-use super::{clip, in_views, outputs_of, plan};
+use super::{augmented, clip, outputs_of, plan};
 use crate::audio::Audio;
 use crate::data::split::{self, Split, SplitBy};
 use crate::data::{Clip, Dataset, draws};
@@ -70,8 +70,8 @@ pub enum Lesson {
     Train,
     /// The scores of clips as they are, after every epoch.
     Validate,
-    /// The scores of a window in all views, at the end.
-    Views,
+    /// The scores of a window under all test-time augmentations, at the end.
+    Augmented,
 }
 
 /// A model that learns.
@@ -170,9 +170,9 @@ impl Teacher {
     /// Where it cannot be made.
     pub fn plan_for(&self, lesson: Lesson, count: usize, target: Target) -> Result<Plan> {
         let (mode, count, adam) = match lesson {
-            Lesson::Train => (Mode::train(&self.config), count, Some(&self.adam)),
-            Lesson::Validate => (Mode::Evaluate, count, None),
-            Lesson::Views => (self.network.evaluation(), 1, None),
+            Lesson::Train => (Pass::train(&self.config), count, Some(&self.adam)),
+            Lesson::Validate => (Pass::Evaluate, count, None),
+            Lesson::Augmented => (self.network.evaluation(), 1, None),
         };
         plan(&self.network, mode, count, adam, target)
     }
@@ -234,11 +234,11 @@ impl Teacher {
         together.chunks(EVALUATION_BATCH).chain(rest.chunks(1)).map(batch).collect()
     }
 
-    /// What [`Teacher::finish`] wants the outputs of, in all views, one window after the other: first of the validation clips, then of the training
+    /// What [`Teacher::finish`] wants the outputs of, under all test-time augmentations, one window after the other: first of the validation clips, then of the training
     /// clips.
-    pub fn all_views(&self) -> Vec<Batch> {
+    pub fn all_augmented(&self) -> Vec<Batch> {
         let windows = self.windows(&self.split.validation).chain(self.windows(&self.split.train));
-        in_views(&self.network, windows, || Batch::new(Some(&self.recordings)))
+        augmented(&self.network, windows, || Batch::new(Some(&self.recordings)))
     }
 
     fn windows<'a>(&'a self, clips: &'a [usize]) -> impl Iterator<Item = (&'a Clip, usize)> {
@@ -268,13 +268,13 @@ impl Teacher {
             |(row, label): (&[f32], &usize)| argmax(&row.iter().map(|&x| f64::from(x)).collect::<Vec<_>>()) == *label;
         let right = logits.chunks_exact(outputs).zip(&labels).filter(|&pair| right(pair)).count();
         let loss: f64 = losses.iter().zip(sizes).map(|(&loss, count)| f64::from(loss) * count as f64).sum();
-        let heard = self.clips(&self.split.validation, 1, validation)?.0;
-        let scores = heard.iter().flat_map(|(windows, _)| windows).flat_map(|window| &window.logits);
+        let inferred = self.clips(&self.split.validation, 1, validation)?.0;
+        let scores = inferred.iter().flat_map(|(windows, _)| windows).flat_map(|window| &window.logits);
         if losses.iter().chain(scores).any(|x| !x.is_finite()) {
             let detail = format!("the loss or a score is not finite in epoch {}; training stopped", self.epoch + 1);
             return Err(Error::NonFinite(detail));
         }
-        let metrics = Metrics::new(&self.predictions(&heard, 1.0, None), &self.data.classes);
+        let metrics = Metrics::new(&self.predictions(&inferred, 1.0, None), &self.data.classes);
         self.epoch += 1;
         let best = improves(Some(metrics.loss), self.best_loss);
         if best {
@@ -293,37 +293,43 @@ impl Teacher {
         })
     }
 
-    /// The outputs for these clips in so many views, from those for their windows one after the other; and how many windows that was.
+    /// The outputs for these clips under so many augmentations, from those for their windows one after the other; and how many windows that was.
     fn clips(
         &self,
         clips: &[usize],
-        views: usize,
+        augmentations: usize,
         (logits, vectors): (&[f32], &[f32]),
     ) -> Result<(Vec<ClipTruth>, usize)> {
-        let mut heard: Vec<Heard> = outputs_of(logits, vectors, [self.network.outputs, self.network.vector_length()])?;
-        let counts: Vec<usize> = clips.iter().map(|&i| views * self.windows(&[i]).count()).collect();
+        let mut inferred: Vec<WindowOutputs> =
+            outputs_of(logits, vectors, [self.network.outputs, self.network.vector_length()])?;
+        let counts: Vec<usize> = clips.iter().map(|&i| augmentations * self.windows(&[i]).count()).collect();
         let all = counts.iter().sum();
-        if heard.len() < all {
-            return Err(Error::value("logits", format!("{} windows have outputs, and {all} should", heard.len())));
+        if inferred.len() < all {
+            return Err(Error::value("logits", format!("{} windows have outputs, and {all} should", inferred.len())));
         }
-        heard.truncate(all);
-        let mut rest = heard.into_iter();
+        inferred.truncate(all);
+        let mut rest = inferred.into_iter();
         let clip = |(&i, count): (&usize, usize)| (rest.by_ref().take(count).collect(), self.data.clips[i].label);
         Ok((clips.iter().zip(counts).map(clip).collect(), all))
     }
 
-    fn predictions(&self, heard: &[ClipTruth], temperature: f64, familiar: Option<&Familiar>) -> Vec<Prediction> {
+    fn predictions(
+        &self,
+        inferred: &[ClipTruth],
+        temperature: f64,
+        distribution: Option<&TrainingDistribution>,
+    ) -> Vec<Prediction> {
         let predict = |(&i, (windows, truth)): (&usize, &ClipTruth)| Prediction {
             id: self.data.clips[i].id.clone(),
             person: None,
             truth: Some(*truth),
-            probabilities: probabilities(windows, temperature, familiar),
+            probabilities: probabilities(windows, temperature, distribution),
             least: 0.0,
         };
-        self.split.validation.iter().zip(heard).map(predict).collect()
+        self.split.validation.iter().zip(inferred).map(predict).collect()
     }
 
-    /// The model, from the best states by name and the outputs of [`Teacher::all_views`] under them, one after the other.
+    /// The model, from the best states by name and the outputs of [`Teacher::all_augmented`] under them, one after the other.
     ///
     /// # Errors
     /// Where nothing was learnt yet, a state is missing, or there are too few outputs.
@@ -333,23 +339,23 @@ impl Teacher {
         fitting(&self.network.states, &weights, Path::new("what was learnt"), false)?;
         let layers = weights.tensors.keys().filter_map(|name| name.strip_suffix(".running_mean"));
         weights.counts = layers.map(|layer| (format!("{layer}.num_batches_tracked"), steps as i64)).collect();
-        let views = self.network.front_end.views.len();
-        let (validation, first) = self.clips(&self.split.validation, views, (logits, vectors))?;
+        let augmentations = self.network.front_end.augmentations.len();
+        let (validation, first) = self.clips(&self.split.validation, augmentations, (logits, vectors))?;
         let (outputs, width) = (self.network.outputs, self.network.vector_length());
         let rest = (&logits[first * outputs..], &vectors[first * width..]);
-        let (trained, _) = self.clips(&self.split.train, views, rest)?;
+        let (trained, _) = self.clips(&self.split.train, augmentations, rest)?;
         let each = |(windows, label): &'_ ClipTruth| -> Vec<(Vec<f32>, usize)> {
             windows.iter().map(|window| (window.embedding.clone(), *label)).collect()
         };
         let training: Vec<(Vec<f32>, usize)> = trained.iter().flat_map(each).collect();
         let training: Vec<(&[f32], usize)> = training.iter().map(|(vector, label)| (&vector[..], *label)).collect();
         let known: Vec<&[f32]> = validation.iter().flat_map(|(windows, _)| windows).map(|w| &w.embedding[..]).collect();
-        let familiar = Familiar::fit(&training, &known);
+        let distribution = TrainingDistribution::fit(&training, &known);
         let temperature = fit_temperature(&validation);
-        let unknown_threshold = unknown_threshold(&self.predictions(&validation, temperature, familiar.as_ref()));
+        let unknown_threshold = unknown_threshold(&self.predictions(&validation, temperature, distribution.as_ref()));
         let classes = self.data.classes.clone();
         let header = Header::before_training(self.config.recipe, classes, outputs, self.began_with.clone());
-        Ok(Model { header: Header { temperature, unknown_threshold, epoch, ..header }, weights, familiar })
+        Ok(Model { header: Header { temperature, unknown_threshold, epoch, ..header }, weights, distribution })
     }
 
     /// Makes a session's states those that training begins with.

@@ -5,22 +5,22 @@ use crate::Result;
 use crate::audio::faults::SILENCE;
 use crate::audio::window::hann_periodic;
 use crate::ops::{BankRows, warp_place};
-use crate::train::network::{FLOOR, Mode, Network};
-use crate::train::recipe::{FrontEnd, Recipe, View};
+use crate::train::network::{FLOOR, Network, Pass};
+use crate::train::recipe::{Augmentation, FrontEnd, Recipe};
 
 /// What is known of the samples.
-pub struct Heard {
-    /// The image [N V, channels, bands, frames], the V views of a window one after the other.
+pub struct FrontEndOutputs {
+    /// The image [N A, channels, bands, frames], the A test-time augmentations of a window one after the other.
     pub image: Name,
-    /// `[N]`: whether there is anything to hear, as a truth value.
+    /// `[N]`: whether there is any sound, as a truth value.
     pub audible: Name,
 }
 
 /// See the top of this file.
-pub fn write(w: &mut Writer, network: &Network) -> Result<Heard> {
+pub fn write(w: &mut Writer, network: &Network) -> Result<FrontEndOutputs> {
     let front_end = &network.front_end;
     let doc =
-        format!("{} samples a second, between -1 and 1; {} of them are heard", front_end.sample_rate, front_end.window);
+        format!("{} samples a second, between -1 and 1; {} of them are used", front_end.sample_rate, front_end.window);
     let axes = [Axis::Any("batch"), Axis::Is(front_end.channels), Axis::Any("length")];
     let samples = w.input("samples", &axes, &doc);
     let samples = window(w, &samples, front_end);
@@ -28,12 +28,12 @@ pub fn write(w: &mut Writer, network: &Network) -> Result<Heard> {
     let powers = band_powers(w, &samples, front_end, &network.bank()?);
     let levels = levels(w, &powers, front_end.top_db);
     let seen = match network.evaluation() {
-        Mode::EvaluateViews => views(w, &levels, front_end),
+        Pass::EvaluateAugmented => augmented(w, &levels, front_end),
         _ => levels,
     };
     let eps = if network.recipe == Recipe::Melody { 1e-5 } else { 0.0 };
     let image = standardise(w, &seen, front_end, eps);
-    Ok(Heard { image, audible })
+    Ok(FrontEndOutputs { image, audible })
 }
 
 /// The first window of samples of any number: [N, channels, window].
@@ -48,14 +48,14 @@ fn window(w: &mut Writer, samples: &str, front_end: &FrontEnd) -> Name {
     let along = || vec![int("axis", 2)];
     if front_end.repeat {
         let places = w.node("Mod", "places", &[&places, &length], vec![]);
-        return w.node("Gather", "heard", &[samples, &places], along());
+        return w.node("Gather", "excerpt", &[samples, &places], along());
     }
     let last = w.node("Sub", "last", &[&length, &one], vec![]);
     let there = w.node("Min", "there", &[&places, &last], vec![]);
     let taken = w.node("Gather", "taken", &[samples, &there], along());
     let inside = w.node("Less", "inside", &[&places, &length], vec![]);
     let silence = w.real("silence", 0.0);
-    w.node("Where", "heard", &[&inside, &taken, &silence], vec![])
+    w.node("Where", "excerpt", &[&inside, &taken, &silence], vec![])
 }
 
 /// Whether any channel varies by more than what counts as silence: `[N]`.
@@ -81,12 +81,12 @@ fn band_powers(w: &mut Writer, samples: &str, front_end: &FrontEnd, bank: &BankR
     let padded = w.node("Pad", "padded", &[samples, &pads], vec![word("mode", "reflect")]);
     let rows = w.row("rows", &[-1, 1, (length + frame) as i64]);
     let signals = w.node("Reshape", "signals", &[&padded, &rows], vec![]);
-    // Only the bins that some band hears.
-    let heard = |band: usize| bank.offset[band] < bank.offset[band + 1];
+    // Only the bins that some band uses.
+    let used = |band: usize| bank.offset[band] < bank.offset[band + 1];
     let ends = |band: usize| {
         bank.first[band] as usize..(bank.first[band] + bank.offset[band + 1] - bank.offset[band]) as usize
     };
-    let spans = || (0..bands).filter(|&band| heard(band)).map(ends);
+    let spans = || (0..bands).filter(|&band| used(band)).map(ends);
     let first = spans().map(|span| span.start).min().unwrap_or(0);
     let bins = spans().map(|span| span.end).max().unwrap_or(first + 1) - first;
     let hann = hann_periodic(frame);
@@ -134,19 +134,19 @@ fn levels(w: &mut Writer, powers: &str, top_db: f64) -> Name {
     w.node("Max", "levels", &[&relative, &lowest], vec![])
 }
 
-/// The image in all views: [N V, channels, bands, frames]. See [`crate::ops::Warp`].
-fn views(w: &mut Writer, levels: &str, front_end: &FrontEnd) -> Name {
+/// The image under all test-time augmentations: [N A, channels, bands, frames]. See [`crate::ops::Warp`].
+fn augmented(w: &mut Writer, levels: &str, front_end: &FrontEnd) -> Name {
     let outside = over_items(w, "ReduceMin", "outside", levels);
     // What lies outside of the image is 0 then, and so is what is padded with.
     let above = w.node("Sub", "above_outside", &[levels, &outside], vec![]);
     let (bands, frames) = (front_end.bands, front_end.frames());
     let mut seen = Vec::new();
-    for view in &front_end.views {
+    for augmentation in &front_end.augmentations {
         let mut image = above.clone();
-        if *view != View::PLAIN {
-            let band = |band: usize| warp_place(band as f32 - view.shift, bands);
+        if *augmentation != Augmentation::NONE {
+            let band = |band: usize| warp_place(band as f32 - augmentation.shift, bands);
             image = between(w, &image, 2, bands, band);
-            let frame = |frame: usize| warp_place(frame as f32 * view.stretch, frames);
+            let frame = |frame: usize| warp_place(frame as f32 * augmentation.stretch, frames);
             image = between(w, &image, 3, frames, frame);
         }
         let one = w.row("view_axis", &[1]);

@@ -51,10 +51,10 @@ fn weights(w: &mut Writer, model: &Model, layer: &str, part: &str) -> Result<Nam
     Ok(w.reals(&name, tensor.shape().dims(), tensor.data().iter().copied()))
 }
 
-/// Probabilities [N, outputs] and familiarity `[N]`, as [`crate::train::predict::Predictor::windows`] says them of a window.
+/// Probabilities [N, outputs] and how far each window is in distribution, `[N]`, as [`crate::train::predict::Predictor::windows`] says them of a window.
 pub fn confidence(w: &mut Writer, model: &Model, logits: &str, vectors: &str, audible: &str) -> [Name; 2] {
     let header = &model.header;
-    let (outputs, views) = (header.outputs, header.front_end.views.len());
+    let (outputs, augmentations) = (header.outputs, header.front_end.augmentations.len());
     let temperature = w.real("temperature", header.temperature);
     let cooled = w.node("Div", "cooled", &[logits, &temperature], vec![]);
     let mut shares = w.node("Softmax", "softmax", &[&cooled], vec![int("axis", 1)]);
@@ -62,10 +62,10 @@ pub fn confidence(w: &mut Writer, model: &Model, logits: &str, vectors: &str, au
         w.node("ReduceMean", name, &[x], vec![ints("axes", &[1]), int("keepdims", 0)])
     };
     let one = w.real("certain", 1.0);
-    let familiarity = match &model.familiar {
+    let in_distribution = match &model.distribution {
         None => w.node("Cast", "familiarity_known", &[audible], vec![int("to", 1)]),
-        Some(familiar) => {
-            let (width, songs, matrix, middles) = familiar.whitening();
+        Some(distribution) => {
+            let (width, songs, matrix, middles) = distribution.whitening();
             let matrix = w.reals("familiar.matrix", &[width, width], matrix);
             let middles = w.reals("familiar.middles", &[songs, width], middles);
             let white = w.node("MatMul", "white", &[vectors, &matrix], vec![]);
@@ -77,30 +77,30 @@ pub fn confidence(w: &mut Writer, model: &Model, logits: &str, vectors: &str, au
             let distances = w.node("ReduceMean", "distances", &[&squares], attributes());
             let attributes = vec![ints("axes", &[1]), int("keepdims", 1)];
             let distance = w.node("ReduceMin", "distance", &[&distances], attributes);
-            let usual = w.real("usual", familiar.usual);
+            let usual = w.real("usual", distribution.usual);
             let beyond = w.node("Sub", "beyond", &[&distance, &usual], vec![]);
             let beyond = w.node("Relu", "beyond", &[&beyond], vec![]);
             let less = w.node("Neg", "less", &[&beyond], vec![]);
             let share = w.node("Exp", "share", &[&less], vec![]);
             shares = w.node("Mul", "shares", &[&shares, &share], vec![]);
-            let share = by_view(w, &share, views, 1);
+            let share = by_augmentation(w, &share, augmentations, 1);
             let all = w.row("both_axes", &[-1]);
             let share = mean(w, "share", &share);
             w.node("Reshape", "share", &[&share, &all], vec![])
         }
     };
-    let familiarity = w.node("Where", "familiar", &[audible, &familiarity, &one], vec![]);
-    let shares = by_view(w, &shares, views, outputs);
+    let in_distribution = w.node("Where", "familiar", &[audible, &in_distribution, &one], vec![]);
+    let shares = by_augmentation(w, &shares, augmentations, outputs);
     let likely = mean(w, "likely", &shares);
     let column = w.row("column", &[-1, 1]);
     let sounds = w.node("Reshape", "sounds", &[audible, &column], vec![]);
     let never = w.real("never", 0.0);
     let likely = w.node("Where", "likely", &[&sounds, &likely, &never], vec![]);
-    [likely, familiarity]
+    [likely, in_distribution]
 }
 
 /// [N V, width] as [N, V, width].
-pub fn by_view(w: &mut Writer, x: &str, views: usize, width: usize) -> Name {
-    let shape = w.row("by_view_shape", &[-1, views as i64, width as i64]);
+pub fn by_augmentation(w: &mut Writer, x: &str, augmentations: usize, width: usize) -> Name {
+    let shape = w.row("by_view_shape", &[-1, augmentations as i64, width as i64]);
     w.node("Reshape", "by_view", &[x, &shape], vec![])
 }

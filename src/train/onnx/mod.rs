@@ -6,14 +6,14 @@
 //!
 //! | input | |
 //! |---|---|
-//! | `samples` `[N, channels, length]` | at the model's rate, between -1 and 1. Of any length: what is longer than the window is cut off, what is shorter heard again or followed by silence, as the model was trained |
+//! | `samples` `[N, channels, length]` | at the model's rate, between -1 and 1. Of any length: what is longer than the window is cut off, what is shorter repeated or followed by silence, as the model was trained |
 //!
 //! | output | |
 //! |---|---|
-//! | `probabilities` `[N, outputs]` | as `humdinger predict` says them of a window: the mean over the views, each less where it is like nothing in training; 0 in silence |
+//! | `probabilities` `[N, outputs]` | as `humdinger predict` says them of a window: the mean over the test-time augmentations, each less where it is like nothing in training; 0 in silence |
 //! | `familiarity` `[N]` | how near the sound is to the training clips, from 0 to 1; 1 in silence, and where the model does not know |
-//! | `logits` `[N, views, outputs]` | in each of the model's views, before the temperature |
-//! | `vectors` `[N, views, C]` | what the last layer sees |
+//! | `logits` `[N, A, outputs]` | under each of the model's A test-time augmentations, before the temperature |
+//! | `vectors` `[N, A, C]` | what the last layer sees |
 
 mod front_end;
 mod head;
@@ -53,19 +53,25 @@ pub fn file(model: &Model, path: &Path) -> Result<ModelProto> {
     // What our own graph refuses, such as a transform that is no power of two, is refused here in the same words.
     network.graph(network.evaluation(), 1, None)?;
     let mut writer = Writer::default();
-    let (front_end, outputs, views) = (&header.front_end, header.outputs, header.front_end.views.len());
-    let heard = front_end::write(&mut writer, &network)?;
-    let [logits, vectors] = head::network(&mut writer, model, heard.image)?;
-    let [probabilities, familiarity] = head::confidence(&mut writer, model, &logits, &vectors, &heard.audible);
+    let (front_end, outputs, augmentations) = (&header.front_end, header.outputs, header.front_end.augmentations.len());
+    let front_end_outputs = front_end::write(&mut writer, &network)?;
+    let [logits, vectors] = head::network(&mut writer, model, front_end_outputs.image)?;
+    let [probabilities, in_distribution] =
+        head::confidence(&mut writer, model, &logits, &vectors, &front_end_outputs.audible);
     let batch = || Axis::Any("batch");
     writer.output("probabilities", &probabilities, &[batch(), Axis::Is(outputs)], "one for each song of the metadata");
-    writer.output("familiarity", &familiarity, &[batch()], "how near it is to the training clips, from 0 to 1");
-    let shape = [batch(), Axis::Is(views), Axis::Is(outputs)];
-    let logits = head::by_view(&mut writer, &logits, views, outputs);
-    writer.output("logits", &logits, &shape, "in each view, before the temperature");
+    writer.output("familiarity", &in_distribution, &[batch()], "how near it is to the training clips, from 0 to 1");
+    let shape = [batch(), Axis::Is(augmentations), Axis::Is(outputs)];
+    let logits = head::by_augmentation(&mut writer, &logits, augmentations, outputs);
+    writer.output("logits", &logits, &shape, "under each test-time augmentation, before the temperature");
     let width = network.vector_length();
-    let vectors = head::by_view(&mut writer, &vectors, views, width);
-    writer.output("vectors", &vectors, &[batch(), Axis::Is(views), Axis::Is(width)], "what the last layer sees");
+    let vectors = head::by_augmentation(&mut writer, &vectors, augmentations, width);
+    writer.output(
+        "vectors",
+        &vectors,
+        &[batch(), Axis::Is(augmentations), Axis::Is(width)],
+        "what the last layer sees",
+    );
     let facts = [
         ("songs", json(&header.names())?),
         ("recipe", header.recipe.name().into()),
@@ -115,7 +121,7 @@ mod tests {
         let (network, _) = Network::new(recipe, &header.front_end, header.outputs, 1, false)?;
         let pool = Arc::new(crate::cpu::Pool::new(1));
         let mut session = crate::cpu::CpuSession::<f32>::new(network.states, pool)?;
-        Ok(Model { header, weights: read_weights(&mut session, 0)?, familiar: None })
+        Ok(Model { header, weights: read_weights(&mut session, 0)?, distribution: None })
     }
 
     #[test]

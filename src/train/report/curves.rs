@@ -110,11 +110,11 @@ impl Report<'_> {
                 training.model_epoch,
                 last.epoch,
                 if training.augment { " and on varied clips" } else { "" },
-                match training.views {
+                match training.augmentations {
                     1 => String::new(),
-                    views => format!(
+                    augmentations => format!(
                         " After an epoch each clip is looked at once; the finished model, whose numbers stand above, looks \
-                         at it in {views} keys and tempos."
+                         at it in {augmentations} keys and tempos."
                     ),
                 }
             );

@@ -41,7 +41,7 @@ pub struct Report<'a> {
     pub trained: &'a [usize],
     /// Of the clips that were judged, where there are any.
     pub metrics: Option<&'a Metrics>,
-    /// Of the clips that were judged: by a model that did not hear them in training, unless it is evaluated on what it was trained on.
+    /// Of the clips that were judged: by a model that was not trained on them, unless it is evaluated on what it was trained on.
     pub predictions: &'a [Prediction],
     /// Of each fold of a cross-validation; its report is in the folder `fold-<number>`.
     pub folds: &'a [Metrics],
@@ -64,7 +64,7 @@ pub struct Training<'a> {
     /// Whether clips were varied.
     pub augment: bool,
     /// In how many keys and tempos the finished model looks at a clip.
-    pub views: usize,
+    pub augmentations: usize,
     /// The epochs.
     pub epochs: &'a [EpochRow],
     /// The steps.

@@ -139,7 +139,7 @@ fn address(folder: &Path, file: &Path) -> String {
     format!("{start}{}", parts.join("/"))
 }
 
-/// A clip as a WAV file of 16 bits, as the model hears it: at its sample rate, the beginning where it is long.
+/// A clip as a WAV file of 16 bits, as the model gets it: at its sample rate, the beginning where it is long.
 fn wav_of(clip: &Clip, rate: u32) -> Vec<u8> {
     let length = clip.len().min((LONGEST_EMBEDDED * f64::from(rate)) as usize);
     let channels: Vec<&[f32]> = clip.samples.each().map(|channel| &channel[..length]).collect();

@@ -141,18 +141,18 @@ impl Report<'_> {
             let total = row.iter().sum::<usize>().max(1);
             let sung = escape(&self.names[truth]);
             let _ = write!(page, "<tr><th>{sung}</th>");
-            for &heard in &shown {
-                let count = row[heard];
+            for &predicted in &shown {
+                let count = row[predicted];
                 if count == 0 {
                     page.push_str("<td></td>");
                     continue;
                 }
-                let colour = if heard == truth { "good" } else { "bad" };
+                let colour = if predicted == truth { "good" } else { "bad" };
                 let strength = 0.15 + 0.6 * count as f64 / total as f64;
                 let _ = write!(
                     page,
                     "<td style=\"background:rgba(var(--{colour}),{strength:.2})\" title=\"{sung}, predicted {}: {count} of {total}\">{count}</td>",
-                    escape(&self.names[heard])
+                    escape(&self.names[predicted])
                 );
             }
             page.push_str("</tr>");
@@ -164,17 +164,17 @@ impl Report<'_> {
     fn confused_pairs(&self, page: &mut String, metrics: &Metrics) {
         let mut pairs = Vec::new();
         for (truth, row) in metrics.confusion.iter().enumerate() {
-            let wrong = row.iter().enumerate().filter(|&(heard, &count)| heard != truth && count > 0);
-            pairs.extend(wrong.map(|(heard, &count)| (count, truth, heard)));
+            let wrong = row.iter().enumerate().filter(|&(predicted, &count)| predicted != truth && count > 0);
+            pairs.extend(wrong.map(|(predicted, &count)| (count, truth, predicted)));
         }
-        pairs.sort_by_key(|&(count, truth, heard)| (std::cmp::Reverse(count), truth, heard));
+        pairs.sort_by_key(|&(count, truth, predicted)| (std::cmp::Reverse(count), truth, predicted));
         page.push_str(
             "<h2>Confusion</h2>\n<div class=\"scroll\"><table><thead><tr><th>sung</th><th>predicted</th><th>clips</th></tr>\
              </thead><tbody>",
         );
-        for &(count, truth, heard) in pairs.iter().take(MOST_PAIRS) {
-            let (truth, heard) = (escape(&self.names[truth]), escape(&self.names[heard]));
-            let _ = write!(page, "<tr><td>{truth}</td><td>{heard}</td><td>{count}</td></tr>");
+        for &(count, truth, predicted) in pairs.iter().take(MOST_PAIRS) {
+            let (truth, predicted) = (escape(&self.names[truth]), escape(&self.names[predicted]));
+            let _ = write!(page, "<tr><td>{truth}</td><td>{predicted}</td><td>{count}</td></tr>");
         }
         page.push_str("</tbody></table></div>\n");
         if pairs.len() > MOST_PAIRS {

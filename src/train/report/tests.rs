@@ -57,10 +57,10 @@ fn report<'a>(
 fn many_songs_are_listed_by_their_confusions() {
     let names: Vec<String> = (0..tables::LARGEST_SQUARE + 1).map(|i| format!("song {i}")).collect();
     let certain = |i: usize| (0..names.len()).map(|k| if k == i { 1.0 } else { 0.0 }).collect::<Vec<f64>>();
-    let heard = |truth, as_song| prediction("x", truth, certain(as_song));
-    let some = [heard(3, 4), heard(5, 6), heard(5, 6), heard(7, 7)];
+    let predicted = |truth, as_song| prediction("x", truth, certain(as_song));
+    let some = [predicted(3, 4), predicted(5, 6), predicted(5, 6), predicted(7, 7)];
     let predictions: Vec<Prediction> =
-        (8..names.len()).map(|i| heard(i, i)).chain(some).chain([heard(0, 1), heard(2, 0)]).collect();
+        (8..names.len()).map(|i| predicted(i, i)).chain(some).chain([predicted(0, 1), predicted(2, 0)]).collect();
     let metrics = Metrics::new(&predictions, &names);
     let data = data(&names, &[("x", 3)]);
     let html = report(&names, &data, Some(&metrics), &predictions).html();
@@ -105,7 +105,8 @@ fn the_answer_comes_first_and_the_parameters_last() {
     ];
     let metrics = Metrics::new(&predictions, &names);
     let data = data(&names, &[("a.wav", 0), ("b.wav", 1), ("c.wav", 1), ("d.wav", 0)]);
-    let training = Training { parameters: 191_884, model_epoch: 1, augment: false, views: 1, epochs: &[], steps: &[] };
+    let training =
+        Training { parameters: 191_884, model_epoch: 1, augment: false, augmentations: 1, epochs: &[], steps: &[] };
     let html = Report {
         trained: &[3],
         training: Some(training),

@@ -56,9 +56,9 @@ enum Question {
     Epoch,
     /// Ends an epoch \[losses, logits of the steps, logits and vectors of the validation clips\].
     Learnt,
-    /// The inputs of all windows in all views, at the end.
-    Views,
-    /// The model's file \[logits and vectors of all views, then the states that are kept\].
+    /// The inputs of all windows under all test-time augmentations, at the end.
+    Augmented,
+    /// The model's file \[logits and vectors under all test-time augmentations, then the states that are kept\].
     Finish,
     /// Trains for an epoch on the CPU, without a GPU.
     EpochOnCpu,
@@ -79,7 +79,7 @@ struct Given {
 enum Learn {
     Train,
     Validate,
-    Views,
+    Augmented,
 }
 
 type Answered = Result<(Json, Vec<Piece>)>;
@@ -184,9 +184,9 @@ impl State {
                 let epoch = teacher.learnt(&losses?, &steps?, (&logits?, &vectors?))?;
                 Ok((told(&epoch), Vec::new()))
             }
-            Question::Views => {
+            Question::Augmented => {
                 let teacher = self.teacher()?;
-                let (runs, pieces) = inputs(&teacher.all_views(), &[]);
+                let (runs, pieces) = inputs(&teacher.all_augmented(), &[]);
                 Ok((json!({ "runs": runs }), pieces))
             }
             Question::Finish => {
@@ -227,7 +227,7 @@ impl State {
         let lesson = match lesson {
             Learn::Train => Lesson::Train,
             Learn::Validate => Lesson::Validate,
-            Learn::Views => Lesson::Views,
+            Learn::Augmented => Lesson::Augmented,
         };
         self.teacher()?.plan(lesson, count)
     }

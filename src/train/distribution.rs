@@ -1,4 +1,4 @@
-//! Whether a recording is of the kind that a model was trained on.
+//! Out-of-distribution detection: whether a recording is of the kind that a model was trained on.
 //!
 //! A network that was only ever asked "which of these songs?" is sure of itself in front of speech or noise as well. What
 //! tells them apart is where they lie among the vectors that its last layer sees: the training clips' vectors form a cloud
@@ -20,9 +20,9 @@ const SHRINKAGE: f64 = 0.1;
 /// The share of validation windows that count as no further away than usual.
 const USUAL: f64 = 0.9;
 
-/// What a network makes of one window.
+/// The network's outputs for one window.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Heard {
+pub struct WindowOutputs {
     /// A score for every output.
     pub logits: Vec<f32>,
     /// What the last layer saw.
@@ -31,7 +31,7 @@ pub struct Heard {
 
 /// See the top of this file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Familiar {
+pub struct TrainingDistribution {
     /// `[songs, C]`: the middle of each song's cloud.
     means: Tensor<f32>,
     /// `[C, C]`: the clouds' covariance is this lower triangle times its transpose.
@@ -40,7 +40,7 @@ pub struct Familiar {
     pub usual: f64,
 }
 
-impl Familiar {
+impl TrainingDistribution {
     /// Measures the clouds of `training` windows, (embedding, song), and how far from them `validation` windows usually
     /// are. None where there is too little to measure.
     pub fn fit(training: &[(&[f32], usize)], validation: &[&[f32]]) -> Option<Self> {
@@ -72,16 +72,16 @@ impl Familiar {
         }
         let shape = cholesky(covariance, width)?;
         let single = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<f32>>();
-        let mut familiar = Self {
+        let mut distribution = Self {
             means: Tensor::new([songs, width], single(&means)).ok()?,
             shape: Tensor::new([width, width], single(&shape)).ok()?,
             usual: 0.0,
         };
-        let mut distances: Vec<f64> = validation.iter().map(|embedding| familiar.distance(embedding)).collect();
+        let mut distances: Vec<f64> = validation.iter().map(|embedding| distribution.distance(embedding)).collect();
         distances.sort_by(f64::total_cmp);
         let at = (USUAL * distances.len() as f64) as usize;
-        familiar.usual = distances[at.min(distances.len() - 1)];
-        familiar.usual.is_finite().then_some(familiar)
+        distribution.usual = distances[at.min(distances.len() - 1)];
+        distribution.usual.is_finite().then_some(distribution)
     }
 
     /// The squared Mahalanobis distance to the nearest song's middle, divided by the number of dimensions.
@@ -119,7 +119,7 @@ impl Familiar {
 
     /// What makes distances plain ones: a matrix `[C, C]`, rows first, by which embeddings (as rows) are multiplied from the right, so
     /// that the clouds become round and of one size, and the songs' middles in that space `[songs, C]`. The squared distance
-    /// to the nearest, divided by C, is [`Familiar::distance`]. Given as (C, songs, matrix, middles).
+    /// to the nearest, divided by C, is [`TrainingDistribution::distance`]. Given as (C, songs, matrix, middles).
     pub fn whitening(&self) -> (usize, usize, Vec<f32>, Vec<f32>) {
         let (width, songs) = (self.width(), self.means.shape()[0]);
         let origin = vec![0.0f32; width];
@@ -132,7 +132,7 @@ impl Familiar {
     }
 
     /// 1 for what is no further away than usual, falling to 0.
-    pub fn share(&self, embedding: &[f32]) -> f64 {
+    pub fn in_distribution(&self, embedding: &[f32]) -> f64 {
         (-(self.distance(embedding) - self.usual).max(0.0)).exp()
     }
 
@@ -174,12 +174,12 @@ impl Familiar {
 /// taxonomic problems", 1936).
 ///
 /// # Errors
-/// Never for what [`Familiar::fit`] gave.
-pub fn discriminant(familiar: &Familiar) -> Result<(Tensor, Tensor)> {
-    let (width, songs) = (familiar.width(), familiar.means.shape()[0]);
-    let lower: Vec<f64> = familiar.shape.data().iter().map(|&x| f64::from(x)).collect();
+/// Never for what [`TrainingDistribution::fit`] gave.
+pub fn discriminant(distribution: &TrainingDistribution) -> Result<(Tensor, Tensor)> {
+    let (width, songs) = (distribution.width(), distribution.means.shape()[0]);
+    let lower: Vec<f64> = distribution.shape.data().iter().map(|&x| f64::from(x)).collect();
     let (mut weight, mut bias) = (Vec::with_capacity(songs * width), Vec::with_capacity(songs));
-    for mean in familiar.means.data().chunks_exact(width) {
+    for mean in distribution.means.data().chunks_exact(width) {
         let mut z: Vec<f64> = mean.iter().map(|&x| f64::from(x)).collect();
         // `L y = m`, then `L^T z = y`.
         for i in 0..width {
@@ -196,12 +196,17 @@ pub fn discriminant(familiar: &Familiar) -> Result<(Tensor, Tensor)> {
     Ok((Tensor::new([songs, width], weight)?, Tensor::new([songs], bias)?))
 }
 
-/// A clip's probabilities: the mean over its windows. Of a window that is not familiar they add up to less than 1.
-pub fn probabilities(windows: &[Heard], temperature: f64, familiar: Option<&Familiar>) -> Vec<f64> {
-    let mut mean = vec![0.0; windows.first().map_or(0, |heard| heard.logits.len())];
-    for heard in windows {
-        let share = familiar.map_or(1.0, |familiar| familiar.share(&heard.embedding)) / windows.len() as f64;
-        for (sum, p) in mean.iter_mut().zip(softmax(&heard.logits, temperature)) {
+/// A clip's probabilities: the mean over its windows. Of a window that is out of distribution they add up to less than 1.
+pub fn probabilities(
+    windows: &[WindowOutputs],
+    temperature: f64,
+    distribution: Option<&TrainingDistribution>,
+) -> Vec<f64> {
+    let mut mean = vec![0.0; windows.first().map_or(0, |inferred| inferred.logits.len())];
+    for inferred in windows {
+        let share = distribution.map_or(1.0, |distribution| distribution.in_distribution(&inferred.embedding))
+            / windows.len() as f64;
+        for (sum, p) in mean.iter_mut().zip(softmax(&inferred.logits, temperature)) {
             *sum += share * p;
         }
     }
@@ -241,24 +246,33 @@ mod tests {
         let clouds = two_clouds();
         let training: Vec<(&[f32], usize)> = clouds.iter().map(|(x, song)| (&x[..], *song)).collect();
         let validation: Vec<&[f32]> = clouds.iter().map(|(x, _)| &x[..]).collect();
-        let Some(familiar) = Familiar::fit(&training, &validation) else { panic!("nothing was measured") };
+        let Some(distribution) = TrainingDistribution::fit(&training, &validation) else {
+            panic!("nothing was measured")
+        };
         // Covariance: [[5, 0.1], [0.1, 0.01]], plus 0.1 * 2.505 on the diagonal.
         let (a, b, c) = (5.2505, 0.1, 0.2605);
         let (x, y) = (2.0, 1.0);
         let by_hand = (c * x * x - 2.0 * b * x * y + a * y * y) / (a * c - b * b) / 2.0;
-        assert!((familiar.distance(&[22.0, 1.0]) - by_hand).abs() < 1e-4, "{}", familiar.distance(&[22.0, 1.0]));
-        assert!(familiar.share(&[1.0, 0.0]) == 1.0 && familiar.share(&[10.0, 5.0]) < 1e-6);
-        let heard = |embedding: [f32; 2]| Heard { logits: vec![0.0, 0.0], embedding: embedding.to_vec() };
-        let near = probabilities(&[heard([0.0, 0.0]), heard([10.0, 9.0])], 1.0, Some(&familiar));
+        assert!(
+            (distribution.distance(&[22.0, 1.0]) - by_hand).abs() < 1e-4,
+            "{}",
+            distribution.distance(&[22.0, 1.0])
+        );
+        assert!(distribution.in_distribution(&[1.0, 0.0]) == 1.0 && distribution.in_distribution(&[10.0, 5.0]) < 1e-6);
+        let inferred = |embedding: [f32; 2]| WindowOutputs { logits: vec![0.0, 0.0], embedding: embedding.to_vec() };
+        let near = probabilities(&[inferred([0.0, 0.0]), inferred([10.0, 9.0])], 1.0, Some(&distribution));
         assert!((near[0] - 0.25).abs() < 1e-6 && near[0] == near[1]);
-        assert_eq!(probabilities(&[heard([10.0, 9.0])], 1.0, None), [0.5, 0.5]);
+        assert_eq!(probabilities(&[inferred([10.0, 9.0])], 1.0, None), [0.5, 0.5]);
         let mut weights = Weights::default();
-        familiar.write(&mut weights);
+        distribution.write(&mut weights);
         let path = Path::new("m.safetensors");
-        assert_eq!(Familiar::take(&mut weights.clone(), familiar.usual, path)?, familiar);
+        assert_eq!(TrainingDistribution::take(&mut weights.clone(), distribution.usual, path)?, distribution);
         weights.tensors.remove(SHAPE);
         assert!(
-            Familiar::take(&mut weights, 1.0, path).unwrap_err().to_string().contains("`familiar.shape` is missing")
+            TrainingDistribution::take(&mut weights, 1.0, path)
+                .unwrap_err()
+                .to_string()
+                .contains("`familiar.shape` is missing")
         );
         Ok(())
     }
@@ -267,8 +281,10 @@ mod tests {
     fn the_discriminant_is_that_of_the_clouds() -> Result<()> {
         let clouds = two_clouds();
         let training: Vec<(&[f32], usize)> = clouds.iter().map(|(x, song)| (&x[..], *song)).collect();
-        let Some(familiar) = Familiar::fit(&training, &[&[0.0, 0.0]]) else { panic!("nothing was measured") };
-        let (weight, bias) = discriminant(&familiar)?;
+        let Some(distribution) = TrainingDistribution::fit(&training, &[&[0.0, 0.0]]) else {
+            panic!("nothing was measured")
+        };
+        let (weight, bias) = discriminant(&distribution)?;
         let score = |x: [f32; 2], song: usize| {
             let row = &weight.data()[2 * song..];
             f64::from(row[0] * x[0] + row[1] * x[1] + bias.data()[song])
@@ -289,9 +305,9 @@ mod tests {
     #[test]
     fn too_little_is_not_measured() {
         let point: &[f32] = &[1.0, 2.0];
-        assert_eq!(Familiar::fit(&[], &[point]), None);
-        assert_eq!(Familiar::fit(&[(point, 0)], &[]), None);
-        assert_eq!(Familiar::fit(&[(point, 1)], &[point]), None, "song 0 has no clip");
-        assert_eq!(Familiar::fit(&[(point, 0), (point, 1)], &[point]), None, "all are the same");
+        assert_eq!(TrainingDistribution::fit(&[], &[point]), None);
+        assert_eq!(TrainingDistribution::fit(&[(point, 0)], &[]), None);
+        assert_eq!(TrainingDistribution::fit(&[(point, 1)], &[point]), None, "song 0 has no clip");
+        assert_eq!(TrainingDistribution::fit(&[(point, 0), (point, 1)], &[point]), None, "all are the same");
     }
 }
