@@ -12,10 +12,10 @@ use humdinger::fusion::{Fusions, fuse};
 use humdinger::graph::{Plan, Session, Target};
 use humdinger::nn::{self, Adam};
 use humdinger::tensor::Tensor;
-use humdinger::train::Recipe;
 use humdinger::train::batch::{self, Batch, Draw};
 use humdinger::train::network::{Network, Pass};
 use humdinger::train::weights::Weights;
+use humdinger::train::{Recipe, Variations};
 use humdinger::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -106,7 +106,7 @@ fn check(recipe: Recipe, folder: Option<&Path>) -> Result<()> {
         let mut batch = Batch::default();
         for (item, clip) in clips.iter().enumerate() {
             let draw = Draw { seed: 3, epoch: step as u64, item: item as u64 };
-            batch.push_augmented(recipe, &front_end, clip, draw);
+            batch.push_augmented(recipe, &front_end, clip, draw, Variations::ALL);
         }
         let (rate, beta1) = schedule.at(step);
         let adam = adam.next(rate, beta1)?;

@@ -1,5 +1,6 @@
 //! Adam, and gradient descent with momentum, over a group of states.
 
+use super::schedule::Schedule;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GroupId, PlanId, Session, States, Value};
 use crate::ops::{AdamStep, Part, SgdStep};
@@ -104,6 +105,15 @@ impl Adam {
     /// Where learning rate or beta1 make no sense.
     pub fn next(&mut self, rate: f64, beta1: f64) -> Result<[f32; AdamStep::LEN]> {
         Ok(self.next_step(rate, beta1)?.to_array())
+    }
+
+    /// The same with the learning rate and beta1 of a schedule, and that rate.
+    ///
+    /// # Errors
+    /// As [`Adam::next`].
+    pub fn next_scheduled(&mut self, schedule: &Schedule) -> Result<([f32; AdamStep::LEN], f64)> {
+        let (rate, beta1) = schedule.at(usize::try_from(self.steps).unwrap_or(usize::MAX));
+        Ok((self.next(rate, beta1)?, rate))
     }
 
     /// Counts the next step, and gives its numbers in f64.

@@ -28,8 +28,8 @@ pub struct Batch {
     pub recordings: Option<Arc<Recordings>>,
     /// `samples` [N, channels, window].
     pub samples: Vec<f32>,
-    /// `places` [N, 5]: see [`Excerpt`].
-    pub places: Vec<u32>,
+    /// `places` [N, 5]: each an [`Excerpt`].
+    pub places: Vec<[u32; Excerpt::LEN]>,
     /// `start` `[N]`: where each item begins, in a circle.
     pub start: Vec<u32>,
     /// `warp` [N, 2]: shift in bands and stretch in time.
@@ -62,14 +62,16 @@ impl Batch {
 
     /// Appends a window: the `part` of a clip's samples, as much of it as fits. What is left of the window is silence, or the
     /// part again and again where the front end says so. A mono clip is the same in every channel; of a stereo clip a
-    /// one-channel network gets their mean.
-    fn push_samples(&mut self, clip: &Clip, part: Range<usize>, front_end: &FrontEnd) {
+    /// one-channel network gets their mean. Where the device holds the recordings, the window is read in a circle from sample `start`
+    /// on; where it does not, that is an input of its own.
+    fn push_samples(&mut self, clip: &Clip, part: Range<usize>, start: u32, front_end: &FrontEnd) {
         self.count += 1;
         let window = front_end.window;
         let part = part.start.min(clip.len())..part.end.min(clip.len()).min(part.start + window);
         if let Some(recordings) = &self.recordings {
             // A clip that is not there is found out when the batch is written: its place is missing.
-            self.places.extend(recordings.place(clip, part, front_end).into_iter().flat_map(Excerpt::to_array));
+            let place = recordings.place(clip, part, front_end);
+            self.places.extend(place.map(|place| Excerpt { start, ..place }.to_array()));
             return;
         }
         for channel in 0..front_end.channels {
@@ -94,39 +96,40 @@ impl Batch {
 
     /// Appends a window as evaluation sees it: nothing is random.
     pub fn push_plain(&mut self, clip: &Clip, from: usize, front_end: &FrontEnd) {
-        self.push_samples(clip, from..clip.len(), front_end);
+        self.push_samples(clip, from..clip.len(), 0, front_end);
         self.labels.push(clip.label as u32);
     }
 
-    /// Appends a training item with the random choices of (seed, epoch, item).
-    pub fn push_augmented(&mut self, recipe: Recipe, front_end: &FrontEnd, clip: &Clip, draw: Draw) {
-        let Draw { seed, epoch, item } = draw;
-        let window = front_end.window;
-        match recipe {
+    /// Appends a training item with the random choices of (seed, epoch, item): of the recipe `melody` those of its variations that are
+    /// `wanted`, of `notebook` all.
+    pub fn push_augmented(
+        &mut self,
+        recipe: Recipe,
+        front_end: &FrontEnd,
+        clip: &Clip,
+        draw: Draw,
+        wanted: Variations,
+    ) {
+        let (frequency, time) = match recipe {
             Recipe::Notebook => {
-                self.push_samples(clip, 0..clip.len(), front_end);
+                let window = front_end.window;
                 let sizes = NotebookSizes { window, bands: front_end.bands, frames: front_end.frames() };
-                let draws = NotebookDraws::new(seed, epoch, item, clip.len(), sizes);
+                let draws = NotebookDraws::new(draw.seed, draw.epoch, draw.item, clip.len(), sizes);
                 let start = ((window - draws.roll(window)) % window) as u32;
+                self.push_samples(clip, 0..clip.len(), start, front_end);
                 self.start.push(start);
-                if let Some(place) = self.places.last_mut() {
-                    *place = start;
-                }
-                self.frequency_masks.extend(pairs(draws.frequency));
-                self.time_masks.extend(pairs(draws.time));
+                (draws.frequency, draws.time)
             }
-            Recipe::Melody => return self.push_melody(front_end, clip, draw, Variations::ALL),
-        }
-        self.labels.push(clip.label as u32);
-    }
-
-    /// Appends a training item of `melody` with those of its variations that are wanted.
-    pub fn push_melody(&mut self, front_end: &FrontEnd, clip: &Clip, draw: Draw, wanted: Variations) {
-        let draws = MelodyDraws::new(draw, clip.len(), front_end, wanted.parts).only(wanted, clip.len(), front_end);
-        self.push_samples(clip, draws.part, front_end);
-        self.warp.extend([draws.shift as f32, draws.stretch as f32]);
-        self.frequency_masks.extend(pairs(draws.frequency));
-        self.time_masks.extend(pairs(draws.time));
+            Recipe::Melody => {
+                let draws = MelodyDraws::new(draw, clip.len(), front_end, wanted.parts);
+                let draws = draws.only(wanted, clip.len(), front_end);
+                self.push_samples(clip, draws.part, 0, front_end);
+                self.warp.extend([draws.shift as f32, draws.stretch as f32]);
+                (draws.frequency, draws.time)
+            }
+        };
+        self.frequency_masks.extend(pairs(frequency));
+        self.time_masks.extend(pairs(time));
         self.labels.push(clip.label as u32);
     }
 
@@ -142,7 +145,7 @@ impl Batch {
     /// What it holds for an index input of this name.
     pub fn index(&self, name: &str) -> Option<&[u32]> {
         match name {
-            inputs::PLACES => Some(&self.places),
+            inputs::PLACES => Some(self.places.as_flattened()),
             inputs::START => Some(&self.start),
             inputs::FREQUENCY_MASKS => Some(&self.frequency_masks),
             inputs::TIME_MASKS => Some(&self.time_masks),
@@ -178,8 +181,8 @@ pub fn run_part(
     more: &[(&str, &[f32])],
     outputs: &mut [(&str, &mut [f32])],
 ) -> Result<()> {
-    if let Some(batch) = batches.iter().find(|b| b.recordings.is_some() && b.places.len() != b.count * Excerpt::LEN) {
-        let missing = batch.count - batch.places.len() / Excerpt::LEN;
+    if let Some(batch) = batches.iter().find(|b| b.recordings.is_some() && b.places.len() != b.count) {
+        let missing = batch.count - batch.places.len();
         return Err(Error::value(inputs::PLACES, format!("{missing} of the clips are not in the device's memory")));
     }
     if batches.is_empty() {
@@ -330,14 +333,14 @@ mod tests {
     }
 
     #[test]
-    fn a_short_part_is_heard_again_where_the_front_end_says_so() {
+    fn a_short_part_is_repeated_where_the_front_end_says_so() {
         let repeating = FrontEnd { repeat: true, window: 7, ..front_end(2) };
         let mut batch = Batch::default();
-        batch.push_samples(&clip(&[&[1.0, 2.0, 3.0, 4.0]]), 1..4, &repeating);
+        batch.push_samples(&clip(&[&[1.0, 2.0, 3.0, 4.0]]), 1..4, 0, &repeating);
         assert_eq!(batch.samples[..7], [2.0, 3.0, 4.0, 2.0, 3.0, 4.0, 2.0]);
         assert_eq!(batch.samples[..7], batch.samples[7..]);
-        batch.push_samples(&clip(&[&[]]), 0..0, &FrontEnd { channels: 1, ..repeating.clone() });
-        batch.push_samples(&clip(&[&[0.0, 2.0], &[2.0, 2.0]]), 0..9, &FrontEnd { channels: 1, ..repeating });
+        batch.push_samples(&clip(&[&[]]), 0..0, 0, &FrontEnd { channels: 1, ..repeating.clone() });
+        batch.push_samples(&clip(&[&[0.0, 2.0], &[2.0, 2.0]]), 0..9, 0, &FrontEnd { channels: 1, ..repeating });
         assert_eq!(batch.samples[14..], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0]);
     }
 

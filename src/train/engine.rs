@@ -144,13 +144,14 @@ impl Engine {
         }
     }
 
-    /// The plan for a pass and a number of clips, made when first needed.
+    /// Makes the plan of a pass for batches of this many clips, unless it is there: graph, fused operations, memory. Batches are trained
+    /// on only by plans that are there.
     ///
     /// # Errors
     /// Where it cannot be built or the device has too little memory.
-    pub fn plan(&mut self, pass: Pass, count: usize) -> Result<PlanId> {
-        if let Some(&plan) = self.plans.get(&(pass, count)) {
-            return Ok(plan);
+    pub fn compile(&mut self, pass: Pass, count: usize) -> Result<()> {
+        if self.plans.contains_key(&(pass, count)) {
+            return Ok(());
         }
         let adam = self.optimiser.as_ref().map(|(adam, _)| adam);
         let mut graph = match self.part(pass, count) {
@@ -160,7 +161,15 @@ impl Engine {
         fuse(&mut graph, Fusions::for_target(self.target))?;
         let plan = self.session.add(Plan::new(graph, self.target)?)?;
         self.plans.insert((pass, count), plan);
-        Ok(plan)
+        Ok(())
+    }
+
+    fn plan(&self, pass: Pass, count: usize) -> Result<PlanId> {
+        let uncompiled = || {
+            let detail = format!("there is no plan of {pass:?} for batches of {count} clips; Engine::compile makes it");
+            Error::value("batch", detail)
+        };
+        self.plans.get(&(pass, count)).copied().ok_or_else(uncompiled)
     }
 
     /// Which of a batch's clips this rank is given, where ranks are given a part each: on GPUs.
@@ -175,9 +184,9 @@ impl Engine {
     /// Makes the plan that looks at a single window, so that what cannot be built is known early.
     ///
     /// # Errors
-    /// As [`Engine::plan`].
+    /// As [`Engine::compile`].
     pub fn prepare(&mut self) -> Result<()> {
-        self.plan(self.network.evaluation(), 1).map(drop)
+        self.compile(self.network.evaluation(), 1)
     }
 
     /// What to hand over next of an epoch's items: as many whole batches of `size` as the device is given at once, or the smaller one
@@ -226,18 +235,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a training step with each of these batches, which are of one size. `pass` says whether they are augmented.
+    /// Makes a training step with each of these batches, which are of one size. `pass` says whether they are augmented; its plan for that
+    /// size must have been compiled.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// Where it was not, or the device fails.
     pub fn train(&mut self, pass: Pass, batches: &[Batch]) -> Result<Vec<StepResult>> {
         let Some((adam, schedule)) = &mut self.optimiser else {
             return Err(Error::value("optimiser", "this engine was made for evaluation"));
         };
         let (mut numbers, mut rates) = (Vec::new(), Vec::new());
         for _ in batches {
-            let (rate, beta1) = schedule.at(usize::try_from(adam.steps).unwrap_or(usize::MAX));
-            numbers.extend(adam.next(rate, beta1)?);
+            let (step, rate) = adam.next_scheduled(schedule)?;
+            numbers.extend(step);
             rates.push(rate);
         }
         let (outputs, runs) = (self.network.outputs, batches.len());
@@ -291,6 +301,11 @@ impl Engine {
             Pass::EvaluateAugmented => (&[][..], &all[..]),
             _ => all.split_at(all.len() / EVALUATION_BATCH * EVALUATION_BATCH),
         };
+        for (windows, count) in [(together, EVALUATION_BATCH), (rest, 1)] {
+            if !windows.is_empty() {
+                self.compile(pass, count)?;
+            }
+        }
         self.infer_windows(pass, clips, together, EVALUATION_BATCH, &mut results)?;
         self.infer_windows(pass, clips, rest, 1, &mut results)?;
         Ok(results)
@@ -354,6 +369,11 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The sizes of batches into which so many items are cut: whole ones, and what is left over.
+pub fn batch_sizes(items: usize, batch: usize) -> impl Iterator<Item = usize> {
+    [if items < batch { 0 } else { batch }, items % batch].into_iter().filter(|&size| size > 0)
 }
 
 /// The clips of a batch of `count` that are this rank's, where ranks are given a part each.

@@ -12,7 +12,7 @@
 use super::batch::{Batch, Draw};
 use super::config::{Config, Settings, whole};
 use super::distribution::{TrainingDistribution, discriminant, probabilities};
-use super::engine::{ClipOutputs, Engine};
+use super::engine::{ClipOutputs, Engine, batch_sizes};
 use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, unknown_threshold};
 use super::model::{FORMAT_VERSION, Header, Model, load_weights, read_weights};
 use super::network::Pass;
@@ -269,7 +269,10 @@ impl<'a> Training<'a> {
     /// Goes over these clips; mean loss and share of right answers of the first time.
     fn round(&mut self, clips: &[Clip], round: usize) -> Result<(f64, f64)> {
         let front_end = Recipe::Melody.front_end();
-        let mode = Pass::Train { augment: true };
+        let train = Pass::Train { augment: true };
+        for count in batch_sizes(clips.len(), self.work.batch_size) {
+            self.engine.compile(train, count)?;
+        }
         let (mut loss, mut right) = (0.0, 0);
         for pass in 0..self.work.passes {
             let epoch = ((self.stage as u64) << 32) + (round * self.work.passes + pass) as u64;
@@ -278,9 +281,9 @@ impl<'a> Training<'a> {
                 let mut batch = Batch::default();
                 for &item in items {
                     let draw = Draw { seed, epoch, item: item as u64 };
-                    batch.push_melody(&front_end, &clips[item], draw, Variations::ALL);
+                    batch.push_augmented(Recipe::Melody, &front_end, &clips[item], draw, Variations::ALL);
                 }
-                for result in self.engine.train(mode, &[batch])? {
+                for result in self.engine.train(train, &[batch])? {
                     self.steps += 1;
                     if pass == 0 {
                         loss += f64::from(result.loss) * items.len() as f64;

@@ -7,10 +7,10 @@ use crate::device::Device;
 use crate::graph::{Graph, States};
 use crate::nn::{Adam, Classifier, Mode};
 use crate::train::batch::Draw;
-use crate::train::engine::Engine;
+use crate::train::engine::{Engine, batch_sizes};
 use crate::train::metrics::softmax;
 use crate::train::network::{self, Network};
-use crate::train::{Recipe, Settings};
+use crate::train::{Recipe, Settings, Variations};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::time::Instant;
@@ -101,17 +101,20 @@ pub(super) fn notebook_run(device: &Device, batch: usize, clock: Clock) -> Resul
     let config = settings.resolve()?;
     let steps = config.epochs * clips.len().div_ceil(batch);
     let mut engine = Engine::for_training(device, &config, loaded.classes.len(), steps, &loaded.clips)?;
-    let mode = network::Pass::train(&config);
+    let pass = network::Pass::train(&config);
+    for count in batch_sizes(clips.len(), batch) {
+        engine.compile(pass, count)?;
+    }
     let mut epoch = 0;
     let mut times = clock.times(|| {
         let mut rest = &clips[..];
         while !rest.is_empty() {
-            let batches = engine.next_batches(mode, batch, rest, |items, &(item, clip)| {
+            let batches = engine.next_batches(pass, batch, rest, |items, &(item, clip)| {
                 let draw = Draw { seed: config.seed, epoch, item: item as u64 };
-                items.push_augmented(Recipe::Notebook, &front_end, clip, draw);
+                items.push_augmented(Recipe::Notebook, &front_end, clip, draw, Variations::ALL);
             });
             rest = &rest[batches.iter().map(|items| items.count).sum()..];
-            engine.train(mode, &batches)?;
+            engine.train(pass, &batches)?;
         }
         epoch += 1;
         Ok(())

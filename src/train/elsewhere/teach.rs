@@ -169,12 +169,12 @@ impl Teacher {
     /// # Errors
     /// Where it cannot be made.
     pub fn plan_for(&self, lesson: Lesson, count: usize, target: Target) -> Result<Plan> {
-        let (mode, count, adam) = match lesson {
+        let (pass, count, adam) = match lesson {
             Lesson::Train => (Pass::train(&self.config), count, Some(&self.adam)),
             Lesson::Validate => (Pass::Evaluate, count, None),
             Lesson::Augmented => (self.network.evaluation(), 1, None),
         };
-        plan(&self.network, mode, count, adam, target)
+        plan(&self.network, pass, count, adam, target)
     }
 
     /// The states that do not begin as zeros: the network as it begins, and the recordings.
@@ -213,11 +213,11 @@ impl Teacher {
             for &item in part {
                 let draw = Draw { seed, epoch, item: item as u64 };
                 let wanted = self.config.variations();
-                batch.push_melody(&self.network.front_end, &self.data.clips[item], draw, wanted);
+                batch.push_augmented(Recipe::Melody, &self.network.front_end, &self.data.clips[item], draw, wanted);
             }
-            let (rate, beta1) = self.schedule.at(usize::try_from(self.adam.steps).unwrap_or(usize::MAX));
+            let (numbers, rate) = self.adam.next_scheduled(&self.schedule)?;
             self.rate = rate;
-            steps.push(Step { batch, numbers: self.adam.next(rate, beta1)? });
+            steps.push(Step { batch, numbers });
         }
         Ok(steps)
     }

@@ -1,22 +1,23 @@
 //! The training loop of one run folder.
 
+mod finish;
+mod validation;
+
 use super::balance::items;
 use super::batch::{Batch, Draw};
 use super::begin::{Begun, begin, header};
 use super::checkpoint::{Checkpoint, Progress, Recordings, fingerprint, sound_fingerprint};
 use super::config::Config;
-use super::distribution::{TrainingDistribution, probabilities};
-use super::engine::{ClipOutputs, Engine};
+use super::engine::{ClipOutputs, Engine, batch_sizes};
 pub use super::files;
-use super::metrics::{ClipTruth, Metrics, Prediction, fit_temperature, improves, unknown_threshold};
-use super::model::{Header, Model, load_weights, read_weights};
+use super::metrics::{Metrics, Prediction, improves};
+use super::model::Model;
 use super::network::Pass;
-use super::recipe::{FrontEnd, Recipe};
-use super::report::{Report, Training, last_part};
-use super::tables::{EpochRow, StepRow, Steps, read_steps, write_epochs, write_predictions};
+use super::recipe::FrontEnd;
+use super::source;
+use super::tables::{EpochRow, StepRow, Steps, read_steps, write_epochs};
 use super::together::Together;
 use super::weights::write_whole;
-use super::{source, tables};
 use crate::data::split::Split;
 use crate::data::{Clip, Dataset, draws};
 use crate::device::Device;
@@ -150,6 +151,9 @@ impl<'a> Trainer<'a> {
         };
         let (resume, progress) = together.begin(known, &mut *engine.session)?;
         engine.set_steps(progress.step);
+        for count in batch_sizes(items.len(), config.batch_size) {
+            engine.compile(Pass::train(config), count)?;
+        }
         let saved = Instant::now();
         let mut trainer =
             Self { job, engine, outputs, names, items, recordings, progress, steps, best, saved, together };
@@ -229,10 +233,9 @@ impl<'a> Trainer<'a> {
         let Job { config, data, .. } = *self.job;
         let clip = &data.clips[item % data.clips.len()];
         let draw = Draw { seed: config.seed, epoch: self.progress.epoch as u64, item: item as u64 };
-        match (config.augment, config.recipe) {
-            (false, _) => batch.push_plain(clip, 0, front_end),
-            (true, Recipe::Melody) => batch.push_melody(front_end, clip, draw, config.variations()),
-            (true, recipe) => batch.push_augmented(recipe, front_end, clip, draw),
+        match config.augment {
+            false => batch.push_plain(clip, 0, front_end),
+            true => batch.push_augmented(config.recipe, front_end, clip, draw, config.variations()),
         }
     }
 
@@ -245,7 +248,7 @@ impl<'a> Trainer<'a> {
             true => draws::order(config.seed, epoch as u64, count).into_iter().map(|i| self.items[i]).collect(),
             false => self.items.clone(),
         };
-        let mode = Pass::train(config);
+        let pass = Pass::train(config);
         let front_end = config.recipe.front_end();
         let started = Instant::now();
         let before = self.progress.seconds;
@@ -257,8 +260,8 @@ impl<'a> Trainer<'a> {
             }
             let position = self.progress.position;
             let push = |batch: &mut Batch, &item: &usize| self.push(batch, &front_end, item);
-            let batches = self.engine.next_batches(mode, config.batch_size, &order[position..], push);
-            for (batch, result) in batches.iter().zip(self.engine.train(mode, &batches)?) {
+            let batches = self.engine.next_batches(pass, config.batch_size, &order[position..], push);
+            for (batch, result) in batches.iter().zip(self.engine.train(pass, &batches)?) {
                 self.progress.step += 1;
                 self.progress.position += batch.count;
                 self.progress.loss_sum += f64::from(result.loss) * batch.count as f64;
@@ -322,176 +325,5 @@ impl<'a> Trainer<'a> {
             own.checkpoint()
         })?;
         Ok(true)
-    }
-
-    /// The outputs for the validation clips, by this method of the engine.
-    fn infer(&mut self, infer: Infer) -> Result<Vec<ClipTruth>> {
-        let Job { config, data, split, .. } = *self.job;
-        let clips: Vec<&Clip> = split.validation.iter().map(|&i| &data.clips[i]).collect();
-        let inferred = infer(&mut self.engine, &clips, config.recipe.first_window_only())?;
-        Ok(inferred.into_iter().zip(clips).map(|(windows, clip)| (windows, clip.label)).collect())
-    }
-
-    fn predictions(
-        &self,
-        inferred: &[ClipTruth],
-        temperature: f64,
-        distribution: Option<&TrainingDistribution>,
-    ) -> Vec<Prediction> {
-        let clip = |i: usize| &self.job.data.clips[self.job.split.validation[i]];
-        let predict = |(i, (windows, truth)): (usize, &ClipTruth)| Prediction {
-            id: clip(i).id.clone(),
-            person: clip(i).person.clone(),
-            truth: Some(*truth),
-            probabilities: probabilities(windows, temperature, distribution),
-            least: 0.0,
-        };
-        inferred.iter().enumerate().map(predict).collect()
-    }
-
-    /// Of the validation clips, where there are any.
-    fn metrics(&self, predictions: &[Prediction]) -> Option<Metrics> {
-        (!predictions.is_empty()).then(|| Metrics::new(predictions, &self.names))
-    }
-
-    /// The training distribution under the session's weights. The notebook's recipe stays as it is, and does not ask.
-    fn distribution(&mut self, inferred: &[ClipTruth]) -> Result<Option<TrainingDistribution>> {
-        let Job { config, data, split, .. } = *self.job;
-        if config.recipe != Recipe::Melody {
-            return Ok(None);
-        }
-        let clips: Vec<&Clip> = split.train.iter().map(|&i| &data.clips[i]).collect();
-        let trained = self.engine.infer(&clips, config.recipe.first_window_only())?;
-        let mut training: Vec<(&[f32], usize)> = Vec::new();
-        for (windows, clip) in trained.iter().zip(&clips) {
-            training.extend(windows.iter().map(|window| (&window.embedding[..], clip.label)));
-        }
-        let validation: Vec<&[f32]> =
-            inferred.iter().flat_map(|(windows, _)| windows).map(|w| &w.embedding[..]).collect();
-        Ok(TrainingDistribution::fit(&training, &validation))
-    }
-
-    /// Writes the session's weights as the run's model, with a temperature and a threshold fitted to the validation clips.
-    fn write_model(&mut self, epoch: usize, inferred: &[ClipTruth]) -> Result<()> {
-        let temperature = fit_temperature(inferred);
-        let unknown_threshold = unknown_threshold(&self.predictions(inferred, temperature, None));
-        let weights = read_weights(&mut *self.engine.session, self.progress.step)?;
-        let header =
-            Header { temperature, unknown_threshold, epoch, ..header(self.job.config, self.job.data, self.outputs) };
-        let model = Model { header, weights, distribution: None };
-        model.write(&self.path(files::MODEL))?;
-        self.best = Some(model);
-        Ok(())
-    }
-
-    /// The best model, as this run has written it; what somebody else has put in its place, or removed, is told, and its file is
-    /// written again.
-    fn best_model(&mut self, watch: &mut dyn Watch) -> Result<Model> {
-        let path = self.path(files::MODEL);
-        let Some(best) = self.best.take() else { return Model::read(&path) };
-        // Temperature and threshold are fitted anew each time that a run ends.
-        let same = |model: &Model| {
-            (&model.weights.tensors, &model.weights.counts) == (&best.weights.tensors, &best.weights.counts)
-                && model.header.classes == best.header.classes
-        };
-        let what = match Model::read(&path) {
-            Ok(model) if same(&model) => return Ok(best),
-            Ok(_) => "is no longer the model that this run has trained",
-            Err(_) => "is missing or damaged",
-        };
-        watch.note(&format!("warning: {} {what}; it is written again", path.display()));
-        Ok(best)
-    }
-
-    /// Writes predictions and report by the best model so far; where training is not complete, a checkpoint first.
-    fn finish(mut self, finished: bool, watch: &mut dyn Watch) -> Result<Outcome> {
-        if !finished {
-            self.write(Self::checkpoint)?;
-            if self.progress.best_epoch.is_none() {
-                let inferred = self.infer(Engine::infer_once)?;
-                self.write(|own| own.write_model(0, &inferred))?;
-            }
-        }
-        let path = self.path(files::MODEL);
-        let mut kept = None;
-        self.write(|own| {
-            let model = own.best_model(watch)?;
-            load_weights(&mut *own.engine.session, &model.weights, &path, false)?;
-            kept = Some(model);
-            Ok(())
-        })?;
-        self.together.meet()?;
-        self.together.weights(&mut *self.engine.session)?;
-        // Not after every epoch: it takes a pass over all training clips, with test-time augmentation.
-        let inferred = self.infer(Engine::infer)?;
-        let distribution = self.distribution(&inferred)?;
-        let temperature = fit_temperature(&inferred);
-        let mut predictions = self.predictions(&inferred, temperature, distribution.as_ref());
-        let unknown_threshold = unknown_threshold(&predictions);
-        predictions.iter_mut().for_each(|prediction| prediction.least = unknown_threshold);
-        let metrics = self.metrics(&predictions);
-        if let Some(mut model) = kept {
-            model.distribution = distribution;
-            (model.header.temperature, model.header.unknown_threshold) = (temperature, unknown_threshold);
-            self.write(|own| own.write_outcome(&model, finished, metrics.as_ref(), &predictions))?;
-        }
-        self.together.meet()?;
-        self.progress.finished = finished;
-        let Progress { step: steps, best_epoch: model_epoch, rows, .. } = self.progress;
-        Ok(Outcome { finished, steps, model_epoch, metrics, predictions, rows })
-    }
-
-    /// Writes the finished model, the predictions and the report.
-    fn write_outcome(
-        &mut self,
-        model: &Model,
-        finished: bool,
-        metrics: Option<&Metrics>,
-        predictions: &[Prediction],
-    ) -> Result<()> {
-        let Job { config, data, split, out, .. } = *self.job;
-        model.write(&self.path(files::MODEL))?;
-        if metrics.is_some() {
-            write_predictions(&self.path(files::PREDICTIONS), predictions, &self.names)?;
-        }
-        let steps = tables::read_steps(&self.path(files::STEPS))?;
-        let status = match finished {
-            true => "finished".to_string(),
-            false => format!("interrupted after step {}", self.progress.step),
-        };
-        let training = Training {
-            parameters: self.engine.network().parameters(),
-            model_epoch: model.header.epoch,
-            augment: config.augment,
-            augmentations: model.header.front_end.augmentations.len(),
-            epochs: &self.progress.rows,
-            steps: &steps,
-        };
-        let report = Report {
-            data_name: source::data_name(config),
-            run_name: last_part(out),
-            status: &status,
-            written: &super::run::now(),
-            device: &self.job.device.to_string(),
-            names: &self.names,
-            data,
-            trained: &split.train,
-            metrics,
-            predictions,
-            folds: &[],
-            training: Some(training),
-            settings: [config.table(), model.header.table()].concat(),
-            folder: out.to_path_buf(),
-            embed_audio: config.embed_audio,
-        };
-        report.write(&out.join(files::REPORT))?;
-        if finished {
-            // The session holds the best weights by now, and the last ones are what the checkpoint has.
-            let at = self.path(files::CHECKPOINT);
-            let mut checkpoint = Checkpoint::read(&at)?;
-            checkpoint.progress.finished = true;
-            checkpoint.write(&at)?;
-        }
-        Ok(())
     }
 }
