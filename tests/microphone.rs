@@ -14,8 +14,8 @@ const RATE: u32 = 48_000;
 const CHANNELS: usize = 2;
 
 /// ALSA's configuration in which the microphone that is recorded with by default gives the samples of this file, as fast as they are taken.
-fn plugged_in(samples: &Path) -> PathBuf {
-    let configuration = scratch().join("asound.conf");
+fn plugged_in(samples: &Path, name: &str) -> PathBuf {
+    let configuration = scratch().join(name);
     let text = format!(
         "</usr/share/alsa/alsa.conf>\n\
          pcm.!default {{ type file\n file \"/dev/null\"\n infile \"{}\"\n format \"raw\"\n slave.pcm {{ type null }} }}\n",
@@ -54,7 +54,7 @@ fn listen(configuration: &Path, more: &[&str]) -> Output {
 
 #[test]
 fn what_a_microphone_records_is_answered_like_a_stream() {
-    let (model, configuration) = (model(), plugged_in(&recorded()));
+    let (model, configuration) = (model(), plugged_in(&recorded(), "asound.conf"));
     let fixed = ["predict", "--device", "cpu", "--min-confidence", "0.3", "--model", text(&model), "--format", "jsonl"];
     let output = listen(&configuration, &[&fixed[..], &["--microphone", "--seconds", "35"]].concat());
     let (told, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -81,4 +81,47 @@ fn what_a_microphone_records_is_answered_like_a_stream() {
         refused.status.code() == Some(2) && told.contains("no microphone is called `nothing of this name`"),
         "{told}"
     );
+}
+
+/// Eight notes of 0.4 s from the third second on, and again from the twelfth, with overtones as a voice has them.
+fn sung(semitones: [f64; 8]) -> PathBuf {
+    let at = |t: u32| {
+        let seconds = f64::from(t) / f64::from(RATE);
+        let within = [3.0, 12.0].iter().map(|start| seconds - start).find(|t| (0.0..3.2).contains(t));
+        within.map_or(0.0, |t| {
+            let hz = 220.0 * (semitones[((t / 0.4) as usize).min(7)] / 12.0).exp2();
+            let fade = (20.0 * (t / 0.4).fract().min(1.0 - (t / 0.4).fract())).min(1.0);
+            let voice = |h: f64| (std::f64::consts::TAU * h * hz * t).sin() / h;
+            (0.2 * fade * (voice(1.0) + voice(2.0) + voice(3.0))) as f32
+        })
+    };
+    let path = scratch().join("sung.raw");
+    let bytes: Vec<u8> = (0..20 * RATE).flat_map(|t| [at(t).to_le_bytes(); CHANNELS].concat()).collect();
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn what_is_sung_to_a_microphone_is_identified_stretch_by_stretch() {
+    let (songs, catalogue) = (scratch().join("songs"), scratch().join("songs.cat"));
+    std::fs::create_dir_all(&songs).unwrap();
+    std::fs::write(songs.join("scale.abc"), "X:1\nT:Scale\nL:1/8\nQ:1/4=120\nK:C\nC2 D2 E2 F2 G2 A2 B2 c2\n").unwrap();
+    std::fs::write(songs.join("other.abc"), "X:1\nT:Other\nL:1/8\nQ:1/4=120\nK:C\nC2 C2 G2 G2 A2 A2 G4 F2 F2\n")
+        .unwrap();
+    succeed(&["catalogue", "make", "--notes-alone", text(&songs), "--out", text(&catalogue)]);
+    let configuration = plugged_in(&sung([0.0, 2.0, 4.0, 5.0, 7.0, 9.0, 11.0, 12.0]), "identify.conf");
+    let fixed = ["identify", "--catalogue", text(&catalogue), "--format", "jsonl"];
+    let output = listen(&configuration, &[&fixed[..], &["--microphone", "--seconds", "18"]].concat());
+    let (told, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && err.contains("listening to") && err.contains("for 18 s"), "{err}");
+    let answers: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 2, "{told}{err}");
+    for (answer, from) in answers.iter().zip([3.0, 12.0]) {
+        let (start, end) = (answer["start"].as_f64().unwrap(), answer["end"].as_f64().unwrap());
+        assert!((start - from).abs() < 0.4 && (end - from - 3.2).abs() < 0.4, "{answer}");
+        assert!(answer["file"] == "microphone" && answer["candidates"][0]["title"] == "Scale", "{answer}");
+    }
+    let refused = listen(&configuration, &[&fixed[..], &["--microphone=nothing of this name"]].concat());
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && told.contains("no microphone is called"), "{told}");
 }

@@ -2,18 +2,20 @@
 
 use super::image::is_image;
 use super::melody_picture;
+use super::predict::live::{Live, RawArgs};
+use super::predict::long::Pieces;
 use super::predict::{Found, sound_files};
 use super::{plain, say, warn};
-use crate::audio::Audio;
-use crate::audio::decode::{decode_bytes, decode_file};
+use crate::audio::decode::decode_file;
+use crate::audio::{Audio, channels};
 use crate::melody::catalogue::Catalogue;
 use crate::melody::search::{Match, SearchOptions, UNKNOWN_BELOW};
 use crate::melody::song::Song;
+use crate::melody::stretches::{Stretch, StretchFinder};
 use crate::train::identify::{Identified, Identifier};
 use crate::{Error, Result};
 use clap::ValueEnum;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,8 +34,9 @@ pub struct Args {
     /// The catalogue of songs, made by `humdinger catalogue make`
     #[arg(long, value_name = "FILE")]
     catalogue: PathBuf,
-    /// Sound files, or folders of them; - for one on standard input
-    #[arg(value_name = "PATH", required = true)]
+    /// Sound files, or folders of them; - for standard input, where samples without an end are answered while they come, a stretch
+    /// that is sung after the other
+    #[arg(value_name = "PATH", required_unless_present = "microphone")]
     paths: Vec<PathBuf>,
     /// How many of the likeliest songs to list
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = super::whole::<usize>, allow_negative_numbers = true)]
@@ -54,11 +57,17 @@ pub struct Args {
     /// Stop at a recording that cannot be read, instead of leaving it out
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    raw: RawArgs,
+    #[command(flatten)]
+    live: Live,
 }
 
 /// The answer for one recording.
 struct Answer {
     file: String,
+    /// From which second of a stream to which.
+    at: Option<(f64, f64)>,
     /// Why the song is not known, where it is not.
     unknown: Option<&'static str>,
     /// The likeliest songs, the likeliest first.
@@ -73,13 +82,17 @@ impl Answer {
             Some(best) if best.score < least => Some("not in the catalogue"),
             Some(_) => None,
         };
-        Self { file, unknown, candidates }
+        Self { file, at: None, unknown, candidates }
     }
 
     /// The object of the JSON form.
     fn json(&self, songs: &[Song]) -> serde_json::Value {
         let candidates: Vec<serde_json::Value> = self.candidates.iter().map(|found| json(found, songs)).collect();
-        serde_json::json!({"file": self.file, "unknown": self.unknown.is_some(), "candidates": candidates})
+        match self.at {
+            None => serde_json::json!({"file": self.file, "unknown": self.unknown.is_some(), "candidates": candidates}),
+            Some((start, end)) => serde_json::json!({"file": self.file, "start": start, "end": end,
+                "unknown": self.unknown.is_some(), "candidates": candidates}),
+        }
     }
 }
 
@@ -141,33 +154,29 @@ pub fn run(args: Args) -> Result<()> {
     if !(0.0..=1.0).contains(&args.min_score) {
         return Err(Error::usage("--min-score", format!("{} is not from 0 to 1", args.min_score)));
     }
-    let opened = open(&args.catalogue)?;
-    let songs = opened.songs();
     let (input, paths): (Vec<_>, Vec<_>) = args.paths.iter().cloned().partition(|path| path.as_os_str() == STANDARD);
     if input.len() > 1 {
         return Err(Error::usage("PATH", "standard input (-) can be read only once"));
     }
+    args.live.check("identify --catalogue songs.cat")?;
+    args.raw.check(!input.is_empty())?;
+    let opened = open(&args.catalogue)?;
     let (mut files, _) = sound_files(&paths, args.strict)?;
-    files.extend(input.into_iter().map(|path| Found { path, named: true }));
+    let live = args.live.is_wanted().then(|| MICROPHONE.into());
+    files.extend(input.into_iter().chain(live).map(|path| Found { path, named: true }));
     let plots = args.plot.as_deref().map(|path| Plots::new(path, &files)).transpose()?;
     let options = SearchOptions { anywhere: args.anywhere, ..SearchOptions::default() };
+    let mut asking = Asking { songs: &opened, options, args: &args, plots, told: 0 };
     let (mut read, mut unread_by_name) = (0, 0);
     for file in &files {
-        let name = file.path.display().to_string();
-        let ask = |sound| ask(&opened, name.clone(), sound, &options, (args.top, args.min_score));
-        let (answer, found, warnings) = match sound(&file.path).and_then(ask) {
-            Ok(answered) => answered,
-            Err(error) if args.strict || files.len() == 1 => return Err(error),
+        match asking.recording(&file.path) {
+            Ok(()) => read += 1,
+            Err(error) if args.strict || files.len() == 1 || matches!(error, Error::Usage { .. }) => return Err(error),
             Err(error) => {
                 warn(&plain(&format!("left out: {error}")));
                 unread_by_name += usize::from(file.named);
-                continue;
             }
-        };
-        warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}"))));
-        print(&answer, songs, args.format, read == 0)?;
-        plots.as_ref().map_or(Ok(()), |plots| plots.draw(&file.path, &answer, &found, songs))?;
-        read += 1;
+        }
     }
     match (read, unread_by_name) {
         (0, _) => Err(Error::Data(format!("none of the {} recordings could be read", files.len()))),
@@ -176,17 +185,78 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
-/// How standard input is named.
+/// How standard input is named, and a microphone.
 const STANDARD: &str = "-";
+const MICROPHONE: &str = "microphone";
 
-fn sound(path: &Path) -> Result<Audio> {
-    if path.as_os_str() != STANDARD {
-        return decode_file(path);
+/// Asking about one recording after the other.
+struct Asking<'a> {
+    songs: &'a Identifier,
+    options: SearchOptions,
+    args: &'a Args,
+    plots: Option<Plots>,
+    /// Answers so far.
+    told: usize,
+}
+
+impl Asking<'_> {
+    /// Asks about one recording, or about what comes from standard input or a microphone.
+    fn recording(&mut self, path: &Path) -> Result<()> {
+        let pieces = match path.to_str() {
+            Some(STANDARD) => Pieces::standard_input(self.args.raw.get().as_ref(), path)?,
+            Some(MICROPHONE) if self.args.live.is_wanted() => Pieces::microphone(&self.args.live, path)?,
+            _ => return self.sound(path, None, decode_file(path)?),
+        };
+        if pieces.is_endless() { self.stream(path, pieces) } else { self.sound(path, None, pieces.whole(path)?) }
     }
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().read_to_end(&mut bytes);
-    read.map_err(|e| Error::file(path, format!("standard input cannot be read: {e}")))?;
-    decode_bytes(bytes, path)
+
+    /// Answers each stretch in which somebody sings, when it is over.
+    fn stream(&mut self, path: &Path, mut pieces: Pieces<'_>) -> Result<()> {
+        if let Some(plots) = self.plots.as_ref().filter(|plots| plots.names.is_none()) {
+            let detail = format!("{}: a stream has a picture for each stretch; name a folder", plots.path.display());
+            return Err(Error::usage("--plot", detail));
+        }
+        let mut finder = StretchFinder::new(pieces.sample_rate)?;
+        let (before, rate) = (self.told, pieces.sample_rate);
+        while let Some(piece) = pieces.next(path)? {
+            let mono = channels::to_count(piece, 1).swap_remove(0);
+            finder.push(&mono).into_iter().try_for_each(|stretch| self.stretch(path, rate, stretch))?;
+        }
+        finder.finish().into_iter().try_for_each(|stretch| self.stretch(path, rate, stretch))?;
+        if finder.seconds() == 0.0 {
+            return Err(Error::file(path, "holds no sound"));
+        }
+        if self.told == before {
+            self.tell(&Answer::new(path.display().to_string(), Vec::new(), self.args.top, self.args.min_score))?;
+        }
+        Ok(())
+    }
+
+    fn stretch(&mut self, path: &Path, sample_rate: u32, stretch: Stretch) -> Result<()> {
+        let Stretch { start, end, samples } = stretch;
+        self.sound(path, Some((start, end)), Audio { channels: vec![samples], sample_rate, warnings: Vec::new() })
+    }
+
+    /// Answers for a recording, or for a stretch of a stream; of stretches in which too little is sung, as somebody coughs or speaks,
+    /// nothing is said.
+    fn sound(&mut self, path: &Path, at: Option<(f64, f64)>, sound: Audio) -> Result<()> {
+        let name = path.display().to_string();
+        let (mut answer, found, warnings) =
+            ask(self.songs, name.clone(), sound, &self.options, (self.args.top, self.args.min_score))?;
+        if at.is_some() && answer.candidates.is_empty() {
+            return Ok(());
+        }
+        answer.at = at;
+        warnings.iter().for_each(|text| warn(&plain(&format!("warning: {name}: {text}"))));
+        self.tell(&answer)?;
+        let songs = self.songs.songs();
+        self.plots.as_ref().map_or(Ok(()), |plots| plots.draw(path, &answer, &found, songs))
+    }
+
+    fn tell(&mut self, answer: &Answer) -> Result<()> {
+        self.told += 1;
+        print(answer, self.songs.songs(), self.args.format, self.told == 1)
+    }
 }
 
 /// Where pictures go.
@@ -219,7 +289,12 @@ impl Plots {
     fn draw(&self, file: &Path, answer: &Answer, found: &Identified, songs: &[Song]) -> Result<()> {
         let path = match &self.names {
             None => self.path.clone(),
-            Some(names) => names.get(file).map_or_else(|| self.path.clone(), |name| self.path.join(name)),
+            Some(names) => {
+                let name = names.get(file).cloned().unwrap_or_default();
+                let of_stream =
+                    answer.at.map(|(start, _)| format!("{}-{start:06.1}s.png", name.trim_end_matches(".png")));
+                self.path.join(of_stream.unwrap_or(name))
+            }
         };
         let best = answer.candidates.first();
         let notes = best.map_or(Vec::new(), |best| found.notes(&songs[best.song], best));
@@ -239,7 +314,8 @@ fn print(answer: &Answer, songs: &[Song], format: Format, first: bool) -> Result
             let known = answer.candidates.first().filter(|_| answer.unknown.is_none());
             let title = known.map(|best| plain(&songs[best.song].title));
             let head = title.as_deref().or(answer.unknown).unwrap_or("unknown");
-            say(format!("{head:<32}  {}", plain(&answer.file)))?;
+            let at = answer.at.map_or_else(String::new, |(start, end)| format!(", {start:.1} to {end:.1} s"));
+            say(format!("{head:<32}  {}{at}", plain(&answer.file)))?;
             answer.candidates.iter().enumerate().try_for_each(|(i, found)| {
                 let song = &songs[found.song];
                 say(format!(
@@ -260,20 +336,23 @@ fn print(answer: &Answer, songs: &[Song], format: Format, first: bool) -> Result
             let mut lines = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::new());
             let failed = |e: csv::Error| Error::Data(format!("the answer cannot be written as CSV: {e}"));
             if first {
-                let head = ["file", "unknown", "place", "id", "title", "score", "key", "tempo", "from", "to"];
+                let head =
+                    ["file", "unknown", "place", "id", "title", "score", "key", "tempo", "from", "to", "start", "end"];
                 lines.write_record(head).map_err(failed)?;
             }
             let unknown = answer.unknown.is_some().to_string();
+            let times = answer.at.map_or([String::new(), String::new()], |at| [at.0, at.1].map(|x| format!("{x:.3}")));
             for (i, found) in answer.candidates.iter().enumerate() {
                 let song = &songs[found.song];
                 let numbers = [found.score, found.key, found.tempo, found.at.0, found.at.1];
                 let start = [&answer.file, &unknown, &(i + 1).to_string(), &song.id, &song.title].map(String::from);
-                let row = start.into_iter().chain(numbers.map(|x| format!("{x:.3}")));
+                let row = start.into_iter().chain(numbers.map(|x| format!("{x:.3}"))).chain(times.clone());
                 lines.write_record(row).map_err(failed)?;
             }
             if answer.candidates.is_empty() {
                 let nothing = std::iter::repeat_n(String::new(), 8);
-                lines.write_record([answer.file.clone(), unknown].into_iter().chain(nothing)).map_err(failed)?;
+                let row = [answer.file.clone(), unknown].into_iter().chain(nothing).chain(times);
+                lines.write_record(row).map_err(failed)?;
             }
             let bytes = lines.into_inner().map_err(|e| Error::Data(e.to_string()))?;
             say(String::from_utf8_lossy(&bytes).trim_end())

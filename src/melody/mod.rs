@@ -30,6 +30,7 @@ pub mod search;
 #[cfg(feature = "app")]
 pub mod song;
 pub mod steady;
+pub mod stretches;
 
 /// The MIDI note number of a frequency in Hz, with its fraction: 69 is A4 (440 Hz), and 1 is a semitone.
 pub fn hz_to_midi(hz: f64) -> f64 {

@@ -1,5 +1,7 @@
-//! Listening to a microphone: the options of it, and its sound.
+//! Sound that is answered while it comes: the options of samples on standard input, and of a microphone, and its sound.
 
+use super::long::Raw;
+use crate::audio::stream::RAW_FORMATS;
 use crate::{Error, Result};
 use std::io::Read;
 
@@ -24,11 +26,11 @@ impl Live {
         self.microphone.is_some()
     }
 
-    /// What can be said before anything is recorded.
+    /// What can be said before anything is recorded, for this command.
     ///
     /// # Errors
     /// Where it cannot be done.
-    pub fn check(&self) -> Result<()> {
+    pub fn check(&self, command: &str) -> Result<()> {
         if let Some(seconds) = self.seconds.filter(|seconds| !(*seconds > 0.0 && seconds.is_finite())) {
             return Err(Error::usage("--seconds", format!("{seconds} is no number of seconds to listen for")));
         }
@@ -39,11 +41,11 @@ impl Live {
             ));
         }
         if self.is_wanted() && !cfg!(feature = "microphone") {
-            return Err(Error::usage(
-                "--microphone",
+            let detail = format!(
                 "this humdinger was built without microphones. Build it with `cargo build --release --features microphone` (on Linux after \
-                 `apt-get install libasound2-dev`), or let another program record: `arecord -f S16_LE -r 16000 | humdinger predict -`",
-            ));
+                 `apt-get install libasound2-dev`), or let another program record: `arecord -f S16_LE -r 16000 | humdinger {command} -`"
+            );
+            return Err(Error::usage("--microphone", detail));
         }
         Ok(())
     }
@@ -83,6 +85,41 @@ impl Live {
     /// Always.
     #[cfg(not(feature = "microphone"))]
     pub fn open(&self) -> Result<Recorded> {
-        self.check().and(Err(Error::usage("--microphone", "is not asked for")))
+        self.check("").and(Err(Error::usage("--microphone", "is not asked for")))
+    }
+}
+
+/// Samples without a header on standard input.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Raw samples on standard input")]
+pub struct RawArgs {
+    /// Standard input is samples of this format, without a header
+    #[arg(long, value_name = "FORMAT", value_parser = clap::builder::PossibleValuesParser::new(RAW_FORMATS))]
+    raw: Option<String>,
+    /// Samples a second
+    #[arg(long, value_name = "HZ", requires = "raw", value_parser = crate::cli::whole::<u32>, default_value_t = 44_100)]
+    rate: u32,
+    /// Channels, whose samples take turns
+    #[arg(long, value_name = "N", requires = "raw", value_parser = crate::cli::whole::<usize>, default_value_t = 1)]
+    channels: usize,
+}
+
+impl RawArgs {
+    /// How samples without a header lie, where there are any.
+    pub(in crate::cli) fn get(&self) -> Option<Raw> {
+        self.raw.clone().map(|format| (format, self.rate, self.channels))
+    }
+
+    /// What can be said before anything is read; whether standard input is.
+    ///
+    /// # Errors
+    /// Where it is not, and samples on it are described.
+    pub fn check(&self, reads_input: bool) -> Result<()> {
+        match &self.raw {
+            Some(_) if !reads_input => {
+                Err(Error::usage("--raw", "says how samples lie on standard input; give - as the path"))
+            }
+            _ => Ok(()),
+        }
     }
 }

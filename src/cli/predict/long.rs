@@ -4,6 +4,7 @@ use super::super::{plain, warn};
 use super::live::Live;
 use crate::audio::Audio;
 use crate::audio::decode::decode_bytes;
+use crate::audio::faults;
 use crate::audio::pieces;
 use crate::audio::stream::{Opened, SoundStream};
 use crate::audio::wav;
@@ -28,7 +29,7 @@ const LIVE_PIECE: f64 = 0.25;
 const MOST_OF_A_STREAM: u64 = 2 << 30;
 
 /// Sound that comes piece by piece.
-pub(super) struct Pieces<'a> {
+pub(in crate::cli) struct Pieces<'a> {
     from: From<'a>,
     pub sample_rate: u32,
     /// How long it is, where that is known.
@@ -45,7 +46,7 @@ enum From<'a> {
 }
 
 /// How samples without a header lie: their format, rate and channels.
-pub(super) type Raw = (String, u32, usize);
+pub(in crate::cli) type Raw = (String, u32, usize);
 
 impl<'a> Pieces<'a> {
     /// Standard input.
@@ -97,7 +98,38 @@ impl<'a> Pieces<'a> {
         Self { sample_rate: audio.sample_rate, seconds, from: From::Memory(audio.channels, 0), piece: PIECE }
     }
 
-    fn next(&mut self, path: &Path) -> Result<Option<Vec<Vec<f32>>>> {
+    /// Whether it goes on for nobody knows how long, so that it is to be answered while it comes.
+    pub fn is_endless(&self) -> bool {
+        self.seconds.is_none()
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or there is none.
+    pub fn whole(mut self, path: &Path) -> Result<Audio> {
+        let in_pieces = !matches!(self.from, From::Memory(..));
+        let mut channels: Vec<Vec<f32>> = Vec::new();
+        while let Some(piece) = self.next(path)? {
+            channels.resize(piece.len(), Vec::new());
+            channels.iter_mut().zip(piece).for_each(|(all, new)| all.extend(new));
+        }
+        if channels.iter().all(Vec::is_empty) {
+            return Err(Error::file(path, "holds no sound"));
+        }
+        let mut audio = Audio { channels, sample_rate: self.sample_rate, warnings: Vec::new() };
+        if in_pieces {
+            // What a piece alone does not show: that all of it is silent, for instance.
+            faults::examine(&mut audio);
+        }
+        Ok(audio)
+    }
+
+    /// The next piece, all channels of one length; none after the end.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn next(&mut self, path: &Path) -> Result<Option<Vec<Vec<f32>>>> {
         match &mut self.from {
             From::Stream(stream) => Ok(stream.next(self.piece)?.map(|audio| {
                 tell(path, &audio);

@@ -3,13 +3,12 @@
 mod explain;
 mod files;
 pub(super) mod live;
-mod long;
+pub(super) mod long;
 mod out;
 mod rows;
 pub(super) mod sent;
 
 use super::{plain, warn};
-use crate::audio::stream::RAW_FORMATS;
 use crate::audio::{self, Audio};
 use crate::data::dataset::progress_bar;
 use crate::data::find::LeftOut;
@@ -34,8 +33,8 @@ pub(super) use files::{Found, sound_files};
 
 use explain::{Known, occlude};
 use files::NotRead;
-use live::Live;
-use long::{Cutter, LONG, Listened, Pieces, Raw, listen};
+use live::{Live, RawArgs};
+use long::{Cutter, LONG, Listened, Pieces, listen};
 use out::{Done, To};
 use rows::{Answer, LongAnswer, Printer, Style};
 
@@ -136,21 +135,6 @@ struct PassageArgs {
     /// Write the passages as WAV files there, a folder for each song, to listen to and to train on
     #[arg(long, value_name = "FOLDER")]
     cut: Option<PathBuf>,
-}
-
-/// Samples without a header on standard input.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Raw samples on standard input")]
-struct RawArgs {
-    /// Standard input is samples of this format, without a header
-    #[arg(long, value_name = "FORMAT", value_parser = clap::builder::PossibleValuesParser::new(RAW_FORMATS))]
-    raw: Option<String>,
-    /// Samples a second
-    #[arg(long, value_name = "HZ", requires = "raw", value_parser = super::whole::<u32>, default_value_t = 44_100)]
-    rate: u32,
-    /// Channels, whose samples take turns
-    #[arg(long, value_name = "N", requires = "raw", value_parser = super::whole::<usize>, default_value_t = 1)]
-    channels: usize,
 }
 
 /// How passages are looked for unless asked otherwise: the part of a window that the next one shows again, and the seconds of the
@@ -275,13 +259,11 @@ fn check(args: &Args) -> Result<()> {
     if args.live.is_wanted() && passages.passages == Which::Never {
         return Err(Error::usage("--microphone", "is answered by passages; leave out --passages never"));
     }
-    args.live.check()?;
+    args.live.check("predict")?;
+    args.raw.check(input > 0)?;
     if (args.explain || args.nearest.is_some()) && matches!(format(args), Format::Csv | Format::Audacity) {
         let option = if args.explain { "--explain" } else { "--nearest" };
         return Err(Error::usage(option, "has no place in this form; choose --format table, json or jsonl"));
-    }
-    if args.raw.raw.is_some() && input == 0 {
-        return Err(Error::usage("--raw", "says how samples lie on standard input; give - as the path"));
     }
     Ok(())
 }
@@ -417,9 +399,7 @@ impl Answering<'_> {
         if self.args.live.is_wanted() {
             return self.passages(path, Pieces::microphone(&self.args.live, path)?);
         }
-        let RawArgs { raw, rate, channels } = &self.args.raw;
-        let raw: Option<Raw> = raw.clone().map(|format| (format, *rate, *channels));
-        self.passages(path, Pieces::standard_input(raw.as_ref(), path)?)
+        self.passages(path, Pieces::standard_input(self.args.raw.get().as_ref(), path)?)
     }
 
     fn passages(&mut self, path: &Path, pieces: Pieces<'_>) -> Result<()> {
