@@ -5,18 +5,19 @@
 //! songs that fit best are compared once more, finer and in the key in which most of what was sung fits; and the best of those by
 //! dynamic time warping around that tempo, which forgives notes that were held too long and breaths between them. Along the way that it
 //! finds, singers may leave the key little by little, and sing all leaps too narrow; how much each of these counts is fitted to
-//! recordings. Where songs and recording have embeddings, how alike those are counts as well: they know rhythm, and what pitch trackers miss. How good a
+//! recordings. Those that then fit best get a closer look, in which the key may move by leaps. Where songs and recording have embeddings, how alike those are counts as well: they know rhythm, and what pitch trackers miss. How good a
 //! match is shows beside the next best: where many songs fit alike, none of them was meant.
 //!
 //! J.-S. R. Jang and H.-R. Lee, "A General Framework of Progressive Filtering and Its Application to Query by Singing/Humming",
 //! IEEE Transactions on Audio, Speech, and Language Processing 16(2), 2008, describes both.
 
+mod closer;
 mod compare;
 mod query;
 
 use super::notes::SungNote;
 use super::song::Song;
-use compare::{MOST, pitch_at, refine, warp};
+use compare::{Fit, MOST, pitch_at, refine, warp};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
@@ -35,12 +36,14 @@ pub struct SearchOptions {
     pub refined: usize,
     /// How many of those are warped.
     pub warped: usize,
+    /// How many of those get a closer look; the others come after them.
+    pub closer: usize,
 }
 
 impl Default for SearchOptions {
     /// From the beginning, half to twice as quick.
     fn default() -> Self {
-        Self { anywhere: false, slowest: 0.5, quickest: 2.0, refined: 400, warped: 120 }
+        Self { anywhere: false, slowest: 0.5, quickest: 2.0, refined: 800, warped: 200, closer: 60 }
     }
 }
 
@@ -71,10 +74,10 @@ pub const UNKNOWN_BELOW: f64 = 0.5;
 fn give_scores(matches: &mut [Match], songs: usize, embedded: bool) {
     const OTHERS: usize = 9;
     // What counts where there are fewer: how far songs are that have nothing in common.
-    const UNRELATED: f64 = 21.0;
+    const UNRELATED: f64 = 22.5;
     let more = (songs.max(1) as f64 / 28.0).ln();
     let (limit, unrelated) =
-        if embedded { (8.2 - 1.34 * more, UNRELATED + UNLIKE) } else { (7.0 - 1.12 * more, UNRELATED) };
+        if embedded { (8.5 - 1.28 * more, UNRELATED + UNLIKE) } else { (7.5 - 1.23 * more, UNRELATED) };
     let others = matches.iter().skip(1).take(OTHERS).map(|m| m.distance).chain(std::iter::repeat(unrelated));
     let background = others.take(OTHERS).sum::<f64>() / OTHERS as f64;
     for found in matches {
@@ -155,19 +158,34 @@ impl Searcher {
         let compared = |place: &Place| {
             let song = &songs[place.song];
             let fit = warp(&around(song, place), query, place);
-            let end = if fit.at.1 > song.seconds() && place.start > 0 { fit.at.1 - song.seconds() } else { fit.at.1 };
-            let distance = fit.distance + unlike(query, song);
-            Match {
-                song: place.song,
-                distance,
-                score: 0.0,
-                key: f64::from(fit.key),
-                tempo: fit.tempo,
-                at: (fit.at.0, end),
-            }
+            (fit.distance() + unlike(query, song), *place, fit)
         };
-        let mut matches: Vec<Match> = places.par_iter().map(compared).collect();
-        matches.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        let mut fits: Vec<(f64, Place, Fit<'_>)> = places.par_iter().map(compared).collect();
+        fits.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let closer = options.closer.clamp(1, fits.len().max(1));
+        let mut matches: Vec<Match> = fits
+            .par_iter()
+            .enumerate()
+            .map(|(i, (distance, place, fit))| {
+                let song = &songs[place.song];
+                let goes_on = fit.at.1 > song.seconds() && place.start > 0;
+                let end = if goes_on { fit.at.1 - song.seconds() } else { fit.at.1 };
+                let distance = if i < closer { closer::distance(fit) + unlike(query, song) } else { *distance };
+                Match {
+                    song: place.song,
+                    distance,
+                    score: 0.0,
+                    key: f64::from(fit.key),
+                    tempo: fit.tempo,
+                    at: (fit.at.0, end),
+                }
+            })
+            .collect();
+        let (looked, rest) = matches.split_at_mut(closer.min(fits.len()));
+        looked.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        // What did not get a closer look is no nearer than what did.
+        let farthest = looked.last().map_or(0.0, |found| found.distance);
+        rest.iter_mut().for_each(|found| found.distance = found.distance.max(farthest));
         give_scores(&mut matches, songs.len(), !query.embedding.is_empty());
         matches
     }

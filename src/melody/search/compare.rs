@@ -20,7 +20,7 @@ pub(super) fn pitch_at(song: &Song, seconds: f64) -> f32 {
 }
 
 /// What a difference of two pitches counts. One of an octave is the tracker's error more often than the singer's.
-fn cost(difference: f32) -> f32 {
+pub(super) fn cost(difference: f32) -> f32 {
     const OCTAVE: f32 = 1.0;
     let apart = difference.abs();
     apart.min((apart - 12.0).abs() + OCTAVE).min(MOST)
@@ -57,9 +57,13 @@ pub(super) fn refine(song: &Song, query: &Query, place: &mut Place) {
 }
 
 /// How a query fits a song along the way on which it fits best.
-pub(super) struct Fit {
-    /// How badly it does; the difference of two songs' is the logarithm of how much likelier the one was meant.
-    pub distance: f64,
+pub(super) struct Fit<'a> {
+    /// What was sung, and the song beside it.
+    pub sung: Along<'a>,
+    /// The song from the place on at the query's steps, some of it beyond what was sung.
+    pub stretched: Vec<f32>,
+    /// In how many ways, and how far, the singer differs: those of [`COUNTS`], in their order.
+    pub measures: [f64; 6],
     /// Semitones from the song's key.
     pub key: f32,
     /// As a share of the song's own.
@@ -68,25 +72,32 @@ pub(super) struct Fit {
     pub at: (f64, f64),
 }
 
+impl Fit<'_> {
+    /// How badly it fits, to choose those by that are worth a closer look.
+    pub fn distance(&self) -> f64 {
+        COUNTS.iter().zip(self.measures).map(|(count, measure)| count * measure).sum()
+    }
+}
+
 /// What each way in which a singer may differ from a song counts. Fitted to recordings of the people with even numbers (RESULTS.md) by a
 /// conditional logistic regression: as likely as can be is that each recording's song was meant among those that were compared.
-mod counts {
-    /// A semitone, on average, from the song at an even tempo and in one key.
-    pub const EVEN: f64 = 8.1;
-    /// A semitone along the way, in the key of the moment: singers drift.
-    pub const DRIFTING: f64 = 5.8;
-    /// A semitone along the way, where leaps may all be wider or narrower than the song's.
-    pub const SCALED: f64 = 2.3;
-    /// Being held or hurried all the time.
-    pub const HELD: f64 = 5.5;
-    /// Half or double the tempo: people sing near the tempo that they know.
-    pub const HURRY: f64 = 2.8;
-    /// How far the song's notes reach, as a logarithm: what hardly moves is easily like anything.
-    pub const SPREAD: f64 = 2.5;
+const COUNTS: [f64; 6] = [
+    // A semitone, on average, from the song at an even tempo and in one key.
+    8.1, // A semitone along the way, in the key of the moment: singers drift.
+    5.8, // A semitone along the way, where leaps may all be wider or narrower than the song's.
+    2.3, // Being held or hurried all the time.
+    5.5, // Half or double the tempo: people sing near the tempo that they know.
+    2.8, // How far the song's notes do not reach, as a logarithm: what hardly moves is easily like anything.
+    2.5,
+];
+
+/// The share of values of a query at which the song is held or hurried.
+pub(super) fn held(along: &[usize]) -> f64 {
+    along.windows(2).filter(|pair| pair[1] - pair[0] != 1).count() as f64 / along.len() as f64
 }
 
 /// Compares a query and a song by dynamic time warping near a place.
-pub(super) fn warp(song: &Song, query: &Query, place: &Place) -> Fit {
+pub(super) fn warp<'a>(song: &Song, query: &'a Query, place: &Place) -> Fit<'a> {
     let start = place.start as f64 * super::COARSE;
     let step = STEP * place.tempo;
     let q = &query.pitch;
@@ -108,21 +119,23 @@ pub(super) fn warp(song: &Song, query: &Query, place: &Place) -> Fit {
     let end = along.last().map_or(0, |j| j + 1);
     let tempo = place.tempo * end as f64 / q.len() as f64;
     let sung = Along::new(query, &s, &along);
-    let held = along.windows(2).filter(|pair| pair[1] - pair[0] != 1).count() as f64 / q.len() as f64;
-    let distance = counts::EVEN * f64::from(place.distance)
-        + counts::DRIFTING * f64::from(sung.drifting(key))
-        + counts::SCALED * f64::from(sung.scaled())
-        + counts::HELD * held
-        + counts::HURRY * tempo.log2().abs()
-        - counts::SPREAD * f64::from((sung.spread() + 0.5).ln());
-    Fit { distance, key, tempo, at: (start, start + end as f64 * step) }
+    let measures = [
+        f64::from(place.distance),
+        f64::from(sung.drifting(key)),
+        f64::from(sung.scaled()),
+        held(&along),
+        tempo.log2().abs(),
+        -f64::from((sung.spread() + 0.5).ln()),
+    ];
+    Fit { sung, stretched: s, measures, key, tempo, at: (start, start + end as f64 * step) }
 }
 
 /// What was sung, and the song beside it.
-struct Along<'a> {
-    query: &'a [f32],
-    song: Vec<f32>,
-    weights: Vec<f32>,
+pub(super) struct Along<'a> {
+    pub query: &'a [f32],
+    pub song: Vec<f32>,
+    /// How much each value counts.
+    pub weights: Vec<f32>,
     total: f32,
     song_mean: f32,
 }
@@ -179,7 +192,7 @@ impl<'a> Along<'a> {
 }
 
 /// The cheapest way through a query and a song in a key: its cost for each value of the query, and the value of the song for each.
-fn path(q: &[f32], s: &[f32], key: f32) -> (f32, Vec<usize>) {
+pub(super) fn path(q: &[f32], s: &[f32], key: f32) -> (f32, Vec<usize>) {
     const OFF: f32 = 0.15;
     let (n, m) = (q.len(), s.len());
     let band = n / 5 + 4;
@@ -188,23 +201,32 @@ fn path(q: &[f32], s: &[f32], key: f32) -> (f32, Vec<usize>) {
     // Column k of row i is the song's value i + k - band. One more at either end, where nothing is.
     let (mut costs, mut next) = (vec![far; width + 2], vec![far; width + 2]);
     let mut from = vec![0_u8; n * width];
+    let mut here = vec![0.0; width];
     for i in 0..n {
-        let steps = &mut from[i * width..(i + 1) * width];
+        // Columns before the song's beginning, and those beyond its end.
+        let first = band.saturating_sub(i);
+        let beyond = (m + band).saturating_sub(i).clamp(first, width);
+        for (here, s) in here[first..beyond].iter_mut().zip(&s[(i + first - band).min(m)..]) {
+            *here = cost(q[i] - s - key);
+        }
+        // There the song's last note counts as held, at the price of a semitone.
+        here[beyond..].fill(1.0);
         next.fill(far);
-        for k in band.saturating_sub(i)..width {
-            let j = i + k - band;
-            // Beyond the song's end its last note counts as held, at the price of a semitone.
-            let here = if j < m { cost(q[i] - s[j] - key) } else { 1.0 };
-            let (before, step) = if i == 0 {
-                (if j <= 4 { OFF * j as f32 } else { far }, 1)
-            } else {
-                // The song goes on by 1, 0 or 2 values.
-                let (one, none, two) = (costs[k + 1], costs[k + 2] + OFF, costs[k] + OFF);
-                let (least, step) = if none < one { (none, 0) } else { (one, 1) };
-                if two < least { (two, 2) } else { (least, step) }
-            };
-            next[k + 1] = before + here;
-            steps[k] = step;
+        let to = next[first + 1..=width].iter_mut().zip(&mut from[i * width + first..(i + 1) * width]);
+        let to = to.zip(&here[first..]);
+        if i == 0 {
+            to.enumerate().for_each(|(j, ((next, step), here))| {
+                (*next, *step) = (if j <= 4 { OFF * j as f32 } else { far } + here, 1);
+            });
+        } else {
+            // The song goes on by 2, 1 or 0 values.
+            let before = costs[first..].iter().zip(&costs[first + 1..]).zip(&costs[first + 2..]);
+            for (((next, step), here), ((two, one), none)) in to.zip(before) {
+                let (two, none) = (two + OFF, none + OFF);
+                let (least, by) = if none < *one { (none, 0) } else { (*one, 1) };
+                let (least, by) = if two < least { (two, 2) } else { (least, by) };
+                (*next, *step) = (least + here, by);
+            }
         }
         std::mem::swap(&mut costs, &mut next);
     }
