@@ -62,7 +62,7 @@ pub struct Args {
 }
 
 /// The tunes of files and folders, where that is what was named and not built-in tunes.
-fn own_tunes(names: &[String]) -> Result<Option<Vec<Tune>>> {
+pub(super) fn own_tunes(names: &[String]) -> Result<Option<Vec<Tune>>> {
     let built_in = |name: &String| synth::tunes::find(name).is_some();
     let (known, paths): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| built_in(name));
     let Some(first) = paths.iter().find(|path| Path::new(path).exists()) else { return Ok(None) };

@@ -1,11 +1,12 @@
 //! `humdinger train`.
 
 use super::outcome::{folds_summary, summary};
+use super::synth::own_tunes;
 use super::terminal::{Terminal, entry, say};
 use super::{task, warn, whole};
-use crate::data::Dataset;
 use crate::data::labels::ColumnNames;
 use crate::data::split::SplitBy;
+use crate::data::{Dataset, synth};
 use crate::device::{Device, DeviceChoice};
 use crate::train::fit::Quiet;
 use crate::train::folder::RunFolder;
@@ -30,6 +31,13 @@ pub struct Args {
     /// Folder or CSV file of recordings [default: made here]
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+    /// Instead of recordings, songs for imaginary people to sing: files and folders of melodies, as `catalogue make` reads them, or built-in
+    /// tunes by name, separated by commas. What they sing is kept in the cache, where --resume finds it
+    #[arg(long, value_name = "PATH,..", value_delimiter = ',', conflicts_with_all = ["data", "resume"])]
+    tunes: Vec<String>,
+    /// Imaginary people who sing each of --tunes [default: 100, fewer for more than 120 tunes]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true, requires = "tunes")]
+    singers: Option<usize>,
     /// The network and how it is trained [default: melody]
     #[arg(long, value_parser = super::recipe)]
     recipe: Option<Recipe>,
@@ -211,7 +219,7 @@ impl Planned {
     /// The run that the arguments ask for.
     pub fn new(args: &Args) -> Result<Self> {
         let resumed = args.resume.as_deref().map(RunFolder::open).transpose()?;
-        let (config, chosen, start) = match &resumed {
+        let (mut config, chosen, start) = match &resumed {
             Some(folder) => {
                 let (config, start) = of_run(folder.path(), args)?;
                 (config, Chosen::ALL, start)
@@ -229,6 +237,7 @@ impl Planned {
             (None, None) => {}
         }
         there(resumed.is_none(), &config)?;
+        sing(args, &mut config)?;
         Ok(Self { config, chosen, choice, resumed, start })
     }
 
@@ -353,6 +362,23 @@ fn there(new: bool, config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// Has imaginary people sing the songs of `--tunes`, where there are any, for the run to learn from.
+fn sing(args: &Args, config: &mut Config) -> Result<()> {
+    let Some(first) = args.tunes.first() else { return Ok(()) };
+    let named = synth::Options { tunes: args.tunes.clone(), ..synth::Options::default() };
+    let tunes = match own_tunes(&args.tunes)? {
+        Some(tunes) => tunes,
+        None => named.chosen_tunes()?.into_iter().cloned().collect(),
+    };
+    if tunes.len() < 2 {
+        return Err(Error::usage("--tunes", "one song cannot be told from another; name at least two"));
+    }
+    let singers = args.singers.unwrap_or_else(|| source::usual_singers(tunes.len()));
+    let whose = Path::new(first).file_stem().map_or_else(|| "tunes".into(), |stem| stem.to_string_lossy());
+    config.data = Some(source::sung(&tunes, &whose, singers, config.seed, &|text| warn(text))?);
+    Ok(())
+}
+
 /// Finishes a run's configuration for its recordings, and chooses its device; what a `new` run cannot be is said as soon as it is known.
 fn fitted(
     config: &mut Config,
@@ -378,6 +404,7 @@ fn one_fold(args: &Args, out: &Path, number: usize) -> Result<ExitCode> {
     let choice = super::device(&config.device)?;
     run::check_fold(&config, Some(number))?;
     there(true, &config)?;
+    sing(args, &mut config)?;
     let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
     let device = fitted(&mut config, &data, chosen, true, || Device::choose(choice))?;
     let inner = run::fold_folder(out, number);

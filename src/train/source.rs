@@ -143,13 +143,37 @@ fn same_everywhere(listing: Listing, ranks: &dyn Communicator) -> Result<Listing
 /// # Errors
 /// Where there is no folder to make it in, or it cannot be written.
 pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
-    let parent = cache::default_folder().unwrap_or_else(|| std::env::temp_dir().join("humdinger"));
     let options = synth::Options { seed, ..synth::Options::default() };
     // Never those that another version of the synthesiser has made.
     let name = format!("{}-singers-seed-{seed}-{:016x}", options.singers, synth::fingerprint(&options)?);
+    kept(&name, |folder| synth::keep(folder, &options, say))
+}
+
+/// How many imaginary people sing each of so many tunes, where nobody says it: a hundred as of the built-in tunes, fewer where that would be
+/// more than 12 000 recordings, but ten at least.
+pub fn usual_singers(tunes: usize) -> usize {
+    (12_000 / tunes.max(1)).clamp(10, 100)
+}
+
+/// The folder of recordings of these tunes by so many imaginary people, made where it is not there yet. `whose` stands in its name.
+///
+/// # Errors
+/// As [`synthetic`]; also for numbers of singers out of range.
+pub fn sung(tunes: &[synth::Tune], whose: &str, singers: usize, seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
+    let options = synth::Options { seed, singers, ..synth::Options::default() };
+    let tunes: Vec<&synth::Tune> = tunes.iter().collect();
+    let words: Vec<&str> = whose.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let fingerprint = synth::fingerprint_of(&tunes, &options)?;
+    let name = format!("{}-by-{singers}-singers-seed-{seed}-{fingerprint:016x}", words.join("-"));
+    kept(&name, |folder| synth::keep_tunes(folder, &tunes, &options, say))
+}
+
+/// A folder for recordings that are made here, filled by `keep`.
+fn kept(name: &str, keep: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let parent = cache::default_folder().unwrap_or_else(|| std::env::temp_dir().join("humdinger"));
     let folder = parent.join("synthetic").join(name);
     remove_unfinished(&parent.join("synthetic"));
-    match synth::keep(&folder, &options, say) {
+    match keep(&folder) {
         Err(Error::File { path, detail }) => {
             Err(Error::file(path, format!("{detail}; or name another folder for such files in HUMDINGER_CACHE")))
         }

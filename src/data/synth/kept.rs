@@ -1,6 +1,6 @@
 //! Recordings that were made once and are kept: a list of checksums beside their folder tells whether they still are what was made.
 
-use super::{Options, Plan, Singer, plan, render, write};
+use super::{Options, Plan, Singer, Tune, plan_of, render, write_tunes};
 use crate::audio::{decode::is_sound_file, wav};
 use crate::data::dataset::progress_bar;
 use crate::error::counted;
@@ -20,17 +20,30 @@ type Sums = BTreeMap<String, u64>;
 /// # Errors
 /// Where it cannot be written, or other recordings are among its own.
 pub fn keep(folder: &Path, options: &Options, say: &dyn Fn(&str)) -> Result<()> {
-    let plans = plan(options)?;
+    keep_all(folder, &options.chosen_tunes()?, options, "built-in", say)
+}
+
+/// The same with these tunes instead of those that `options` name; see [`write_tunes`].
+///
+/// # Errors
+/// As [`keep`].
+pub fn keep_tunes(folder: &Path, chosen: &[&Tune], options: &Options, say: &dyn Fn(&str)) -> Result<()> {
+    keep_all(folder, chosen, options, "imaginary people's", say)
+}
+
+/// The same; `whose` says in messages what kind of recordings they are.
+fn keep_all(folder: &Path, chosen: &[&Tune], options: &Options, whose: &str, say: &dyn Fn(&str)) -> Result<()> {
+    let plans = plan_of(chosen, options)?;
     let there = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if !there {
-        say(&format!("making the built-in recordings in {}", folder.display()));
-        match write(folder, options, true) {
+        say(&format!("making the {whose} recordings in {}", folder.display()));
+        match write_tunes(folder, chosen, options, true) {
             // Another run may have been faster.
             Err(_) if folder.is_dir() => {}
             other => drop(other?),
         }
     }
-    foreign(folder, &plans)?;
+    foreign(folder, &plans, whose)?;
     let listed = read_list(&list_of(folder));
     let found: Vec<Option<u64>> = plans.par_iter().map(|plan| sum(&folder.join(plan.file_name()))).collect();
     let whole = |(plan, found): &(&Plan<'_>, &Option<u64>)| match &listed {
@@ -44,7 +57,7 @@ pub fn keep(folder: &Path, options: &Options, say: &dyn Fn(&str)) -> Result<()> 
         return Ok(());
     }
     if !broken.is_empty() {
-        let (count, place) = (counted(plans.len(), "built-in recording"), folder.display());
+        let (count, place) = (counted(plans.len(), &format!("{whose} recording")), folder.display());
         let what = match &listed {
             Some(_) => format!("{} of the {count} in {place} are missing or were changed", broken.len()),
             None => format!("nothing tells whether the {count} in {place} are whole"),
@@ -77,13 +90,14 @@ fn sum(path: &Path) -> Option<u64> {
 }
 
 /// Recordings of somebody else's would be trained on.
-fn foreign(folder: &Path, plans: &[Plan<'_>]) -> Result<()> {
+fn foreign(folder: &Path, plans: &[Plan<'_>], whose: &str) -> Result<()> {
     let own: BTreeSet<String> = plans.iter().map(Plan::file_name).collect();
     let entries = std::fs::read_dir(folder).map_err(|e| Error::file(folder, format!("cannot be read: {e}")))?;
     let mut names = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir() || is_sound_file(path));
     match names.find(|path| path.file_name().is_none_or(|name| !own.contains(&*name.to_string_lossy()))) {
         Some(path) => {
-            Err(Error::file(path, "is none of the built-in recordings, among which it lies; move it elsewhere"))
+            let detail = format!("is none of the {whose} recordings, among which it lies; move it elsewhere");
+            Err(Error::file(path, detail))
         }
         None => Ok(()),
     }

@@ -24,7 +24,7 @@ use super::dataset::progress_bar;
 use crate::audio::wav;
 use crate::{Error, Result};
 use dsp::Dice;
-pub use kept::keep;
+pub use kept::{keep, keep_tunes};
 pub use singer::{Singer, Style};
 pub use tunes::{Tune, tunes};
 
@@ -251,9 +251,18 @@ fn fnv1a(hash: u64, bytes: impl IntoIterator<Item = u8>) -> u64 {
 /// # Errors
 /// [`Error::Usage`] for options out of range.
 pub fn fingerprint(options: &Options) -> Result<u64> {
-    let names = plan(options)?.iter().fold(FNV_START, |hash, plan| fnv1a(hash, plan.file_name().into_bytes()));
+    fingerprint_of(&options.chosen_tunes()?, options)
+}
+
+/// The same for a data set of these tunes instead of those that `options` name.
+///
+/// # Errors
+/// As [`fingerprint`].
+pub fn fingerprint_of(chosen: &[&Tune], options: &Options) -> Result<u64> {
+    let names =
+        plan_of(chosen, options)?.iter().fold(FNV_START, |hash, plan| fnv1a(hash, plan.file_name().into_bytes()));
     let of_options = fnv1a(names, format!("{options:?}").into_bytes());
-    Ok(fnv1a(of_options, fingerprint_of_sound(&options.chosen_tunes()?, options).to_le_bytes()))
+    Ok(fnv1a(of_options, fingerprint_of_sound(chosen, options).to_le_bytes()))
 }
 
 /// What the code does to the sound is heard, not listed: a constant is easily forgotten. Each tune in both styles, by a person
