@@ -7,6 +7,8 @@ pub mod channels;
 mod chunks;
 #[cfg(feature = "compressed-audio")]
 mod compressed;
+#[cfg(feature = "compressed-audio")]
+mod container;
 #[cfg(feature = "app")]
 pub mod decode;
 pub mod faults;
