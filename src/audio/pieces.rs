@@ -15,7 +15,7 @@ use super::wav_pieces::{HEAD, WavPieces};
 use super::{Audio, faults};
 use crate::{Error, Result};
 
-/// Files of more bytes than this are long: WAV, and what is compressed, which holds more sound.
+/// Files of more bytes than this are long: WAV (a quarter of it where samples are compressed), and others, which hold more sound.
 const LONG_WAV: u64 = 32 << 20;
 const LONG_COMPRESSED: u64 = 16 << 20;
 
@@ -53,7 +53,7 @@ impl Pieces {
     pub fn open_above(path: &Path, wav: u64, compressed: u64) -> Result<Option<Self>> {
         // What is wrong with others is said where they are read.
         let Ok(meta) = std::fs::metadata(path) else { return Ok(None) };
-        if !meta.is_file() || meta.len() <= wav.min(compressed) {
+        if !meta.is_file() || meta.len() <= (wav / 4).min(compressed) {
             return Ok(None);
         }
         let failed = |e: std::io::Error| Error::file(path, format!("cannot be read: {e}"));
@@ -63,9 +63,12 @@ impl Pieces {
         let tag = id3_length(&head);
         let is_wav = head.get(tag..).is_some_and(super::wav::is_wav);
         let from = match is_wav {
-            true if meta.len() <= wav => None,
+            true if meta.len() <= wav / 4 => None,
             false if meta.len() <= compressed => None,
-            true => WavPieces::open(file, path, &head[tag..], tag as u64, meta.len())?.map(From::Wav),
+            true => {
+                let opened = WavPieces::open(file, path, &head[tag..], tag as u64, meta.len())?;
+                opened.filter(|opened| opened.is_compressed() || meta.len() > wav).map(From::Wav)
+            }
             #[cfg(feature = "compressed-audio")]
             false => {
                 let size = usize::try_from(meta.len()).unwrap_or(usize::MAX);
@@ -232,7 +235,7 @@ impl From {
 
     fn rewind(&mut self) -> Result<()> {
         match self {
-            Self::Wav(wav) => wav.seek(0),
+            Self::Wav(wav) => wav.seek(0).map(drop),
             #[cfg(feature = "compressed-audio")]
             Self::Compressed(compressed) => compressed.rewind(),
         }
@@ -241,10 +244,7 @@ impl From {
     /// Goes to a frame where that is quick; where it is now.
     fn seek(&mut self, frame: u64) -> Result<u64> {
         match self {
-            Self::Wav(wav) => {
-                let frame = frame.min(wav.frames);
-                wav.seek(frame).map(|()| frame)
-            }
+            Self::Wav(wav) => wav.seek(frame),
             #[cfg(feature = "compressed-audio")]
             Self::Compressed(_) => Ok(0),
         }

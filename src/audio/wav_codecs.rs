@@ -66,6 +66,17 @@ impl Coding {
         }
     }
 
+    /// FFmpeg's name of it.
+    fn codec(self) -> &'static str {
+        match self {
+            Self::ALaw => "pcm_alaw",
+            Self::MuLaw => "pcm_mulaw",
+            Self::MicrosoftAdpcm => "adpcm_ms",
+            Self::ImaAdpcm => "adpcm_ima_wav",
+            Self::Mpeg => "mp3",
+        }
+    }
+
     /// Decodes the data chunk of a file of this `format`; `frames` is what the file says of its length.
     ///
     /// # Errors
@@ -83,100 +94,109 @@ impl Coding {
             audio.warnings.splice(..0, warnings);
             return Ok((audio, encoding));
         }
-        let refuse = |what: String| Error::file(path, what);
-        let channels = usize::from(format.channels);
-        let adpcm = self.head().0 > 0;
-        if adpcm && channels > 2 {
-            return Err(refuse(format!("holds {} of {channels} channels; 2 at most can be read", self.name())));
+        let mut blocks = Blocks::new(self, format, path)?;
+        let frames = blocks.total(data.len() as u64, frames) as usize;
+        if frames == 0 {
+            return Err(Error::file(path, "holds no samples"));
         }
-        let block = if adpcm { usize::from(format.block) } else { channels * 4096 };
-        let per_block = self.frames(block, channels);
-        if per_block <= self.head().1 || (adpcm && format.bits != 4) {
-            let (bits, name) = (format.bits, self.name());
+        let mut samples = blocks.decode(data);
+        samples.iter_mut().for_each(|channel| channel.truncate(frames));
+        warnings.extend(blocks.damaged());
+        let samples = super::channels::at_most_two(samples);
+        Ok((Audio { channels: samples, sample_rate: format.sample_rate, warnings }, blocks.encoding()))
+    }
+}
+
+/// Compressed samples, which are decoded block after block; none depends on another.
+pub(super) struct Blocks {
+    coding: Coding,
+    channels: usize,
+    pub sample_rate: u32,
+    /// Bytes of a block, and the frames that it holds.
+    pub bytes: usize,
+    pub frames: usize,
+    damaged: u64,
+    #[cfg(feature = "compressed-audio")]
+    decoder: Box<dyn symphonia::core::codecs::audio::AudioDecoder>,
+}
+
+impl Blocks {
+    /// Those of a file of this `format`, by any coding but MPEG.
+    ///
+    /// # Errors
+    /// Where the header allows no blocks.
+    pub fn new(coding: Coding, format: &Format, path: &Path) -> Result<Self> {
+        let refuse = |what: String| Error::file(path, what);
+        let (channels, name) = (usize::from(format.channels), coding.name());
+        let adpcm = coding.head().0 > 0;
+        if adpcm && channels > 2 {
+            return Err(refuse(format!("holds {name} of {channels} channels; 2 at most can be read")));
+        }
+        let bytes = if adpcm { usize::from(format.block) } else { channels * 4096 };
+        let frames = coding.frames(bytes, channels);
+        if frames <= coding.head().1 || (adpcm && format.bits != 4) {
+            let bits = format.bits;
             return Err(refuse(format!(
-                "the header says blocks of {block} bytes of {bits} bits, which {name} has not"
+                "the header says blocks of {bytes} bytes of {bits} bits, which {name} has not"
             )));
         }
-        let mut samples = Vec::new();
-        let damaged = self.blocks(format, data, block, per_block, &mut samples).map_err(&refuse)?;
-        let held = samples.first().map_or(0, Vec::len);
-        if held == 0 {
-            return Err(refuse("holds no samples".into()));
+        #[cfg(not(feature = "compressed-audio"))]
+        {
+            Err(refuse(format!("holds {name}, which this build cannot read (feature `compressed-audio` is off)")))
         }
-        // What fills up the last block is no sound.
-        let frames =
-            frames.map(|frames| frames as usize).filter(|&n| adpcm && n < held && held - n < per_block && n > 0);
-        samples.iter_mut().for_each(|channel| channel.truncate(frames.unwrap_or(held)));
-        if damaged > 0 {
-            let seconds = (damaged * per_block) as f64 / f64::from(format.sample_rate);
-            warnings.push(format!("{damaged} damaged blocks; {seconds:.3} s of silence in their place"));
+        #[cfg(feature = "compressed-audio")]
+        {
+            let decoder = decoder(coding, format, frames).map_err(refuse)?;
+            Ok(Self { coding, channels, sample_rate: format.sample_rate, bytes, frames, damaged: 0, decoder })
         }
-        let codec = match self {
-            Self::ALaw => "pcm_alaw",
-            Self::MuLaw => "pcm_mulaw",
-            Self::MicrosoftAdpcm => "adpcm_ms",
-            Self::ImaAdpcm => "adpcm_ima_wav",
-            Self::Mpeg => "mp3",
-        };
-        let samples = super::channels::at_most_two(samples);
-        let encoding = Encoding { codec: codec.into(), channels };
-        Ok((Audio { channels: samples, sample_rate: format.sample_rate, warnings }, encoding))
+    }
+
+    pub fn encoding(&self) -> Encoding {
+        Encoding { codec: self.coding.codec().into(), channels: self.channels }
+    }
+
+    /// Frames of `bytes` of sound, without what fills up the last block where the file says that it holds `said`.
+    pub fn total(&self, bytes: u64, said: Option<u32>) -> u64 {
+        let (whole, rest) = (bytes / self.bytes as u64, bytes % self.bytes as u64);
+        let held = whole * self.frames as u64 + self.coding.frames(rest as usize, self.channels) as u64;
+        let adpcm = self.coding.head().0 > 0;
+        let fits = |&n: &u64| adpcm && n > 0 && n < held && held - n < self.frames as u64;
+        said.map(u64::from).filter(fits).unwrap_or(held)
+    }
+
+    /// Begins again to count what is damaged.
+    pub fn rewind(&mut self) {
+        self.damaged = 0;
+    }
+
+    /// What is to be said of blocks that were damaged.
+    pub fn damaged(&self) -> Option<String> {
+        let seconds = (self.damaged * self.frames as u64) as f64 / f64::from(self.sample_rate);
+        (self.damaged > 0).then(|| format!("{} damaged blocks; {seconds:.3} s of silence in their place", self.damaged))
     }
 
     #[cfg(not(feature = "compressed-audio"))]
-    fn blocks(self, _: &Format, _: &[u8], _: usize, _: usize, _: &mut Vec<Vec<f32>>) -> Result<usize, String> {
-        Err(format!("holds {}, which this build cannot read (feature `compressed-audio` is off)", self.name()))
+    pub fn decode(&mut self, _: &[u8]) -> Vec<Vec<f32>> {
+        Vec::new()
     }
 
-    /// Decodes block after block into channels of samples; how many were damaged, which are silence.
+    /// Decodes whole blocks, and what is there of the last one, into channels of samples; of damaged ones silence.
     #[cfg(feature = "compressed-audio")]
-    fn blocks(
-        self,
-        format: &Format,
-        data: &[u8],
-        block: usize,
-        per_block: usize,
-        samples: &mut Vec<Vec<f32>>,
-    ) -> Result<usize, String> {
-        use symphonia::core::audio::{Channels, Position};
-        use symphonia::core::codecs::audio::well_known::{
-            CODEC_ID_ADPCM_IMA_WAV, CODEC_ID_ADPCM_MS, CODEC_ID_PCM_ALAW, CODEC_ID_PCM_MULAW,
-        };
-        use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoderOptions};
+    pub fn decode(&mut self, data: &[u8]) -> Vec<Vec<f32>> {
         use symphonia::core::packet::PacketRef;
         use symphonia::core::units::{Duration, Timestamp};
 
-        let codec = match self {
-            Self::ALaw => CODEC_ID_PCM_ALAW,
-            Self::MuLaw => CODEC_ID_PCM_MULAW,
-            Self::MicrosoftAdpcm => CODEC_ID_ADPCM_MS,
-            Self::ImaAdpcm | Self::Mpeg => CODEC_ID_ADPCM_IMA_WAV,
-        };
-        let channels = usize::from(format.channels);
-        let layout = match channels {
-            1 => Channels::Positioned(Position::FRONT_LEFT),
-            2 => Channels::Positioned(Position::FRONT_LEFT | Position::FRONT_RIGHT),
-            _ => Channels::Discrete(format.channels),
-        };
-        let mut parameters = AudioCodecParameters::new();
-        parameters
-            .for_codec(codec)
-            .with_sample_rate(format.sample_rate)
-            .with_channels(layout)
-            .with_max_frames_per_packet(per_block as u64)
-            .with_frames_per_block(per_block as u64);
-        let decoder = super::decode::codecs().make_audio_decoder(&parameters, &AudioDecoderOptions::default());
-        let mut decoder = decoder.map_err(|e| format!("holds {}, which cannot be read: {e}", self.name()))?;
-        samples.resize_with(channels, Vec::new);
-        let (mut planes, mut damaged) = (Vec::<Vec<f32>>::new(), 0);
-        for bytes in data.chunks(block) {
-            let frames = self.frames(bytes.len(), channels);
+        let (adpcm, decoder) = (self.coding.head().0 > 0, &mut self.decoder);
+        let mut samples = vec![Vec::new(); self.channels];
+        let mut planes = Vec::<Vec<f32>>::new();
+        for bytes in data.chunks(self.bytes) {
+            let frames = self.coding.frames(bytes.len(), self.channels);
             // The decoders take whole blocks; of the last one, less is kept.
             let mut whole = std::borrow::Cow::Borrowed(bytes);
-            if self.head().0 > 0 && bytes.len() < block {
-                whole.to_mut().resize(block, 0);
+            if adpcm && bytes.len() < self.bytes {
+                whole.to_mut().resize(self.bytes, 0);
             }
-            let length = if self.head().0 > 0 { per_block } else { frames };
+            let length = if adpcm { self.frames } else { frames };
             let packet = PacketRef::new(0, Timestamp::new(0), Duration::new(length as u64), &whole);
             let decoded = super::decode::guarded(|| match decoder.decode_ref(&packet) {
                 Ok(decoded) => decoded.copy_to_vecs_planar(&mut planes),
@@ -185,10 +205,45 @@ impl Coding {
             if decoded.is_some() && planes.first().is_some_and(|plane| plane.len() >= frames) {
                 samples.iter_mut().zip(&planes).for_each(|(all, new)| all.extend_from_slice(&new[..frames]));
             } else {
-                damaged += 1;
+                self.damaged += 1;
                 samples.iter_mut().for_each(|all| all.resize(all.len() + frames, 0.0));
             }
         }
-        Ok(damaged)
+        samples
     }
+}
+
+/// Symphonia's decoder of blocks of so many frames.
+#[cfg(feature = "compressed-audio")]
+fn decoder(
+    coding: Coding,
+    format: &Format,
+    frames: usize,
+) -> Result<Box<dyn symphonia::core::codecs::audio::AudioDecoder>, String> {
+    use symphonia::core::audio::{Channels, Position};
+    use symphonia::core::codecs::audio::well_known::{
+        CODEC_ID_ADPCM_IMA_WAV, CODEC_ID_ADPCM_MS, CODEC_ID_PCM_ALAW, CODEC_ID_PCM_MULAW,
+    };
+    use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoderOptions};
+
+    let codec = match coding {
+        Coding::ALaw => CODEC_ID_PCM_ALAW,
+        Coding::MuLaw => CODEC_ID_PCM_MULAW,
+        Coding::MicrosoftAdpcm => CODEC_ID_ADPCM_MS,
+        Coding::ImaAdpcm | Coding::Mpeg => CODEC_ID_ADPCM_IMA_WAV,
+    };
+    let layout = match format.channels {
+        1 => Channels::Positioned(Position::FRONT_LEFT),
+        2 => Channels::Positioned(Position::FRONT_LEFT | Position::FRONT_RIGHT),
+        channels => Channels::Discrete(channels),
+    };
+    let mut parameters = AudioCodecParameters::new();
+    parameters
+        .for_codec(codec)
+        .with_sample_rate(format.sample_rate)
+        .with_channels(layout)
+        .with_max_frames_per_packet(frames as u64)
+        .with_frames_per_block(frames as u64);
+    let decoder = super::decode::codecs().make_audio_decoder(&parameters, &AudioDecoderOptions::default());
+    decoder.map_err(|e| format!("holds {}, which cannot be read: {e}", coding.name()))
 }

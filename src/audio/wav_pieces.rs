@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::chunks::Container;
 use super::decode::Encoding;
 use super::wav::{self, Format, Layout};
-use super::wav_codecs::Coding;
+use super::wav_codecs::{Blocks, Coding};
 use crate::{Error, Result};
 
 /// A file's beginning, in which its header must be.
@@ -16,13 +16,37 @@ pub(super) const HEAD: usize = 1 << 20;
 /// Frames of a piece: a whole number of the blocks that [`super::faults`] adds up.
 const FRAMES: u64 = 64 << 10;
 
+/// How they lie in the file.
+enum Samples {
+    Plain(Layout),
+    Compressed(Box<Blocks>),
+}
+
+impl Samples {
+    fn channels(&self) -> usize {
+        match self {
+            Self::Plain(layout) => layout.channels,
+            Self::Compressed(blocks) => blocks.encoding().channels,
+        }
+    }
+
+    /// Bytes and frames of what is read as a whole.
+    fn unit(&self) -> (u64, u64) {
+        match self {
+            Self::Plain(layout) => (layout.frame_bytes() as u64, 1),
+            Self::Compressed(blocks) => (blocks.bytes as u64, blocks.frames as u64),
+        }
+    }
+}
+
 /// The samples of a WAV file, from one place on.
 pub(super) struct WavPieces {
     file: File,
     path: PathBuf,
-    layout: Layout,
-    /// Where the samples begin in the file.
+    samples: Samples,
+    /// Where the samples begin in the file, and where they end.
     begin: u64,
+    end: u64,
     /// How many there are of each channel, and up to where they were read.
     pub frames: u64,
     at: u64,
@@ -33,7 +57,7 @@ pub(super) struct WavPieces {
 
 impl WavPieces {
     /// Finds the samples of a file of `total` bytes, of which `head` is the beginning after `skipped` bytes. None where the file is no WAV
-    /// file, is compressed, or its samples do not begin in the head.
+    /// file, holds MPEG audio, or its samples do not begin in the head.
     ///
     /// # Errors
     /// Where it is a WAV file that cannot be read: as [`wav::decode`].
@@ -44,58 +68,91 @@ impl WavPieces {
         let chunks = container.chunks(head, total - skipped, &mut warn);
         let (Some(format), Some(data)) = (chunks.format, chunks.data) else { return Ok(None) };
         let format = Format::read(format, container, path)?;
-        if Coding::of(format.tag).is_some() {
-            return Ok(None);
-        }
-        let layout = Layout::new(&format, path, &mut warn)?;
-        let each = layout.frame_bytes() as u64;
-        let (held, frames) = (data.end - data.start, (data.end - data.start) / each);
+        let held = data.end - data.start;
+        let (samples, frames) = match Coding::of(format.tag) {
+            None => {
+                let layout = Layout::new(&format, path, &mut warn)?;
+                (Samples::Plain(layout), held / layout.frame_bytes() as u64)
+            }
+            Some(Coding::Mpeg) => return Ok(None),
+            Some(coding) => {
+                let blocks = Blocks::new(coding, &format, path)?;
+                let frames = blocks.total(held, chunks.frames);
+                (Samples::Compressed(Box::new(blocks)), frames)
+            }
+        };
         if frames == 0 {
             return Err(Error::file(path, "holds no samples"));
         }
-        if held % each != 0 {
+        if matches!(samples, Samples::Plain(_)) && held % samples.unit().0 != 0 {
             warn(format!("the last frame is cut short; read up to it ({frames} samples)"));
         }
-        let begin = skipped + data.start;
-        let mut pieces = Self { file, path: path.to_path_buf(), layout, begin, frames, at: 0, silenced: 0, mended };
+        let (begin, end, path) = (skipped + data.start, skipped + data.end, path.to_path_buf());
+        let mut pieces = Self { file, path, samples, begin, end, frames, at: 0, silenced: 0, mended };
         pieces.seek(0)?;
         Ok(Some(pieces))
     }
 
-    /// Goes on from a frame.
+    /// Goes on from a frame, or from the first one of the block that it lies in; which that is.
     ///
     /// # Errors
     /// Where the file cannot be read there.
-    pub fn seek(&mut self, frame: u64) -> Result<()> {
-        (self.at, self.silenced) = (frame.min(self.frames), 0);
-        let place = self.begin + self.at * self.layout.frame_bytes() as u64;
-        let to = self.file.seek(SeekFrom::Start(place));
-        to.map(drop).map_err(|e| Error::file(&self.path, format!("cannot be read: {e}")))
+    pub fn seek(&mut self, frame: u64) -> Result<u64> {
+        let (bytes, frames) = self.samples.unit();
+        let unit = frame.min(self.frames) / frames;
+        (self.at, self.silenced) = (unit * frames, 0);
+        if let Samples::Compressed(blocks) = &mut self.samples {
+            blocks.rewind();
+        }
+        let to = self.file.seek(SeekFrom::Start((self.begin + unit * bytes).min(self.end)));
+        to.map_err(|e| Error::file(&self.path, format!("cannot be read: {e}")))?;
+        Ok(self.at)
+    }
+
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.samples, Samples::Compressed(_))
     }
 
     pub fn sample_rate(&self) -> u32 {
-        self.layout.sample_rate
+        match &self.samples {
+            Samples::Plain(layout) => layout.sample_rate,
+            Samples::Compressed(blocks) => blocks.sample_rate,
+        }
     }
 
     pub fn encoding(&self) -> Encoding {
-        Encoding { codec: self.layout.codec().into(), channels: self.layout.channels }
+        match &self.samples {
+            Samples::Plain(layout) => Encoding { codec: layout.codec().into(), channels: layout.channels },
+            Samples::Compressed(blocks) => blocks.encoding(),
+        }
     }
 
-    /// The next samples, `most` of each channel at most, mixed to two channels; none at the end.
+    /// The next samples, `most` of each channel at most, or those of a block where it holds more, mixed to two channels; none at the end.
     ///
     /// # Errors
     /// Where the file cannot be read, or has become shorter.
     pub fn next(&mut self, most: u64) -> Result<Option<Vec<Vec<f32>>>> {
         // Of many channels fewer frames: so much is in memory several times.
-        let frames = (self.frames - self.at).min(most).min((FRAMES * 2 / self.layout.channels as u64).max(1024));
+        let left = self.frames.saturating_sub(self.at);
+        let frames = left.min(most).min((FRAMES * 2 / self.samples.channels() as u64).max(1024));
         if frames == 0 {
             return Ok(None);
         }
-        let mut bytes = vec![0; frames as usize * self.layout.frame_bytes()];
+        let (unit, each) = self.samples.unit();
+        let units = (frames / each).max(1);
+        let begin = self.begin + self.at / each * unit;
+        // The last block may be cut short.
+        let size = (units * unit).min(self.end.saturating_sub(begin));
+        let mut bytes = vec![0; size as usize];
         let read = self.file.read_exact(&mut bytes);
         read.map_err(|e| Error::file(&self.path, format!("cannot be read to its end: {e}")))?;
+        let frames = (units * each).min(left);
         self.at += frames;
-        let mut channels = self.layout.samples(&bytes);
+        let mut channels = match &mut self.samples {
+            Samples::Plain(layout) => layout.samples(&bytes),
+            Samples::Compressed(blocks) => blocks.decode(&bytes),
+        };
+        channels.iter_mut().for_each(|samples| samples.truncate(frames as usize));
         self.silenced += channels.iter_mut().map(|samples| wav::silence_non_finite(samples) as u64).sum::<u64>();
         Ok(Some(super::channels::at_most_two(channels)))
     }
@@ -105,7 +162,7 @@ impl WavPieces {
     /// # Errors
     /// Where no sample was finite.
     pub fn warnings(&self) -> Result<Vec<String>> {
-        let total = self.frames * self.layout.channels as u64;
+        let total = self.frames * self.samples.channels() as u64;
         let mut warnings = self.mended.clone();
         if self.silenced == total {
             return Err(Error::file(&self.path, "holds no finite sample"));
@@ -113,6 +170,9 @@ impl WavPieces {
         if self.silenced > 0 {
             let silenced = self.silenced;
             warnings.push(format!("{silenced} of {total} samples are not finite or absurdly large; taken as silence"));
+        }
+        if let Samples::Compressed(blocks) = &self.samples {
+            warnings.extend(blocks.damaged());
         }
         Ok(warnings)
     }
