@@ -53,10 +53,10 @@ pub enum Error {
     #[error("{0}")]
     Data(String),
 
-    /// An option of the command line or a key of a configuration file is wrong. Exit code 2.
-    #[error("{option}: {detail}")]
+    /// A setting is wrong: a field of `train::Settings` or of other options, a key of a configuration file, or a flag of the command line. Exit code 2.
+    #[error("{}: {detail}", setting(option))]
     Usage {
-        /// The option or key, as the user wrote it.
+        /// The field's name, `val_fraction`, or what the command line calls it, `--val-fraction`.
         option: String,
         /// What is wrong with it and what is allowed.
         detail: String,
@@ -76,6 +76,13 @@ pub enum Error {
     /// Training stopped because the loss was no longer finite.
     #[error("{0}")]
     NonFinite(String),
+}
+
+/// A setting's name in a message. Details that name other settings write them in this way, too (``setting `split` = `random` ``), and
+/// the command line shows its flags instead.
+fn setting(name: &str) -> String {
+    let is_field = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    if is_field { format!("setting `{name}`") } else { name.to_string() }
 }
 
 impl Error {

@@ -54,14 +54,14 @@ impl<'a> SoundStream<'a> {
         let bits: u16 = format.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0);
         if !known || bits == 0 {
             let detail = format!("`{format}` is none of {}", RAW_FORMATS.join(", "));
-            return Err(Error::usage("--raw", detail));
+            return Err(Error::usage("raw", detail));
         }
         if !RATES.contains(&rate) {
             let detail = format!("{rate} Hz is outside {} to {} Hz", RATES.start(), RATES.end());
-            return Err(Error::usage("--rate", detail));
+            return Err(Error::usage("rate", detail));
         }
         if !(1..=255).contains(&channels) {
-            return Err(Error::usage("--channels", format!("{channels} is not from 1 to 255")));
+            return Err(Error::usage("channels", format!("{channels} is not from 1 to 255")));
         }
         let big_endian = format.ends_with("be");
         let frame = channels * usize::from(bits / 8);
@@ -329,9 +329,11 @@ mod tests {
         let Opened::Other(mut rest) = SoundStream::open(&b"OggS and so on"[..], name)? else { panic!("no WAV") };
         let mut text = String::new();
         assert!(rest.read_to_string(&mut text).is_ok() && text == "OggS and so on");
-        for (format, rate, channels, option) in
-            [("s17le", 8_000, 1, "--raw"), ("u8", 10, 1, "--rate"), ("u8", 8_000, 0, "--channels")]
-        {
+        for (format, rate, channels, option) in [
+            ("s17le", 8_000, 1, "setting `raw`"),
+            ("u8", 10, 1, "setting `rate`"),
+            ("u8", 8_000, 0, "setting `channels`"),
+        ] {
             let refused = SoundStream::raw(&bytes[..], name, format, rate, channels).err();
             assert!(refused.is_some_and(|e| e.to_string().starts_with(option)), "{option}");
         }

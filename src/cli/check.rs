@@ -1,5 +1,6 @@
 //! `humdinger check`.
 
+use super::flags::as_flags;
 use super::plain;
 use super::terminal::{BOLD, entry, say, styled};
 use crate::data::check::{FileReport, Report, check};
@@ -122,7 +123,7 @@ fn print(report: &Report) -> Result<()> {
     }
     if !report.notes.is_empty() {
         section("notes")?;
-        report.notes.iter().try_for_each(|note| say(format!("  {}", plain(note))))?;
+        report.notes.iter().try_for_each(|note| say(format!("  {}", plain(&as_flags(note)))))?;
     }
     section("songs")?;
     for (song, count) in &report.songs {

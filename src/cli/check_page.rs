@@ -1,5 +1,6 @@
 //! The page of `humdinger check --html`.
 
+use super::flags::as_flags;
 use crate::data::check::{FileReport, Report};
 use crate::error::counted;
 use crate::picture::markup::escape;
@@ -27,7 +28,7 @@ pub(super) fn page(name: &str, report: &Report) -> String {
     number(people, "people", if report.people.is_empty() { "who sings is not known" } else { "" });
     number((report.files.len() - used.len()).to_string(), "files left out", &format!("{lost} of them recordings"));
     page.push_str("</div>\n");
-    let told: Vec<String> = report.notes.iter().map(|note| escape(note)).collect();
+    let told: Vec<String> = report.notes.iter().map(|note| escape(&as_flags(note))).collect();
     list(&mut page, "What to know", &told);
     let warnings = used.iter().flat_map(|file| {
         let of_file = file.warnings.iter().filter(|warning| !report.notes.contains(warning));

@@ -10,6 +10,7 @@ mod embed;
 mod evaluate;
 mod export;
 mod export_onnx;
+mod flags;
 mod folds;
 mod identify;
 mod image;
@@ -41,6 +42,7 @@ use crate::train::suggest::{did_you_mean, nearest};
 use crate::{Error, Result, vectors};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
+use flags::as_flags;
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::Write;
@@ -200,13 +202,13 @@ fn print_line(to: &mut dyn Write, line: impl std::fmt::Display) -> Result<()> {
 
 /// Prints an error to standard error, also with `--quiet`.
 fn tell_error(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "error: {text}");
+    let _ = writeln!(std::io::stderr(), "error: {}", as_flags(&text.to_string()));
 }
 
 /// Prints a line to standard error, where nothing can be done about failure; nothing with `--quiet`.
 fn warn(line: &str) {
     if !QUIET.load(Ordering::Relaxed) {
-        let _ = writeln!(std::io::stderr(), "{line}");
+        let _ = writeln!(std::io::stderr(), "{}", as_flags(line));
     }
 }
 

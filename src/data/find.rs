@@ -16,7 +16,10 @@ pub fn none_lost(path: &Path, left_out: &[LeftOut]) -> Result<()> {
     let lost: Vec<String> = left_out.iter().filter(|l| !l.harmless).map(ToString::to_string).collect();
     match lost[..] {
         [] => Ok(()),
-        _ => Err(Error::file(path, format!("not everything in it can be read, as --strict asks: {}", lost.join("; ")))),
+        _ => Err(Error::file(
+            path,
+            format!("not everything in it can be read, as setting `strict` asks: {}", lost.join("; ")),
+        )),
     }
 }
 

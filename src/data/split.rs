@@ -39,7 +39,7 @@ impl std::str::FromStr for SplitBy {
             None if text == "name" => Ok(Self::Name),
             None if text == "random" => Ok(Self::Random),
             Some(("column", name)) if !name.is_empty() => Ok(Self::Column(name.to_string())),
-            _ => Err(Error::usage("--split", format!("`{text}` is none of person, name, random and column:NAME"))),
+            _ => Err(Error::usage("split", format!("`{text}` is none of person, name, random and column:NAME"))),
         }
     }
 }
@@ -92,7 +92,7 @@ pub struct Split {
 pub fn split(data: &Dataset, by: &SplitBy, fraction: f64, seed: u64) -> Result<Split> {
     data.require_classes(2)?;
     if !(0.0..1.0).contains(&fraction) {
-        return Err(Error::usage("--val-fraction", format!("{fraction} is not in 0 to 1 (1 excluded)")));
+        return Err(Error::usage("val_fraction", format!("{fraction} is not in 0 to 1 (1 excluded)")));
     }
     if let SplitBy::Column(name) = by {
         return by_column(data, name);
@@ -115,10 +115,7 @@ pub fn folds(data: &Dataset, by: &SplitBy, count: usize, seed: u64) -> Result<Ve
     data.require_classes(2)?;
     if count < 2 || count > data.clips.len() {
         let clips = data.clips.len();
-        return Err(Error::usage(
-            "--folds",
-            format!("{count} folds of {clips} clips; at least 2, at most one per clip"),
-        ));
+        return Err(Error::usage("folds", format!("{count} folds of {clips} clips; at least 2, at most one per clip")));
     }
     if let SplitBy::Column(name) = by {
         return folds_by_column(data, name, count);
@@ -126,7 +123,7 @@ pub fn folds(data: &Dataset, by: &SplitBy, count: usize, seed: u64) -> Result<Ve
     let groups = groups(data, by, seed)?;
     if groups.len() < count {
         let what = if *by == SplitBy::Name { "names" } else { "persons" };
-        return Err(Error::usage("--folds", format!("{count} folds, but only {} {what}", groups.len())));
+        return Err(Error::usage("folds", format!("{count} folds, but only {} {what}", groups.len())));
     }
     let share = |&n: &usize| n as f64 / count as f64;
     let wanted: Vec<f64> = per_class(data, 0..data.clips.len()).iter().map(share).collect();
@@ -143,25 +140,25 @@ fn groups(data: &Dataset, by: &SplitBy, seed: u64) -> Result<Vec<Vec<usize>>> {
             let mut people = BTreeMap::<&str, Vec<usize>>::new();
             for (i, clip) in data.clips.iter().enumerate() {
                 let Some(person) = clip.person.as_deref() else {
-                    let name = if names(data).is_ok() { ", or --split name if its name tells" } else { "" };
+                    let name = if names(data).is_ok() { ", or setting `split` = `name` if its name tells" } else { "" };
                     return Err(Error::usage(
-                        "--split",
-                        format!("`person`: who sings {} is not known; use --split random{name}", clip.id),
+                        "split",
+                        format!("`person`: who sings {} is not known; use setting `split` = `random`{name}", clip.id),
                     ));
                 };
                 people.entry(person).or_default().push(i);
             }
             if people.len() < 2 {
                 return Err(Error::usage(
-                    "--split",
-                    "`person`: all clips are of one person; use --split random".to_string(),
+                    "split",
+                    "`person`: all clips are of one person; use setting `split` = `random`".to_string(),
                 ));
             }
             people.into_values().collect()
         }
         SplitBy::Name => {
             let names = names(data).map_err(|why| {
-                Error::usage("--split", format!("`name`: {why}; use another --split, such as random"))
+                Error::usage("split", format!("`name`: {why}; use another setting `split`, such as `random`"))
             })?;
             let mut groups = BTreeMap::<String, Vec<usize>>::new();
             names.into_iter().enumerate().for_each(|(i, name)| groups.entry(name).or_default().push(i));
@@ -295,9 +292,11 @@ fn check(data: &Dataset, split: &Split, by: &SplitBy) -> Result<()> {
         let counts = per_class(data, clips.iter().copied());
         if let Some(song) = counts.iter().position(|&n| n == 0) {
             let hint = match by {
-                SplitBy::Person | SplitBy::Name => "; record the song with more people, or use --split random",
+                SplitBy::Person | SplitBy::Name => {
+                    "; record the song with more people, or use setting `split` = `random`"
+                }
                 SplitBy::Random => "; record it again, or leave it out",
-                SplitBy::Column(_) => "; mend the column, or use another --split",
+                SplitBy::Column(_) => "; mend the column, or use another setting `split`",
             };
             return Err(Error::Data(format!(
                 "the song {} has no clip for {side} when split by {by}{hint}",
@@ -317,7 +316,7 @@ fn value<'a>(clip: &'a Clip, name: &str) -> Result<&'a str> {
             [] => "only recordings that a CSV file lists have columns".into(),
             _ => format!("there are {}", known.join(", ")),
         };
-        Error::usage("--split", format!("`column:{name}`: no such column; {there}"))
+        Error::usage("split", format!("`column:{name}`: no such column; {there}"))
     })
 }
 
@@ -333,7 +332,7 @@ fn folds_by_column(data: &Dataset, name: &str, count: usize) -> Result<Vec<Split
         let some = parts.iter().take(10).copied().collect::<Vec<_>>().join(", ");
         let more = if parts.len() > 10 { ", ..." } else { "" };
         let detail = format!("{count} folds, but column {name} has {} values ({some}{more})", parts.len());
-        return Err(Error::usage("--folds", detail));
+        return Err(Error::usage("folds", detail));
     }
     let by = SplitBy::Column(name.to_string());
     let fold = |part: &str| {
@@ -361,10 +360,10 @@ fn by_column(data: &Dataset, name: &str) -> Result<Split> {
             split.validation.push(i);
         } else if !value.is_empty() {
             return Err(Error::usage(
-                "--split",
+                "split",
                 format!(
                     "`column:{name}`: {} has `{value}`, which is neither train nor test nor validation; where its values are \
-                     folds, --folds says how many",
+                     folds, setting `folds` says how many",
                     clip.id
                 ),
             ));

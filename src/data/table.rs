@@ -121,9 +121,9 @@ impl CsvColumns {
         let missing = |what: &str, names: &[&str]| {
             Error::file(path, format!("has no {what} column; looked for {} among: {columns}", names.join(", ")))
         };
-        let person = find("--person-column", &names.person, PERSON_COLUMNS)?;
-        let mut start = find("--start-column", &names.start, START_COLUMNS)?;
-        let end = find("--end-column", &names.end, END_COLUMNS)?;
+        let person = find("person_column", &names.person, PERSON_COLUMNS)?;
+        let mut start = find("start_column", &names.start, START_COLUMNS)?;
+        let end = find("end_column", &names.end, END_COLUMNS)?;
         let end = end.or_else(|| known(&["offset"]).filter(|_| known(&["onset"]).is_some()));
         let length = if end.is_none() { known(LENGTH_COLUMNS) } else { None };
         let given = names.start.is_some() || names.end.is_some();
@@ -131,14 +131,14 @@ impl CsvColumns {
         start = start.filter(|_| given || end.is_some() || length.is_some());
         let times = start.map(|start| Times { start, end, length, given });
         if names.end.is_some() && times.is_none() {
-            let detail = "needs a column of where passages begin; --start-column names it";
-            return Err(Error::usage("--end-column", detail));
+            let detail = "needs a column of where passages begin; setting `start_column` names it";
+            return Err(Error::usage("end_column", detail));
         }
-        let file = find("--file-column", &names.file, FILE_COLUMNS)?;
+        let file = find("file_column", &names.file, FILE_COLUMNS)?;
         if file.is_none() && (times.is_none() || stretch::sound_beside(path).is_none()) {
             return Err(missing("file", FILE_COLUMNS));
         }
-        let label = find("--song-column", &names.song, LABEL_COLUMNS)?.ok_or_else(|| missing("song", LABEL_COLUMNS))?;
+        let label = find("song_column", &names.song, LABEL_COLUMNS)?.ok_or_else(|| missing("song", LABEL_COLUMNS))?;
         Ok(Self { reader, header, file, label, person, times, encoding, headless: false })
     }
 
@@ -201,11 +201,15 @@ impl CsvColumns {
         let names = |columns: &[usize]| columns.iter().map(|&at| column(at)).collect::<Vec<_>>().join(", ");
         if !split.is_empty() {
             let which = names(&split);
-            notes.push(format!("{which} of {name} says which recordings validate, where it can and --split does not"));
+            notes.push(format!(
+                "{which} of {name} says which recordings validate, where it can and setting `split` does not"
+            ));
         }
         if !unused.is_empty() {
             let folds = unused.iter().find(|&&at| among(at, FOLD_COLUMNS));
-            let folds = folds.map(|&at| format!("; --split column:{} --folds N validates by it", self.header[at]));
+            let folds = folds.map(|&at| {
+                format!("; setting `split` = `column:{}` with setting `folds` = `N` validates by it", self.header[at])
+            });
             let folds = folds.unwrap_or_default();
             notes.push(format!("columns of {name} that are not used: {}{folds}", names(&unused)));
         }

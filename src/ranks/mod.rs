@@ -92,10 +92,10 @@ mod tests {
         assert!(on_three(|ranks| ranks.agree(Ok(ranks.rank())).unwrap()).into_iter().eq(0..3));
         let fail = |ranks: &dyn Communicator| match ranks.rank() {
             0 => Ok(()),
-            rank => Err(Error::usage("--option", format!("of rank {rank}"))),
+            rank => Err(Error::usage("option", format!("of rank {rank}"))),
         };
         let errors = on_three(|ranks| ranks.agree(fail(ranks)).unwrap_err());
         assert!(errors.iter().all(|error| error.exit_code() == 2));
-        assert!(errors.iter().all(|error| error.to_string() == "rank 1: --option: of rank 1"), "{errors:?}");
+        assert!(errors.iter().all(|error| error.to_string() == "rank 1: setting `option`: of rank 1"), "{errors:?}");
     }
 }

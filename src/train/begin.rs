@@ -63,8 +63,11 @@ pub(super) fn begin(
 /// That there is nothing left to do.
 pub(super) fn finished(folder: &Path, config: &Config) -> Error {
     let epochs = config.epochs;
-    let more =
-        if config.folds.is_some() { String::new() } else { format!("; --epochs with more than {epochs} trains on") };
+    let more = if config.folds.is_some() {
+        String::new()
+    } else {
+        format!("; setting `epochs` with more than {epochs} trains on")
+    };
     Error::file(folder, format!("this run is finished; there is nothing to resume{more}"))
 }
 

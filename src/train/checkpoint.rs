@@ -134,7 +134,7 @@ impl Checkpoint {
             let (folder, asked) = (folder.display(), config.epochs);
             let detail =
                 format!("{folder} has done {done} epochs, and {asked} are not more; give the number of all epochs");
-            return Err(Error::usage("--epochs", detail));
+            return Err(Error::usage("epochs", detail));
         }
         self.config.epochs = config.epochs;
         self.progress.finished = false;

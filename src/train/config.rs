@@ -103,7 +103,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] where it cannot be read or parsed, or has a key that is not known or of the wrong type.
     pub fn read(path: &Path) -> Result<Self> {
-        let option = || format!("--config {}", path.display());
+        let option = || format!("configuration {}", path.display());
         let text = std::fs::read_to_string(path).map_err(|e| Error::usage(option(), format!("cannot be read: {e}")))?;
         Self::parse(&text).map_err(|detail| Error::usage(option(), detail))
     }
@@ -246,26 +246,26 @@ impl Config {
             true => Ok(()),
             false => Err(Error::usage(option, format!("{value} is not {allowed}"))),
         };
-        whole("--epochs", self.epochs, 1, 1_000_000)?;
-        whole("--batch-size", self.batch_size, 1, 4096)?;
+        whole("epochs", self.epochs, 1, 1_000_000)?;
+        whole("batch_size", self.batch_size, 1, 4096)?;
         let (rate, decay, smoothing, share) =
             (self.learning_rate, self.weight_decay, self.label_smoothing, self.val_fraction);
-        real("--learning-rate", rate, rate > 0.0 && rate <= 10.0, "above 0 and at most 10")?;
+        real("learning_rate", rate, rate > 0.0 && rate <= 10.0, "above 0 and at most 10")?;
         real("weight_decay", decay, (0.0..=1.0).contains(&decay), "from 0 to 1")?;
         real("label_smoothing", smoothing, (0.0..1.0).contains(&smoothing), "from 0 to 1 (1 excluded)")?;
-        real("--val-fraction", share, (0.0..1.0).contains(&share), "from 0 to 1 (1 excluded)")?;
+        real("val_fraction", share, (0.0..1.0).contains(&share), "from 0 to 1 (1 excluded)")?;
         if let Some(folds) = self.folds {
-            whole("--folds", folds, 2, 1000)?;
+            whole("folds", folds, 2, 1000)?;
         }
         if let Some(outputs) = self.outputs {
             // What is counted of every output as every other one must fit into memory.
-            whole("--outputs", outputs, 2, 2_000)?;
+            whole("outputs", outputs, 2, 2_000)?;
         }
-        whole("--frozen", self.frozen, 0, self.recipe.classifier(2).blocks.len())?;
+        whole("frozen", self.frozen, 0, self.recipe.classifier(2).blocks.len())?;
         if self.recipe != Recipe::Melody && self.init == Init::Base {
             let detail =
                 format!("the base model is melody's, not {}'s; name a file of weights, or {FRESH}", self.recipe);
-            return Err(Error::usage("--init", detail));
+            return Err(Error::usage("init", detail));
         }
         self.parts.check()?;
         if self.recipe != Recipe::Melody && self.parts != Parts::SOME {
@@ -273,11 +273,12 @@ impl Config {
             return Err(Error::usage("parts", detail));
         }
         if self.recipe != Recipe::Melody && !self.without.is_empty() {
-            let detail = format!("the recipe {} is varied as a whole; --no-augment leaves it alone", self.recipe);
-            return Err(Error::usage("--without", detail));
+            let detail =
+                format!("the recipe {} is varied as a whole; setting `no_augment` leaves it alone", self.recipe);
+            return Err(Error::usage("without", detail));
         }
         if i64::try_from(self.seed).is_err() {
-            return Err(Error::usage("--seed", format!("{} is above {}", self.seed, i64::MAX)));
+            return Err(Error::usage("seed", format!("{} is above {}", self.seed, i64::MAX)));
         }
         if let Some(split) = &self.split {
             split.parse::<crate::data::split::SplitBy>()?;
@@ -477,7 +478,10 @@ mod tests {
         ];
         for settings in absurd {
             let error = settings.clone().resolve().unwrap_err();
-            assert!(matches!(&error, Error::Usage { option, .. } if option.starts_with("--")), "{settings:?}: {error}");
+            assert!(
+                matches!(&error, Error::Usage { option, .. } if !option.starts_with("--")),
+                "{settings:?}: {error}"
+            );
         }
     }
 }

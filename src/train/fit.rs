@@ -57,10 +57,7 @@ pub fn fit(
     watch: &mut dyn Watch,
 ) -> Result<Fitted> {
     if settings.folds.is_some() {
-        return Err(Error::usage(
-            "folds",
-            "a cross-validation gives no single model; `humdinger train --folds` makes one",
-        ));
+        return Err(Error::usage("folds", "a cross-validation gives no single model; `humdinger train` makes one"));
     }
     let chosen = Chosen::of(&settings);
     let mut config = settings.resolve()?;

@@ -35,7 +35,10 @@ impl RunFolder {
                 let of_run = |name: &str| name != LOCK && !name.starts_with(UNFINISHED);
                 match entries.flatten().any(|entry| of_run(&entry.file_name().to_string_lossy())) {
                     false => Ok(()),
-                    true => Err(Error::file(path, "is not empty; name another --out, or go on with --resume")),
+                    true => Err(Error::file(
+                        path,
+                        "is not empty; name another folder (setting `out`), or go on with setting `resume`",
+                    )),
                 }
             }
         }
@@ -79,7 +82,7 @@ impl RunFolder {
                 Err(e) => return Err(unmade(e)),
             }
         }
-        Err(Error::Data("no name is left for a run folder; give one with --out".into()))
+        Err(Error::Data("no name is left for a run folder; give one (setting `out`)".into()))
     }
 
     /// The folder of a run to go on with.

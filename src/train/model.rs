@@ -307,7 +307,7 @@ pub fn fitting(states: &States, weights: &Weights, path: &Path, fresh_head: bool
             None => faults.push(format!("`{}` {} is missing", state.name, state.shape)),
             Some(tensor) if tensor.shape() != state.shape => {
                 let hint = if state.name.starts_with("lin.") && tensor.shape().rank() > 0 {
-                    format!(" (--outputs {} makes room for it)", tensor.shape()[0])
+                    format!(" (setting `outputs` = `{}` makes room for it)", tensor.shape()[0])
                 } else {
                     String::new()
                 };
@@ -435,7 +435,7 @@ mod tests {
         let path = Path::new("w.safetensors");
         let mut weights = read_weights(&mut session(3)?, 0)?;
         let error = load_weights(&mut session(2)?, &weights, path, false).unwrap_err().to_string();
-        assert!(error.contains("`lin.weight` is [3, 4] there and [2, 4] here (--outputs 3"), "{error}");
+        assert!(error.contains("`lin.weight` is [3, 4] there and [2, 4] here (setting `outputs` = `3`"), "{error}");
         load_weights(&mut session(2)?, &weights, path, true)?;
         weights.tensors.remove("bn1.weight");
         weights.tensors.insert("conv9.weight".into(), Tensor::full([1], 0.0));

@@ -83,13 +83,13 @@ impl Pretraining {
     /// # Errors
     /// [`Error::Usage`] with the option's name on the command line.
     pub fn check(&self) -> Result<()> {
-        whole("--melodies", self.then.tunes, self.first.tunes.max(2), 100_000)?;
-        whole("--first-melodies", self.first.tunes, 2, 1000)?;
-        whole("--rounds", self.then.rounds, 1, 1_000_000)?;
-        whole("--first-rounds", self.first.rounds, 1, 1_000_000)?;
-        whole("--singers", self.singers, 3, 10_000)?;
+        whole("melodies", self.then.tunes, self.first.tunes.max(2), 100_000)?;
+        whole("first_melodies", self.first.tunes, 2, 1000)?;
+        whole("rounds", self.then.rounds, 1, 1_000_000)?;
+        whole("first_rounds", self.first.rounds, 1, 1_000_000)?;
+        whole("singers", self.singers, 3, 10_000)?;
         if i64::try_from(self.seed).is_err() {
-            return Err(Error::usage("--seed", format!("{} is above {}", self.seed, i64::MAX)));
+            return Err(Error::usage("seed", format!("{} is above {}", self.seed, i64::MAX)));
         }
         Ok(())
     }

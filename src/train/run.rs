@@ -158,8 +158,8 @@ pub fn fold_folder(out: &Path, number: usize) -> PathBuf {
 pub fn check_fold(config: &Config, number: Option<usize>) -> Result<()> {
     match (config.folds, number) {
         (_, None) => Ok(()),
-        (None, Some(_)) => Err(Error::usage("--fold", "of how many? Add --folds")),
-        (Some(count), Some(number)) => super::config::whole("--fold", number, 1, count),
+        (None, Some(_)) => Err(Error::usage("fold", "of how many? Add setting `folds`")),
+        (Some(count), Some(number)) => super::config::whole("fold", number, 1, count),
     }
 }
 
@@ -184,7 +184,10 @@ pub fn fold(
     if at.exists() {
         let different = settings_of(out)?.resolve()?.differences(config);
         if !different.is_empty() {
-            let detail = format!("holds folds of other settings ({}); name another --out", different.join(", "));
+            let detail = format!(
+                "holds folds of other settings ({}); name another folder (setting `out`)",
+                different.join(", ")
+            );
             return Err(Error::file(out, detail));
         }
     } else {
@@ -193,7 +196,7 @@ pub fn fold(
         let others = others.map(|entry| entry.file_name().to_string_lossy().into_owned());
         let foreign = |name: &String| !name.starts_with("fold-") && !name.starts_with('.') && name != files::CONFIG;
         if others.into_iter().any(|name| foreign(&name)) {
-            return Err(Error::file(out, "is not empty; name another --out"));
+            return Err(Error::file(out, "is not empty; name another folder (setting `out`)"));
         }
         std::fs::create_dir_all(out).map_err(|e| Error::file(out, format!("cannot be made: {e}")))?;
         write_whole(&at, config.to_toml()?.as_bytes())?;
@@ -227,7 +230,8 @@ pub fn check_folds(out: &Path, config: &Config) -> Result<()> {
         return Ok(());
     }
     let (folds, first) = (missing.join(", "), &missing[0]);
-    let detail = format!("of its {count} folds these are not finished: {folds}; train them as with --fold {first}");
+    let detail =
+        format!("of its {count} folds these are not finished: {folds}; train them as with setting `fold` = `{first}`");
     Err(Error::file(out, detail))
 }
 

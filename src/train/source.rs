@@ -211,7 +211,7 @@ pub fn note_on_names(config: &Config, data: &Dataset) -> Option<String> {
     }
     match split_by(config, data).ok()? {
         SplitBy::Column(name) => {
-            let (others, text) = ("--split person or random", "says which recordings validate");
+            let (others, text) = ("setting `split` = `person` or `random`", "says which recordings validate");
             return Some(format!("note: the column `{name}` {text}; {others} divides them otherwise"));
         }
         SplitBy::Random => {}
@@ -259,7 +259,7 @@ pub fn outputs(config: &Config, data: &Dataset) -> Result<usize> {
     let songs = data.classes.len();
     match config.outputs {
         Some(outputs) if outputs < songs => {
-            Err(Error::usage("--outputs", format!("{outputs} is too few for the {songs} songs of the data")))
+            Err(Error::usage("outputs", format!("{outputs} is too few for the {songs} songs of the data")))
         }
         outputs => Ok(outputs.unwrap_or(songs)),
     }

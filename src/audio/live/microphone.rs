@@ -41,13 +41,13 @@ impl Microphone {
             Some(name) => named(name)?,
             None => cpal::default_host().default_input_device().ok_or_else(|| {
                 Error::usage(
-                    "--microphone",
+                    "microphone",
                     "the system knows no microphone; is one plugged in, and may this program use it?",
                 )
             })?,
         };
         let name = name_of(&device);
-        let failed = |e: cpal::Error| Error::usage("--microphone", format!("`{name}` cannot be recorded from: {e}"));
+        let failed = |e: cpal::Error| Error::usage("microphone", format!("`{name}` cannot be recorded from: {e}"));
         let config = device.default_input_config().map_err(failed)?;
         let (sample_rate, channels) = (config.sample_rate(), usize::from(config.channels()));
         let (writer, reader) = queue((sample_rate, channels), USUAL_PART, seconds, stop, told.clone());
@@ -63,7 +63,7 @@ impl Microphone {
             SampleFormat::U32 => record::<u32>(&device, config, writer, told),
             other => {
                 let detail = format!("`{name}` gives samples of the format {other}, which are not read");
-                return Err(Error::usage("--microphone", detail));
+                return Err(Error::usage("microphone", detail));
             }
         };
         let stream = begun.and_then(|stream| stream.play().map(|()| stream)).map_err(failed)?;
@@ -102,14 +102,14 @@ where
 
 /// The microphone of this name.
 fn named(wanted: &str) -> Result<Device> {
-    let failed = |e: cpal::Error| Error::usage("--microphone", format!("the microphones cannot be listed: {e}"));
+    let failed = |e: cpal::Error| Error::usage("microphone", format!("the microphones cannot be listed: {e}"));
     let devices: Vec<Device> = cpal::default_host().input_devices().map_err(failed)?.collect();
     let id = |device: &Device| device.id().map_or_else(|_| String::new(), |id| id.id().to_string());
     let names: Vec<String> = devices.iter().map(|device| format!("{} ({})", id(device), name_of(device))).collect();
     let found = devices.into_iter().find(|device| id(device) == wanted || name_of(device) == wanted);
     found.ok_or_else(|| {
         let known = if names.is_empty() { "there is none".into() } else { format!("there are: {}", names.join(", ")) };
-        Error::usage("--microphone", format!("no microphone is called `{wanted}`; {known}"))
+        Error::usage("microphone", format!("no microphone is called `{wanted}`; {known}"))
     })
 }
 

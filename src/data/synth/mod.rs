@@ -105,10 +105,10 @@ impl Options {
         for name in &self.tunes {
             let tune = tunes::find(name).ok_or_else(|| {
                 let known: Vec<_> = tunes().iter().map(|t| &*t.name).collect();
-                Error::usage("--tunes", format!("no tune is called `{name}`; there are {}", known.join(", ")))
+                Error::usage("tunes", format!("no tune is called `{name}`; there are {}", known.join(", ")))
             })?;
             if chosen.iter().any(|t| t.name == tune.name) {
-                return Err(Error::usage("--tunes", format!("{} is named twice", tune.name)));
+                return Err(Error::usage("tunes", format!("{} is named twice", tune.name)));
             }
             chosen.push(tune);
         }
@@ -128,12 +128,12 @@ impl Options {
                 .then_some(())
                 .ok_or_else(|| Error::usage(option, format!("{value} is not from {low} to {high}")))
         };
-        whole("--singers", self.singers, 1, 100_000)?;
-        whole("--takes", self.takes, 1, 100)?;
-        whole("--rate", self.rate as usize, 4_000, 48_000)?;
-        whole("--first-person", self.first_person, 0, 1_000_000)?;
-        real("--seconds", self.seconds, 1.0, 60.0)?;
-        real("--anywhere", self.anywhere, 0.0, 1.0)
+        whole("singers", self.singers, 1, 100_000)?;
+        whole("takes", self.takes, 1, 100)?;
+        whole("rate", self.rate as usize, 4_000, 48_000)?;
+        whole("first_person", self.first_person, 0, 1_000_000)?;
+        real("seconds", self.seconds, 1.0, 60.0)?;
+        real("anywhere", self.anywhere, 0.0, 1.0)
     }
 }
 

@@ -213,14 +213,14 @@ fn what_cannot_be_made_is_refused() {
         Err(Error::Usage { option: named, .. }) => assert_eq!(named, option),
         other => panic!("{option}: {:?}", other.map(|p| p.len())),
     };
-    refused(Options { singers: 0, ..small() }, "--singers");
-    refused(Options { takes: 0, ..small() }, "--takes");
-    refused(Options { rate: 100, ..small() }, "--rate");
-    refused(Options { seconds: f64::NAN, ..small() }, "--seconds");
-    refused(Options { seconds: 0.0, ..small() }, "--seconds");
-    refused(Options { anywhere: 1.5, ..small() }, "--anywhere");
-    refused(Options { tunes: vec!["Hakuna".into()], ..small() }, "--tunes");
-    refused(Options { tunes: vec!["Twinkle".into(), "twinkle".into()], ..small() }, "--tunes");
+    refused(Options { singers: 0, ..small() }, "singers");
+    refused(Options { takes: 0, ..small() }, "takes");
+    refused(Options { rate: 100, ..small() }, "rate");
+    refused(Options { seconds: f64::NAN, ..small() }, "seconds");
+    refused(Options { seconds: 0.0, ..small() }, "seconds");
+    refused(Options { anywhere: 1.5, ..small() }, "anywhere");
+    refused(Options { tunes: vec!["Hakuna".into()], ..small() }, "tunes");
+    refused(Options { tunes: vec!["Twinkle".into(), "twinkle".into()], ..small() }, "tunes");
     let base = tempfile::tempdir().unwrap();
     std::fs::write(base.path().join("precious"), "data").unwrap();
     let message = write(base.path(), &small(), false).unwrap_err().to_string();

@@ -220,7 +220,7 @@ impl<'a> Trainer<'a> {
         let kept = self.path(files::CHECKPOINT);
         let at = Checkpoint::read(&kept).map_or(String::new(), |kept| format!(" of step {}", kept.progress.step));
         Error::NonFinite(format!(
-            "{what} step {} (epoch {}); training stopped. The checkpoint{at} is kept in {}; a lower --learning-rate may help",
+            "{what} step {} (epoch {}); training stopped. The checkpoint{at} is kept in {}; a lower setting `learning_rate` may help",
             self.progress.step,
             // Between two epochs it was the one before.
             self.progress.epoch + usize::from(self.progress.position > 0),
