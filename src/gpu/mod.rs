@@ -4,6 +4,7 @@
 //! buffer and submits it. A device that fails, is lost, or does not answer in time is an error, never a hang.
 
 mod adapter;
+mod commands;
 mod device;
 mod guard;
 mod memory;
@@ -11,6 +12,7 @@ mod pipeline;
 mod profile;
 mod series;
 mod session;
+mod transfer;
 
 pub use adapter::{Adapter, adapters};
 pub use device::Gpu;

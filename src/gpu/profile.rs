@@ -1,6 +1,7 @@
 //! How long each kernel takes.
 
-use super::session::{Command, GpuSession, record};
+use super::commands::{Command, record};
+use super::session::GpuSession;
 use crate::error::Result;
 use crate::graph::{Cost, PlanId, Timing};
 use std::time::Instant;

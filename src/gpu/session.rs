@@ -1,27 +1,21 @@
 //! A session on a GPU: state, plans as recorded commands, reading and writing.
 
+use super::commands::{Command, record};
 use super::device::Gpu;
 use super::memory::Memory;
-use super::pipeline::Pipeline;
 use super::series::Tables;
 use crate::error::{Error, Result};
 use crate::graph::{
-    BufferKind, Command as Planned, Communicator, Constant, Dispatch, GroupId, Place, Plan, PlanId, Series, Session,
-    States, Step, Target, Timing, check_indices, check_port, locate_part, locate_state, sum_over,
+    Communicator, GroupId, Place, Plan, PlanId, Series, Session, States, Step, Target, Timing, check_indices,
+    check_port, locate_part, locate_state, sum_over,
 };
 use crate::tensor::DType;
 use std::collections::VecDeque;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 /// How many submissions may be under way before a further run waits for the oldest: enough to keep the device busy, few
 /// enough that the inputs written for them do not pile up.
 const IN_FLIGHT: usize = 16;
-
-/// One thing that a run records.
-pub(super) enum Command {
-    Dispatch { pipeline: Arc<Pipeline>, bind_group: wgpu::BindGroup, workgroups: [u32; 3] },
-    Copy { from: wgpu::Buffer, from_offset: u64, to: wgpu::Buffer, to_offset: u64, bytes: u64 },
-}
 
 /// A plan with its memory and everything that a run records.
 pub(super) struct Compiled {
@@ -40,7 +34,7 @@ pub struct GpuSession {
     states: Arc<States>,
     pub(super) groups: Vec<Memory>,
     pub(super) plans: Vec<Compiled>,
-    staging: Option<wgpu::Buffer>,
+    pub(super) staging: Option<wgpu::Buffer>,
     pub(super) tables: Tables,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     pub(super) guarded: bool,
@@ -160,215 +154,6 @@ impl GpuSession {
         let submission = self.gpu.queue().submit([encoder.finish()]);
         self.in_flight.push_back(submission);
         self.gpu.check()
-    }
-
-    /// Reads whole four-byte elements from a buffer, starting at a byte.
-    pub(super) fn download(&mut self, buffer: &wgpu::Buffer, offset: u64, into: &mut [u8]) -> Result<()> {
-        let bytes = into.len() as u64;
-        if bytes == 0 {
-            return Ok(());
-        }
-        let staging = match self.staging.take().filter(|staging| staging.size() >= bytes) {
-            Some(staging) => staging,
-            None => {
-                let descriptor = wgpu::BufferDescriptor {
-                    label: Some("staging"),
-                    size: bytes.next_power_of_two().max(1024),
-                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                };
-                let make = || self.gpu.device().create_buffer(&descriptor);
-                self.gpu.catch(|| format!("a buffer to read {bytes} bytes"), make)?
-            }
-        };
-        let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
-        self.submit(encoder)?;
-        let (send, answer) = mpsc::channel();
-        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |mapped| {
-            // Nobody listens any more where waiting failed.
-            let _ = send.send(mapped);
-        });
-        self.wait()?;
-        let failed = |detail: String| Error::Gpu(format!("reading {bytes} bytes back failed: {detail}"));
-        // With several sessions on one device it may be another thread's poll that answers, a moment after this one's returned.
-        match answer.recv_timeout(self.gpu.timeout()) {
-            Ok(mapped) => mapped.map_err(|error| failed(error.to_string()))?,
-            Err(error) => return Err(failed(error.to_string())),
-        }
-        {
-            let view = staging.get_mapped_range(0..bytes).map_err(|error| failed(error.to_string()))?;
-            into.copy_from_slice(&view);
-        }
-        staging.unmap();
-        self.staging = Some(staging);
-        Ok(())
-    }
-
-    fn upload(&self, memory: &Memory, offset: usize, data: &[u8]) -> Result<()> {
-        self.gpu.queue().write_buffer(&memory.buffer, memory.start + 4 * offset as u64, data);
-        self.gpu.check()
-    }
-
-    fn upload_input(&self, id: PlanId, place: Place, data: &[u8]) -> Result<()> {
-        match &self.plans[id.0].memory[place.buffer] {
-            Some(memory) => self.upload(memory, place.offset, data),
-            None => Ok(()),
-        }
-    }
-
-    fn allocate(&self, plan: &Plan) -> Result<Vec<Option<Memory>>> {
-        let mut all = Vec::new();
-        let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let inputs = plan.buffers.iter().filter(|buffer| matches!(buffer.kind, BufferKind::Input));
-        let lens: Vec<usize> = inputs.map(|buffer| buffer.len).collect();
-        // One after the other, so that one copy brings a run's inputs.
-        let block = if self.guarded { None } else { Memory::block(&self.gpu, &lens)? };
-        let mut block = block.into_iter().flatten();
-        for buffer in &plan.buffers {
-            if matches!(buffer.kind, BufferKind::State(_)) {
-                all.push(None);
-                continue;
-            }
-            let own = matches!(buffer.kind, BufferKind::Input).then(|| block.next()).flatten();
-            let memory = match own {
-                Some(memory) => memory,
-                None => Memory::new(&self.gpu, buffer.len, self.guarded)?,
-            };
-            match &buffer.kind {
-                BufferKind::Constant(Constant::Real(values)) => {
-                    let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-                    memory.fill(&self.gpu, Some(bytemuck::cast_slice(&values)));
-                }
-                BufferKind::Constant(Constant::Index(values)) => {
-                    memory.fill(&self.gpu, Some(bytemuck::cast_slice(values)));
-                }
-                BufferKind::Kept | BufferKind::Input if self.guarded => {
-                    memory.fill(&self.gpu, Some(&vec![0; memory.bytes as usize]));
-                }
-                _ if self.guarded => memory.fill(&self.gpu, None),
-                // wgpu zero-fills a buffer when it is first used: that is to be now, and not in the first run.
-                _ => encoder.clear_buffer(&memory.buffer, 0, None),
-            }
-            all.push(Some(memory));
-        }
-        self.gpu.queue().submit([encoder.finish()]);
-        self.gpu.check()?;
-        Ok(all)
-    }
-
-    /// The buffer of a place.
-    pub(super) fn whole<'a>(&'a self, plan: &Plan, memory: &'a [Option<Memory>], place: &Place) -> Result<&'a Memory> {
-        match (&memory[place.buffer], &plan.buffers[place.buffer].kind) {
-            (Some(memory), _) => Ok(memory),
-            (None, BufferKind::State(group)) => Ok(&self.groups[group.0]),
-            _ => Err(Error::Gpu(format!("buffer {} of the plan has no memory", place.buffer))),
-        }
-    }
-
-    /// The plan's commands over this session's buffers.
-    fn commands(&self, plan: &Plan, memory: &[Option<Memory>]) -> Result<Vec<(usize, &'static str, Command)>> {
-        let planned = plan.commands()?;
-        let dispatches = planned.iter().filter_map(|command| match command {
-            Planned::Dispatch(dispatch) => Some(dispatch),
-            Planned::Copy { .. } => None,
-        });
-        let mut pipelines = self.gpu.pipelines().get(&self.gpu, &dispatches.collect::<Vec<_>>())?.into_iter();
-        let mut commands = Vec::new();
-        for command in &planned {
-            match command {
-                Planned::Copy { step, from, to } => {
-                    let copies = self.copy(plan, memory, from, to)?;
-                    commands.extend(copies.into_iter().map(|copy| (*step, "", copy)));
-                }
-                Planned::Dispatch(dispatch) => {
-                    if let Some(pipeline) = pipelines.next() {
-                        let command = self.dispatch(plan, memory, dispatch, pipeline)?;
-                        commands.push((dispatch.step, dispatch.name(), command));
-                    }
-                }
-            }
-        }
-        Ok(commands)
-    }
-
-    fn dispatch(
-        &self,
-        plan: &Plan,
-        memory: &[Option<Memory>],
-        dispatch: &Dispatch,
-        pipeline: Arc<Pipeline>,
-    ) -> Result<Command> {
-        let mut entries = Vec::new();
-        for (number, binding) in dispatch.bindings.iter().enumerate() {
-            let place = &binding.place;
-            let buffer = self.whole(plan, memory, place)?.binding(place.offset, place.len);
-            let resource = wgpu::BindingResource::Buffer(buffer);
-            entries.push(wgpu::BindGroupEntry { binding: number as u32, resource });
-        }
-        let name = dispatch.name();
-        let descriptor = wgpu::BindGroupDescriptor { label: Some(name), layout: &pipeline.layout, entries: &entries };
-        let bind_group = self.gpu.catch(
-            || format!("{}: operands of shaders/{name}.wgsl", dispatch.op),
-            || self.gpu.device().create_bind_group(&descriptor),
-        )?;
-        Ok(Command::Dispatch { pipeline, bind_group, workgroups: dispatch.workgroups })
-    }
-
-    /// A copy; within one buffer by way of another, since WebGPU refuses a direct one.
-    fn copy(&self, plan: &Plan, memory: &[Option<Memory>], from: &Place, to: &Place) -> Result<Vec<Command>> {
-        let len = from.len;
-        let (source, target) = (self.whole(plan, memory, from)?, self.whole(plan, memory, to)?);
-        let (from_offset, to_offset) = (source.start + 4 * from.offset as u64, target.start + 4 * to.offset as u64);
-        let bytes = 4 * len as u64;
-        let (from, to) = (source.buffer.clone(), target.buffer.clone());
-        if from != to {
-            return Ok(vec![Command::Copy { from, from_offset, to, to_offset, bytes }]);
-        }
-        let between = Memory::new(&self.gpu, len, false)?.buffer;
-        Ok(vec![
-            Command::Copy { from, from_offset, to: between.clone(), to_offset: 0, bytes },
-            Command::Copy { from: between, from_offset: 0, to, to_offset, bytes },
-        ])
-    }
-
-    /// Records the plan once without running it: wgpu checks dispatches only then. Where it refuses something, the
-    /// commands are tried one by one to name the operation.
-    fn rehearse(&self, plan: &Plan, commands: &[(usize, &'static str, Command)]) -> Result<()> {
-        let attempt = |commands: &[(usize, &'static str, Command)], what: &dyn Fn() -> String| {
-            self.gpu.catch(what, || {
-                let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-                record(commands, &mut encoder);
-                drop(encoder.finish());
-            })
-        };
-        let all = attempt(commands, &|| "the plan".into());
-        if all.is_err() {
-            for command in commands.chunks(1) {
-                let (step, shader, _) = &command[0];
-                attempt(command, &|| format!("{}: launching shaders/{shader}.wgsl", plan.steps[*step].name()))?;
-            }
-        }
-        all
-    }
-}
-
-/// Records commands; kernels that follow one another share a pass.
-pub(super) fn record(commands: &[(usize, &'static str, Command)], encoder: &mut wgpu::CommandEncoder) {
-    let mut rest = commands.iter().peekable();
-    while let Some((_, _, command)) = rest.peek() {
-        if let Command::Copy { from, from_offset, to, to_offset, bytes } = command {
-            encoder.copy_buffer_to_buffer(from, *from_offset, to, *to_offset, *bytes);
-            rest.next();
-            continue;
-        }
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        while let Some((_, _, Command::Dispatch { pipeline, bind_group, workgroups: [x, y, z] })) = rest.peek() {
-            pass.set_pipeline(&pipeline.pipeline);
-            pass.set_bind_group(0, bind_group, &[]);
-            pass.dispatch_workgroups(*x, *y, *z);
-            rest.next();
-        }
     }
 }
 

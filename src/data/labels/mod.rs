@@ -1,5 +1,8 @@
 //! What song each file holds and who sings it: from file names, from folders, or from a CSV file ([`table`]).
 
+mod folders;
+mod tracks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +14,9 @@ use super::table::{self, list_csv};
 use super::{nosong, stretch};
 use crate::data::dataset::Stretch;
 use crate::{Error, Result};
+pub use folders::parse_name;
+use folders::{by_folders, by_names, has_song_folders, song_folder};
+use tracks::{by_one_track, by_tracks, tracks_beside};
 
 /// One labelled sound file.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,121 +215,6 @@ fn no_table(path: &Path, found: &Found, names: &ColumnNames) -> Error {
     }
 }
 
-/// The sound files that have a label track or a selection table beside them, each with that.
-fn tracks_beside(root: &Path, found: &Found) -> Vec<(String, String)> {
-    let usable = |track: &String| {
-        let path = root.join(track);
-        path.is_file()
-            && (matches!(stretch::track(&path), Ok(Some(_))) || table::lists_recordings(&path, &ColumnNames::default()))
-    };
-    let track = |sound: &String| stretch::tracks_of(sound).into_iter().find(usable).map(|track| (sound.clone(), track));
-    found.sounds.iter().filter_map(track).collect()
-}
-
-/// The passages of one sound file, as its label track has them.
-fn of_track(sound: &Path, id: &str, track: &Path, excluded: &mut Excluded, files: &mut Vec<Labelled>) -> Result<()> {
-    let mut seen = BTreeMap::new();
-    for (stretch, label) in stretch::needed_track(track)? {
-        let stretch = match stretch {
-            Ok(stretch) if !label.is_empty() => stretch,
-            Ok(stretch) => {
-                excluded.add("the label track gives no song", format!("{id}{stretch}"));
-                continue;
-            }
-            Err(why) => {
-                excluded.add(why, format!("{id}: {label}"));
-                continue;
-            }
-        };
-        let id = format!("{id}{stretch}");
-        match seen.insert(id.clone(), label.clone()) {
-            Some(first) if first != label => {
-                return Err(Error::file(track, format!("names {id} twice, as {first} and as {label}")));
-            }
-            Some(_) => excluded.harmless("named twice by the label track; counted once", id),
-            None => files.push(Labelled {
-                path: sound.to_path_buf(),
-                id,
-                stretch: Some(stretch),
-                label,
-                person: None,
-                columns: BTreeMap::new(),
-            }),
-        }
-    }
-    Ok(())
-}
-
-fn by_one_track(path: &Path) -> Result<Listing> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let Some(sound) = stretch::sound_beside(path) else {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let detail = format!("is a label track, but there is no sound file {stem}.wav (or .mp3, ...) beside it");
-        return Err(Error::file(path, detail));
-    };
-    let (mut files, mut excluded) = (Vec::new(), Excluded::default());
-    of_track(&path.with_file_name(&sound), &sound, path, &mut excluded, &mut files)?;
-    of_tracks(path, files, excluded, format!("the label track {name}: passages of {sound}"))
-}
-
-fn by_tracks(root: &Path, found: Found, tracks: Vec<(String, String)>) -> Result<Listing> {
-    let mut excluded = found.excluded;
-    again(&mut excluded, found.again, |_| None);
-    let mut files = Vec::new();
-    let mut notes = Vec::new();
-    for (sound, track) in &tracks {
-        let path = root.join(track);
-        if stretch::track(&path)?.is_some() {
-            of_track(&root.join(sound), sound, &path, &mut excluded, &mut files)?;
-            continue;
-        }
-        let folder = sound.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
-        let mut listing = list_csv(&path, &ColumnNames::default())?;
-        for file in &mut listing.files {
-            file.id = format!("{folder}{}", file.id);
-            file.path = root.join(file.id.split_once("#t=").map_or(file.id.as_str(), |(sound, _)| sound));
-        }
-        files.extend(listing.files);
-        notes.extend(listing.notes);
-        listing.left_out.into_iter().for_each(|left_out| excluded.again(left_out));
-    }
-    for sound in found.sounds.into_iter().filter(|sound| !tracks.iter().any(|(of, _)| of == sound)) {
-        excluded.add("no label track beside it, and the others have one", sound);
-    }
-    let mut listing = of_tracks(root, files, excluded, format!("label tracks beside {} sound files", tracks.len()))?;
-    listing.notes = notes;
-    Ok(listing)
-}
-
-fn of_tracks(path: &Path, mut files: Vec<Labelled>, excluded: Excluded, labels_from: String) -> Result<Listing> {
-    let left_out = excluded.finish();
-    if files.is_empty() {
-        let reasons: Vec<String> = left_out.iter().map(ToString::to_string).collect();
-        return Err(Error::file(path, format!("names no passage that can be used: {}", reasons.join("; "))));
-    }
-    files.sort_by(|a, b| a.id.cmp(&b.id));
-    files.dedup_by(|a, b| a.id == b.id);
-    Ok(Listing { files, left_out, source: Source::Tracks, labels_from, notes: vec![] })
-}
-
-/// The folder that would be a file's song.
-fn song_folder(id: &str) -> Option<&str> {
-    id.split_once('/').map(|(folder, _)| folder)
-}
-
-/// Names of folders that hold parts of a data set and no song each.
-const PARTS: &[&str] =
-    &["train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"];
-
-/// Whether folders can tell the songs: at least two hold sound files, all sound files are in them, and they are no parts of a
-/// data set.
-fn has_song_folders(found: &Found) -> bool {
-    let folders: Option<BTreeSet<&str>> = found.sounds.iter().map(|id| song_folder(id)).collect();
-    folders.is_some_and(|folders| {
-        folders.len() > 1 && !folders.iter().all(|folder| PARTS.contains(&folder.to_lowercase().as_str()))
-    })
-}
-
 /// Whether a table contradicts folders that could be the songs themselves. It does not where each of its songs has one folder and
 /// each folder one song, nor where the folders are its people.
 fn strays(table: &Listing, found: &Found) -> bool {
@@ -339,20 +230,6 @@ fn strays(table: &Listing, found: &Found) -> bool {
     let songs = one_to_one(|file| Some(&file.label));
     let people = table.files.iter().any(|file| file.person.is_some()) && one_to_one(|file| file.person.as_deref());
     !songs && !people
-}
-
-/// Splits an MLEnd file name, `S<person>_<hum|whistle>_<take>_<Song>.<ending>`, into person (`S3`) and song.
-pub fn parse_name(name: &str) -> Option<(&str, &str)> {
-    let (stem, _) = name.rsplit_once('.')?;
-    let mut fields = stem.split('_');
-    let (person, way, take, song) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    let good = person.strip_prefix('S').is_some_and(digits)
-        && matches!(way.to_ascii_lowercase().as_str(), "hum" | "whistle")
-        && digits(take)
-        && !song.is_empty()
-        && fields.next().is_none();
-    good.then_some((person, song))
 }
 
 /// What a table leaves out, and what lies in its folder without being in the table.
@@ -380,100 +257,10 @@ fn again(excluded: &mut Excluded, again: Vec<(String, String)>, song: impl Fn(&s
     }
 }
 
-fn by_names(root: &Path, found: Found) -> Listing {
-    let mut excluded = found.excluded;
-    again(&mut excluded, found.again, |id| parse_name(file_name(id)).map(|(_, song)| song.to_string()));
-    let mut files = Vec::new();
-    for id in found.sounds {
-        match parse_name(file_name(&id)) {
-            Some((person, song)) => {
-                let (person, label) = (Some(person.to_string()), song.to_string());
-                files.push(Labelled {
-                    path: root.join(&id),
-                    stretch: None,
-                    label,
-                    person,
-                    columns: BTreeMap::new(),
-                    id,
-                });
-            }
-            None => excluded.add("the name is not of the form S<person>_<hum|whistle>_<take>_<Song>", id),
-        }
-    }
-    Listing {
-        files,
-        left_out: excluded.finish(),
-        source: Source::Names,
-        labels_from: "file names (S<person>_<hum|whistle>_<take>_<Song>)".into(),
-        notes: vec![],
-    }
-}
-
-fn by_folders(root: &Path, found: Found) -> Result<Listing> {
-    let mut excluded = found.excluded;
-    again(&mut excluded, found.again, |id| id.split_once('/').map(|(folder, _)| folder.to_string()));
-    let mut files = Vec::new();
-    for id in found.sounds {
-        match id.split_once('/') {
-            Some((folder, _)) => {
-                let label = folder.to_string();
-                files.push(Labelled {
-                    path: root.join(&id),
-                    stretch: None,
-                    label,
-                    person: None,
-                    columns: BTreeMap::new(),
-                    id,
-                });
-            }
-            None => excluded.add("not in a song's folder, and the name does not tell the song", id),
-        }
-    }
-    if files.is_empty() {
-        return Err(Error::file(
-            root,
-            "has no labels: neither file names of the form S<person>_<hum|whistle>_<take>_<Song>.wav, nor a folder per song, \
-             nor a CSV file with the columns `path` and `label`",
-        ));
-    }
-    Ok(Listing {
-        files,
-        left_out: excluded.finish(),
-        source: Source::Folders,
-        labels_from: "folders, one for each song".into(),
-        notes: vec![],
-    })
-}
-
 pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension))
 }
 
 pub(super) fn file_name(id: &str) -> &str {
     id.rsplit('/').next().unwrap_or(id)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        assert_eq!(parse_name("S3_whistle_1_Panther.wav"), Some(("S3", "Panther")));
-        assert_eq!(parse_name("S102_hum_12_Twinkle.WAV"), Some(("S102", "Twinkle")));
-        for bad in [
-            "S3_whistle_1_Panther",
-            "3_hum_1_Rain.wav",
-            "S_hum_1_Rain.wav",
-            "S3_sing_1_Rain.wav",
-            "S3_hum_x_Rain.wav",
-            "S3_hum_1_.wav",
-            "S3_hum_1_Star_Wars.wav",
-            "S3_hum_1.wav",
-            ".wav",
-            "",
-        ] {
-            assert_eq!(parse_name(bad), None, "{bad}");
-        }
-    }
 }
