@@ -42,20 +42,21 @@ def read(path):
 
 
 def resample(samples, rate):
-    """To RATE, by its spectrum."""
-    count = round(len(samples) * RATE / rate)
-    spectrum = np.fft.rfft(samples)
-    wanted = np.zeros(count // 2 + 1, complex)
+    """To RATE, by its spectrum; in whole seconds, whose lengths a Fourier transform is quick at."""
+    seconds = -(-len(samples) // rate)
+    spectrum = np.fft.rfft(samples, seconds * rate)
+    wanted = np.zeros(seconds * RATE // 2 + 1, complex)
     kept = min(len(spectrum), len(wanted))
     wanted[:kept] = spectrum[:kept]
-    return np.fft.irfft(wanted, count) * count / len(samples)
+    return np.fft.irfft(wanted, seconds * RATE)[: round(len(samples) * RATE / rate)] * RATE / rate
 
 
 def coloured(draws, count, slope):
     """Noise whose power falls by 1 / f^slope, of effective value 1."""
-    spectrum = np.fft.rfft(draws.standard_normal(count))
-    frequency = np.maximum(np.fft.rfftfreq(count, 1 / RATE), 20)
-    noise = np.fft.irfft(spectrum * frequency ** (-slope / 2), count)
+    whole = -(-count // RATE) * RATE
+    spectrum = np.fft.rfft(draws.standard_normal(whole))
+    frequency = np.maximum(np.fft.rfftfreq(whole, 1 / RATE), 20)
+    noise = np.fft.irfft(spectrum * frequency ** (-slope / 2), whole)[:count]
     return noise / max(noise.std(), 1e-12)
 
 

@@ -1,38 +1,68 @@
 //! Whether somebody sings or speaks, by the pitches that are held.
 //!
-//! A note holds its pitch for a fifth of a second and more, and a tune goes from note to note. The pitch of speech glides; where a voice
+//! A note holds its pitch for a sixth of a second and more, and a tune goes from note to note. The pitch of speech glides; where a voice
 //! does hold one, as in a monotone, a drawn-out vowel or a hum of the mains, it is the same again and again. So it counts how much of the
 //! pitch is held, and how far apart the held pitches lie. Words that are sung, and voices that waver, still hold some of their notes.
 
 use super::pitch::Contour;
 
 /// Seconds for which a pitch must stay to be held.
-const SECONDS: f64 = 0.2;
+const SECONDS: f64 = 0.16;
 /// Semitones within which it stays.
 const WITHIN: f64 = 1.0;
+/// Semitones from the median beyond which a held pitch counts no more: a hiss or a pitch that is taken for its octave is no wide tune.
+const FARTHEST: f64 = 3.0;
 
-/// How much of a tune there is in a contour: the share of the frames with a pitch around which the pitch is held, times the mean distance
-/// of the held pitches from their median, in semitones. 0 where nothing is held, or one pitch alone.
-pub fn tunefulness(contour: &Contour) -> f64 {
-    let half = (SECONDS / 2.0 / contour.hop).round() as usize;
-    let notes: Vec<Option<f64>> = contour.frames.iter().map(|frame| frame.midi()).collect();
-    let pitched = notes.iter().flatten().count();
-    let stays = |around: &[Option<f64>]| {
-        let all: Option<Vec<f64>> = around.iter().copied().collect();
-        let range = |all: Vec<f64>| {
-            all.iter().copied().fold(f64::NEG_INFINITY, f64::max) - all.iter().copied().fold(f64::INFINITY, f64::min)
+/// Where in a contour a pitch is held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// Seconds from one frame to the next.
+    hop: f64,
+    /// Frames in all.
+    frames: usize,
+    /// Each frame around which the pitch stays, with that pitch as a MIDI note number.
+    notes: Vec<(usize, f64)>,
+}
+
+impl Held {
+    /// In this contour.
+    pub fn of(contour: &Contour) -> Self {
+        let half = (SECONDS / 2.0 / contour.hop).round() as usize;
+        let notes: Vec<Option<f64>> = contour.frames.iter().map(|frame| frame.midi()).collect();
+        let stays = |around: &[Option<f64>]| {
+            let all: Option<Vec<f64>> = around.iter().copied().collect();
+            let range = |all: Vec<f64>| {
+                all.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+                    - all.iter().copied().fold(f64::INFINITY, f64::min)
+            };
+            all.is_some_and(|all| range(all) <= WITHIN)
         };
-        all.is_some_and(|all| range(all) <= WITHIN)
-    };
-    let held = notes.windows(2 * half + 1).filter(|around| stays(around)).filter_map(|around| around[half]);
-    let mut held: Vec<f64> = held.collect();
-    if held.is_empty() {
-        return 0.0;
+        let around = notes.windows(2 * half + 1).enumerate().filter(|(_, around)| stays(around));
+        let notes = around.filter_map(|(i, around)| Some((i + half, around[half]?))).collect();
+        Self { hop: contour.hop, frames: contour.frames.len(), notes }
     }
-    held.sort_by(f64::total_cmp);
-    let median = held[held.len() / 2];
-    // The mean distance times how many there are is their sum.
-    held.iter().map(|note| (note - median).abs()).sum::<f64>() / pitched as f64
+
+    /// How much of a tune there is: the share of all frames around which the pitch is held, times the mean distance of the held pitches from
+    /// their median, in semitones, of which [`FARTHEST`] count at most. 0 where nothing is held, or one pitch alone.
+    pub fn tunefulness(&self) -> f64 {
+        let mut notes: Vec<f64> = self.notes.iter().map(|note| note.1).collect();
+        if notes.is_empty() {
+            return 0.0;
+        }
+        notes.sort_by(f64::total_cmp);
+        let median = notes[notes.len() / 2];
+        // The mean distance times how many there are is their sum.
+        notes.iter().map(|note| (note - median).abs().min(FARTHEST)).sum::<f64>() / self.frames as f64
+    }
+
+    /// The seconds between which all held pitches lie but for this share of them at either end, where a noise may have had one; none where
+    /// nothing is held.
+    pub fn span(&self, share: f64) -> Option<(f64, f64)> {
+        let last = self.notes.len().checked_sub(1)?;
+        let left_out = (share * last as f64) as usize;
+        let at = |i: usize| self.notes[i].0 as f64 * self.hop;
+        Some((at(left_out.min(last / 2)), at(last - left_out.min(last / 2))))
+    }
 }
 
 #[cfg(test)]
@@ -46,6 +76,10 @@ mod tests {
             PitchFrame { hz, periodicity: 0.9, peak: 0.1 }
         };
         Contour { hop: 0.01, frames: (0..400).map(frame).collect() }
+    }
+
+    fn tunefulness(contour: &Contour) -> f64 {
+        Held::of(contour).tunefulness()
     }
 
     #[test]
@@ -73,8 +107,28 @@ mod tests {
             }))
         };
         assert!(tune(4.0, 0.4) > tune(2.0, 0.4) && tune(4.0, 0.4) > tune(4.0, 0.3), "{}", tune(4.0, 0.4));
-        // Half of the frames at each of two pitches that lie four semitones apart; a tenth of all is too near to a change or an end.
-        let halves = tunefulness(&contour(|t| Some(if t < 2.0 { 60.0 } else { 64.0 })));
-        assert!((halves - 0.9 * 2.0).abs() < 0.02, "{halves}");
+        // Half of the frames at each of two pitches that lie two semitones apart; eight of a hundred are too near to a change or an end.
+        let apart =
+            |semitones: f64| tunefulness(&contour(move |t| Some(if t < 2.0 { 60.0 } else { 60.0 + semitones })));
+        assert!((apart(2.0) - 0.92).abs() < 0.02, "{}", apart(2.0));
+        // What lies too far from the rest counts as if it were nearer, and what has no pitch counts, too.
+        assert!((apart(24.0) - apart(8.0)).abs() < 0.05, "{} {}", apart(24.0), apart(8.0));
+        let once = tunefulness(&contour(|t| (t < 1.0).then_some(if t < 0.5 { 60.0 } else { 62.0 })));
+        assert!((once - apart(2.0) / 4.0).abs() < 0.08, "{once}");
+    }
+
+    #[test]
+    fn it_says_from_when_to_when_pitches_are_held() {
+        let sung = contour(|t| match t {
+            // A noise with a pitch for a moment, and then a tune.
+            0.3..0.48 => Some(90.0),
+            1.0..3.0 => Some(60.0 + 2.0 * (t / 0.5).floor()),
+            _ => None,
+        });
+        let all = Held::of(&sung).span(0.0).unwrap_or_default();
+        assert!((all.0 - 0.4).abs() < 0.03 && (all.1 - 2.9).abs() < 0.03, "{all:?}");
+        let most = Held::of(&sung).span(0.02).unwrap_or_default();
+        assert!((most.0 - 1.1).abs() < 0.05 && (most.1 - 2.9).abs() < 0.05, "{most:?}");
+        assert_eq!(Held::of(&contour(|_| None)).span(0.02), None);
     }
 }

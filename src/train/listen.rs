@@ -8,12 +8,15 @@ use crate::audio::stream::StreamResampler;
 use crate::data::Clip;
 use crate::data::nosong::is_none;
 use crate::melody::pitch::{PitchOptions, PitchTracker};
-use crate::melody::steady::tunefulness;
+use crate::melody::steady::Held;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// The tunefulness below which a passage is speech and no singing. RESULTS.md says how it was chosen.
-pub const LEAST_TUNEFUL: f64 = 0.15;
+/// Seconds from one pitch of a passage to the next: half as many as elsewhere tell as well whether it is sung.
+const HOP: f64 = 0.02;
+/// The share of held pitches at either end of a passage that may be a noise's, and the seconds that it keeps beyond the others.
+const STRAY: f64 = 0.02;
+const MARGIN: f64 = 1.0;
 
 /// How passages are looked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +32,7 @@ pub struct Listening {
 /// Listens to sound that comes piece by piece.
 pub struct Listener {
     name: String,
+    how: Listening,
     finder: PassageFinder,
     resampler: StreamResampler,
     tracker: PitchTracker,
@@ -57,9 +61,10 @@ impl Listener {
         let hop = (front_end.window as f64 * (1.0 - how.overlap)).round() as usize;
         Ok(Self {
             name: name.display().to_string(),
+            how,
             finder: PassageFinder::new(how.threshold, how.least),
             resampler: StreamResampler::new(sample_rate, front_end.sample_rate)?,
-            tracker: PitchTracker::new(front_end.sample_rate, PitchOptions::default())?,
+            tracker: PitchTracker::new(front_end.sample_rate, PitchOptions { hop: HOP, ..PitchOptions::default() })?,
             rate: front_end.sample_rate,
             window: front_end.window,
             hop: hop.clamp(1, front_end.window),
@@ -160,19 +165,32 @@ impl Listener {
         Ok(found)
     }
 
-    /// Those of the passages that are of a song, and sung and not spoken.
+    /// Those of the passages that are of a song, and sung and not spoken, from where pitches are held to where they are.
     fn sung(&self, found: Vec<Passage>) -> Vec<Passage> {
-        let sample = |seconds: f64| ((seconds * f64::from(self.rate)) as usize).saturating_sub(self.begin);
-        let is_sung = |passage: &Passage| {
-            let mut mix: Vec<f32> = Vec::new();
-            for channel in &self.channels {
-                let part = &channel[sample(passage.start).min(channel.len())..sample(passage.end).min(channel.len())];
-                mix.resize(part.len(), 0.0);
-                mix.iter_mut().zip(part).for_each(|(sum, x)| *sum += x / self.channels.len() as f32);
-            }
-            tunefulness(&self.tracker.track(&mix)) >= LEAST_TUNEFUL
-        };
         let found = found.into_iter().filter(|passage| !self.no_songs.get(passage.output).is_some_and(|&none| none));
-        found.filter(is_sung).collect()
+        found.filter_map(|passage| self.sung_part(passage)).collect()
+    }
+
+    fn sung_part(&self, mut passage: Passage) -> Option<Passage> {
+        if !passage.may_be_sung(self.how.threshold) {
+            return None;
+        }
+        let sample = |seconds: f64| ((seconds * f64::from(self.rate)) as usize).saturating_sub(self.begin);
+        let mut mix: Vec<f32> = Vec::new();
+        for channel in &self.channels {
+            let part = &channel[sample(passage.start).min(channel.len())..sample(passage.end).min(channel.len())];
+            mix.resize(part.len(), 0.0);
+            mix.iter_mut().zip(part).for_each(|(sum, x)| *sum += x / self.channels.len() as f32);
+        }
+        let held = Held::of(&self.tracker.track(&mix));
+        if !passage.is_sung(held.tunefulness(), self.how.threshold) {
+            return None;
+        }
+        // Windows show more than the hum.
+        if let Some((from, to)) = held.span(STRAY) {
+            passage.end = passage.end.min(passage.start + to + MARGIN);
+            passage.start = passage.start.max(passage.start + from - MARGIN);
+        }
+        (passage.end - passage.start >= self.how.least - 1e-6).then_some(passage)
     }
 }

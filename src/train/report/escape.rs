@@ -1,4 +1,21 @@
-//! Numbers as they stand in a page.
+//! Numbers and names as they stand in a page.
+
+use crate::picture::markup::escape;
+
+/// A name that a narrow column may break between its words, HomeSweetHome before Sweet and Home, and nowhere else.
+pub fn breakable(name: &str) -> String {
+    let mut words = vec![String::new()];
+    let mut before = None;
+    for c in name.chars() {
+        let begins = before.is_some_and(|b: char| b.is_lowercase() && c.is_uppercase() || "_-/".contains(b));
+        if begins {
+            words.push(String::new());
+        }
+        words.iter_mut().last().into_iter().for_each(|word| word.push(c));
+        before = Some(c);
+    }
+    words.iter().map(|word| escape(word)).collect::<Vec<_>>().join("<wbr>")
+}
 
 /// A share, `93.6 %`.
 pub fn percent(share: f64) -> String {
@@ -30,6 +47,13 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_break_between_their_words() {
+        assert_eq!(breakable("HomeSweetHome"), "Home<wbr>Sweet<wbr>Home");
+        assert_eq!(breakable("old_mac <ABBA> ÉtéÀParis"), "old_<wbr>mac &lt;ABBA&gt; Été<wbr>ÀParis");
+        assert_eq!(breakable(""), "");
+    }
 
     #[test]
     fn names_and_numbers() {

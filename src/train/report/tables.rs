@@ -1,7 +1,7 @@
 //! The report's tables: folds, songs, people, confusion.
 
 use super::Report;
-use super::escape::{interval, percent};
+use super::escape::{breakable, interval, percent};
 use crate::picture::markup::escape;
 use crate::train::metrics::{Metrics, mean_and_spread};
 use std::fmt::Write;
@@ -140,7 +140,7 @@ impl Report<'_> {
             let row = &metrics.confusion[truth];
             let total = row.iter().sum::<usize>().max(1);
             let sung = escape(&self.names[truth]);
-            let _ = write!(page, "<tr><th>{sung}</th>");
+            let _ = write!(page, "<tr><th>{}</th>", breakable(&self.names[truth]));
             for &predicted in &shown {
                 let count = row[predicted];
                 if count == 0 {
