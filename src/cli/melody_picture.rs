@@ -52,7 +52,7 @@ fn draw(title: &str, contour: &Contour, notes: &[SungNote]) -> Canvas {
     let x = |at: f64| LEFT + at.clamp(0.0, seconds) / seconds * wide;
     let y = |midi: f64| TOP + (high - midi) / (high - low) * tall;
     let mut canvas = Canvas::new(WIDTH as u32, HEIGHT as u32);
-    canvas.text((LEFT, 27.0), title, 18.0, Align::Start);
+    canvas.text((LEFT, 27.0), Canvas::shortened(title, 18.0, wide), 18.0, Align::Start);
     let every = if high - low > 24.0 { 4 } else { 2 };
     for midi in (low as i64..=high as i64).filter(|midi| midi % every == 0) {
         canvas.fill([LEFT, y(midi as f64) - 0.5, wide, 1.0], GRID);
@@ -86,4 +86,17 @@ fn draw(title: &str, contour: &Contour, notes: &[SungNote]) -> Canvas {
         canvas.line(line, 2.0, PITCH);
     }
     canvas
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_that_is_too_long_is_cut() {
+        let contour = Contour { hop: 0.01, frames: Vec::new() };
+        let title = "a long name ".repeat(30);
+        let svg = String::from_utf8(image(true, &title, &contour, &[]).unwrap()).unwrap();
+        assert!(svg.contains('\u{2026}') && !svg.contains(title.trim()), "{svg}");
+    }
 }

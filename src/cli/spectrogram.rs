@@ -153,7 +153,7 @@ fn draw(length: usize, next: Next<'_>, rate: u32, title: &str, picture: &Picture
     }
     let (width, height) = (f64::from(picture.width), f64::from(picture.height));
     let mut canvas = Canvas::new(picture.width, picture.height);
-    canvas.text((LEFT, 24.0), shortened(title, 18.0, width - LEFT - 20.0), 18.0, Align::Start);
+    canvas.text((LEFT, 24.0), Canvas::shortened(title, 18.0, width - LEFT - 20.0), 18.0, Align::Start);
     let wide = width - LEFT - RIGHT;
     let wave_high = ((height - TOP - BELOW) * 0.26).round();
     let under = TOP + wave_high + 14.0;
@@ -169,22 +169,6 @@ fn draw(length: usize, next: Next<'_>, rate: u32, title: &str, picture: &Picture
     let seconds = length as f64 / f64::from(rate);
     time_axis(&mut canvas, seconds, [LEFT, height - BELOW, wide]);
     Ok(canvas)
-}
-
-/// A title that fits, with an ellipsis in its middle where it has to be cut.
-fn shortened(title: &str, size: f64, most: f64) -> String {
-    let letters: Vec<char> = title.chars().collect();
-    let cut = |kept: usize| -> String {
-        match kept >= letters.len() {
-            true => title.to_string(),
-            false => letters[..kept.div_ceil(2)]
-                .iter()
-                .chain(&['\u{2026}'])
-                .chain(&letters[letters.len() - kept / 2..])
-                .collect(),
-        }
-    };
-    (0..=letters.len()).rev().map(cut).find(|text| Canvas::width_of(text, size) <= most).unwrap_or_default()
 }
 
 /// A window on samples that come piece by piece, and what of them is seen in a waveform.

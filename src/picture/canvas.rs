@@ -74,6 +74,22 @@ impl Canvas {
         font().map_or(0.0, |font| advance(&font, text, size))
     }
 
+    /// A text that is no wider than so many pixels, with an ellipsis in its middle where it has to be cut.
+    pub fn shortened(text: &str, size: f64, most: f64) -> String {
+        let letters: Vec<char> = text.chars().collect();
+        let cut = |kept: usize| -> String {
+            match kept >= letters.len() {
+                true => text.to_string(),
+                false => letters[..kept.div_ceil(2)]
+                    .iter()
+                    .chain(&['\u{2026}'])
+                    .chain(&letters[letters.len() - kept / 2..])
+                    .collect(),
+            }
+        };
+        (0..=letters.len()).rev().map(cut).find(|text| Self::width_of(text, size) <= most).unwrap_or_default()
+    }
+
     /// The drawing as an SVG file.
     ///
     /// # Errors
@@ -110,10 +126,15 @@ impl Canvas {
                     };
                     let turn =
                         if *upwards { format!(" transform=\"rotate(-90 {x:.2} {y:.2})\"") } else { String::new() };
+                    // Whoever shows it may have another font, in which the words would be wider than there is room for.
+                    let length = match measured(text, *size) {
+                        Some(length) => format!(" textLength=\"{length:.1}\" lengthAdjust=\"spacingAndGlyphs\""),
+                        None => String::new(),
+                    };
                     let (colour, text) = (hex(INK), escape(text));
                     writeln!(
                         svg,
-                        "<text x=\"{x:.2}\" y=\"{y:.2}\" font-size=\"{size}\" text-anchor=\"{anchor}\" fill=\"{colour}\"{turn}>{text}</text>"
+                        "<text x=\"{x:.2}\" y=\"{y:.2}\" font-size=\"{size}\" text-anchor=\"{anchor}\" fill=\"{colour}\"{length}{turn}>{text}</text>"
                     )
                 }
                 Item::Picture { at: [x, y, w, h], columns, pixels } => {
@@ -184,6 +205,13 @@ fn advance(font: &FontRef, text: &str, size: f64) -> f64 {
         kern + scaled.h_advance(glyph)
     };
     f64::from(text.chars().map(|c| font.glyph_id(c)).map(step).sum::<f32>())
+}
+
+/// How wide a text is whose letters are all in the font; none of others, and of one that is empty.
+fn measured(text: &str, size: f64) -> Option<f64> {
+    let font = font()?;
+    let known = !text.is_empty() && text.chars().all(|c| font.glyph_id(c) != GlyphId(0));
+    known.then(|| advance(&font, text, size))
 }
 
 struct Raster {
@@ -304,6 +332,23 @@ mod tests {
         );
         assert_eq!((at(10, 5), at(12, 5)), (&[0, 0, 255][..], &[255; 3][..]));
         assert_eq!([at(14, 4)[0], at(17, 4)[0], at(15, 7)[0], at(17, 7)[0]], [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn words_keep_their_width_in_any_font() {
+        let mut canvas = Canvas::new(200, 60);
+        canvas.text((10.0, 20.0), "A4 & B4", 18.0, Align::Start);
+        canvas.text((10.0, 40.0), "\u{6b4c}", 18.0, Align::Start);
+        let (svg, wide) = (canvas.svg().unwrap(), Canvas::width_of("A4 & B4", 18.0));
+        assert!(
+            svg.contains(&format!(" textLength=\"{wide:.1}\" lengthAdjust=\"spacingAndGlyphs\">A4 &amp; B4<")),
+            "{svg}"
+        );
+        // What the font does not know has whatever width it has.
+        assert!(svg.contains("fill=\"#1c1c1e\">\u{6b4c}<"), "{svg}");
+        assert_eq!(Canvas::shortened("short", 18.0, 100.0), "short");
+        let cut = Canvas::shortened("a title that is far too long", 18.0, 100.0);
+        assert!(cut.contains('\u{2026}') && cut.starts_with('a') && Canvas::width_of(&cut, 18.0) <= 100.0, "{cut}");
     }
 
     #[test]
