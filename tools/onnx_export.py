@@ -129,6 +129,10 @@ def check(program, name, model, folder, recordings, first_only, timed):
     said = run(program, "predict", *arguments, "--device", "cpu", "--passages", "never", "--format", "json", "--top", len(songs), *paths)
     answers = {pathlib.Path(answer["file"]).name: answer for answer in json.loads(said)}
     wanted = np.array([[dict((top["song"], top["probability"]) for top in answers[path.name]["top"])[song] for song in songs] for path in paths])
+    no_songs = {songs[output] for output in json.loads(facts["no_songs"])}
+    for answer in answers.values():
+        best = answer["top"][0]
+        assert (answer["decision"] == "no song") == (best["song"] in no_songs and best["probability"] > 0), answer
     assert all(abs(answer["threshold"] - float(facts["threshold"])) < 1e-9 for answer in answers.values()), "the threshold"
 
     wrong, made, vectors, apart = [], [], [], 0.0

@@ -46,7 +46,8 @@ class SongClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc, unus
     sample_rate : samples a second of arrays that come without; the recipe's own rate, if it is not said.
     device : auto, cpu, gpu or gpu:N.
     random_state : a whole number that everything random is drawn from; 1, if it is not said.
-    unknown : what `predict` answers where the model is not sure enough; if it is not said, the likeliest song.
+    unknown : what `predict` answers where the model is not sure enough, or it is most like the examples of no song (songs called
+        `noise`, `background` or `other`); if it is not said, the likeliest of all that y names.
     run_folder : a folder to leave behind as `humdinger train` does, with the report and all numbers.
     verbose : whether to show progress, by tqdm where it is installed.
 
@@ -135,7 +136,21 @@ class SongClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc, unus
         if self.unknown is None:
             return cast("NDArray[Any]", self.classes_[best])
         sure = confidences.max(axis=1) >= max(self.model_.threshold, np.finfo(float).tiny)
-        return np.where(sure, self.classes_[best].astype(object), self.unknown)
+        named = sure & ~self._are_no_songs(self.classes_)[best]
+        return np.where(named, self.classes_[best].astype(object), self.unknown)
+
+    def score(self, X: Iterable[Recording], y: Any, sample_weight: Any = None) -> float:
+        """The share of recordings that `predict` answers rightly; of examples of no song, `unknown` is right, too."""
+        said, songs = self.predict(X), column_or_1d(y)
+        right = np.asarray(said == songs, dtype=bool)
+        if self.unknown is not None:
+            right |= self._are_no_songs(songs) & np.asarray(said == self.unknown, dtype=bool)
+        return float(np.average(right, weights=sample_weight))
+
+    def _are_no_songs(self, songs: Iterable[Any]) -> NDArray[np.bool_]:
+        """Which of these are examples of no song."""
+        no_songs = set(self.model_.no_songs)
+        return np.array([str(song) in no_songs for song in songs], dtype=bool)
 
     def predict_proba(self, X: Iterable[Recording]) -> NDArray[np.float64]:
         """Probabilities [recordings, songs] in the order of `classes_`, as if it had to be one of these; of silence, all the same.

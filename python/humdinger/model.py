@@ -62,6 +62,11 @@ class Model:
         return self._model.songs
 
     @property
+    def no_songs(self) -> list[str]:
+        """Those of the songs that are examples of no song (`noise`, `background`, `other`): what is like them is answered with "unknown"."""
+        return self._model.no_songs
+
+    @property
     def recipe(self) -> str:
         """How it hears and learns: melody or notebook."""
         return self._model.recipe
@@ -103,10 +108,11 @@ class Model:
         """
         confidences, familiarity = self._infer(recordings, rate)
         answers = []
+        songs, no_songs = self.songs, set(self.no_songs)
         for row, familiar in zip(confidences, familiarity, strict=True):
             best = int(row.argmax())
-            named = row[best] >= self.threshold and row[best] > 0
-            answers.append(Answer(self.songs[best] if named else UNKNOWN, float(row[best]), float(familiar)))
+            named = row[best] >= self.threshold and row[best] > 0 and songs[best] not in no_songs
+            answers.append(Answer(songs[best] if named else UNKNOWN, float(row[best]), float(familiar)))
         return answers
 
     def embed(self, recordings: Iterable[Recording], rate: int | None = None) -> NDArray[np.float32]:

@@ -166,6 +166,13 @@ impl Model {
         self.header().names()
     }
 
+    /// Those of them that stand for no song.
+    #[getter]
+    fn no_songs(&self) -> Vec<String> {
+        let names = self.header().names();
+        self.header().no_songs().into_iter().map(|output| names[output].clone()).collect()
+    }
+
     /// The recipe's name.
     #[getter]
     fn recipe(&self) -> &'static str {

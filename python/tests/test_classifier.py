@@ -67,6 +67,47 @@ def test_the_command_says_the_same(data: Data, fitted: SongClassifier, tmp_path:
     assert unknown.predict([np.zeros(8000)]).tolist() == ["unknown"]
 
 
+def test_examples_of_no_song_are_unknown(data: Data, tmp_path: pathlib.Path) -> None:
+    # The base model, to which Twinkle is noise.
+    humdinger.Model.base().save(tmp_path / "base")
+    whole = (tmp_path / "base").read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header = whole[8 : 8 + length]
+    assert header.count(b'\\"Twinkle\\"') == 1
+    header = header.replace(b'\\"Twinkle\\"', b'\\"Noise\\"')
+    (tmp_path / "model").write_bytes(len(header).to_bytes(8, "little") + header + whole[8 + length :])
+    model = Model.load(tmp_path / "model")
+    assert model.no_songs == ["Noise"] and Model.base().no_songs == []
+    files = [file for file, song in zip(data.files, data.songs, strict=True) if song == "Twinkle"]
+    answers = model.predict(files)
+    named = [answer.song for answer in Model.base().predict(files)]
+    assert "Twinkle" in named, "or it shows nothing"
+    assert {answer.song for answer, name in zip(answers, named, strict=True) if name == "Twinkle"} == {"unknown"}
+    words = ["predict", "--device", "cpu", "--model", tmp_path / "model", "--format", "csv", *files]
+    said = subprocess.run([sys.executable, "-m", "humdinger", *map(str, words)], check=True, capture_output=True, text=True)
+    assert [line.split(",")[1] for line in said.stdout.splitlines()[1:]] == [answer.song for answer in answers]
+
+
+def test_a_classifier_learns_what_is_no_song(data: Data) -> None:
+    rng = np.random.default_rng(1)
+    noise = [(rng.normal(0, 0.1, 32_000), 8_000) for _ in range(18)]
+    songs = [*data.songs, *["noise"] * 12]
+    classifier = SongClassifier(epochs=6, device="cpu").fit([*data.files, *noise[:12]], songs)
+    assert classifier.model_.no_songs == ["noise"]
+    fresh, truth = noise[12:], ["noise"] * 6
+    likeliest = classifier.predict(fresh)
+    assert (likeliest == "noise").any() and classifier.score(fresh, truth) == np.mean(likeliest == "noise")
+    classifier.set_params(unknown="nobody")
+    answers = [answer.song for answer in classifier.model_.predict(fresh)]
+    assert classifier.predict(fresh).tolist() == ["nobody" if song == "unknown" else song for song in answers]
+    assert "noise" not in answers
+    right = np.array([song == "unknown" for song in answers])
+    assert classifier.score(fresh, truth) == right.mean()
+    assert classifier.score(fresh, truth, sample_weight=[1, 0, 0, 0, 0, 0]) == right[0]
+    # It is no song, but it is not that one.
+    assert classifier.score(fresh, ["Twinkle"] * 6) == np.mean([song == "Twinkle" for song in answers])
+
+
 def test_a_pipeline_and_groups(data: Data) -> None:
     quick = make_pipeline(SongClassifier(epochs=1, device="cpu"))
     made = cross_validate(quick, data.files, data.songs, groups=data.people, cv=GroupKFold(2), return_indices=True)

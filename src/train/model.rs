@@ -5,6 +5,7 @@ use super::files;
 use super::recipe::{Augmentation, FrontEnd, Recipe};
 use super::weights::Weights;
 use crate::audio::resample::RATES;
+use crate::data::nosong;
 use crate::graph::{Session, State, States};
 use crate::nn::{self, Classifier};
 use crate::{Error, Result, Tensor};
@@ -86,6 +87,12 @@ impl Header {
     pub fn names(&self) -> Vec<String> {
         let rest = (self.classes.len()..self.outputs).map(|i| format!("output {i}"));
         self.classes.iter().cloned().chain(rest).collect()
+    }
+
+    /// The outputs that stand for no song: what is likeliest one of these is answered with "unknown" ([`nosong`]).
+    pub fn no_songs(&self) -> Vec<usize> {
+        let names = self.names();
+        (0..names.len()).filter(|&output| nosong::is_none(&names[output])).collect()
     }
 }
 

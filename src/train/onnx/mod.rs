@@ -14,6 +14,9 @@
 //! | `familiarity` `[N]` | how near the sound is to the training clips, from 0 to 1; 1 in silence, and where the model does not know |
 //! | `logits` `[N, A, outputs]` | under each of the model's A test-time augmentations, before the temperature |
 //! | `vectors` `[N, A, C]` | what the last layer sees |
+//!
+//! The metadata says which output is which song (`songs`, JSON), and which are examples of no song (`no_songs`, their numbers): where one of
+//! these is the likeliest, or the likeliest is below `threshold`, or everything is 0, `humdinger predict` answers "unknown".
 
 mod front_end;
 mod head;
@@ -74,6 +77,7 @@ pub fn file(model: &Model, path: &Path) -> Result<ModelProto> {
     );
     let facts = [
         ("songs", json(&header.names())?),
+        ("no_songs", json(&header.no_songs())?),
         ("recipe", header.recipe.name().into()),
         ("sample_rate", front_end.sample_rate.to_string()),
         ("channels", front_end.channels.to_string()),
@@ -110,10 +114,12 @@ mod tests {
     /// A model of the recipe `notebook` that has learned nothing.
     fn notebook() -> Result<Model> {
         let base = base::model()?;
-        let (recipe, classes) = (Recipe::Notebook, base.header.classes.clone());
+        let (recipe, mut classes) = (Recipe::Notebook, base.header.classes.clone());
+        classes[2] = "Noise".into();
         let header = super::super::model::Header {
             recipe,
             outputs: classes.len() + 1,
+            classes,
             front_end: recipe.front_end(),
             usual_distance: None,
             ..base.header
@@ -126,7 +132,7 @@ mod tests {
 
     #[test]
     fn every_node_reads_what_is_there_before_it() -> Result<()> {
-        for model in [base::model()?, notebook()?] {
+        for (model, no_songs) in [(base::model()?, "[]"), (notebook()?, "[2]")] {
             let bytes = bytes(&model, Path::new("m.safetensors"))?;
             let read = ModelProto::decode(&*bytes).map_err(|e| Error::Data(e.to_string()))?;
             assert_eq!(read, file(&model, Path::new("m.safetensors"))?);
@@ -153,6 +159,7 @@ mod tests {
                 entry.and_then(|entry| entry.value.clone()).unwrap_or_default()
             };
             assert_eq!(fact("songs"), serde_json::to_string(&model.header.names()).unwrap_or_default());
+            assert_eq!(fact("no_songs"), no_songs);
             assert_eq!(fact("sample_rate"), model.header.front_end.sample_rate.to_string());
         }
         Ok(())
