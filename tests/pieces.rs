@@ -81,7 +81,9 @@ fn compressed_wav_files_are_the_same_piece_by_piece() {
     [3, 150, 299].iter().for_each(|at| damaged[at * 1024 + 2] = 200);
     let whole = blocks(300, 1024, 1, &[1, 0, 20], 4);
     // Of small steps, as large ones grow beyond all bounds.
-    let microsoft = blocks(900, 256, 1, &[0, 16, 0], 7).into_iter().map(|byte| byte & 0x33).collect();
+    let microsoft: Vec<u8> = blocks(900, 256, 1, &[0, 16, 0], 7).into_iter().map(|byte| byte & 0x33).collect();
+    // Behind it a part of a head, by a predictor that there is not.
+    let cut = [microsoft.clone(), vec![200; 5]].concat();
     let frames = 300 * 2041;
     let files = [
         ("A-law", Wav::new(6, 1, 8, noise.clone()), 200_001),
@@ -93,6 +95,7 @@ fn compressed_wav_files_are_the_same_piece_by_piece() {
         ("IMA, cut", ima(1, whole[..whole.len() - 300].to_vec(), frames), frames - 600),
         ("IMA, damaged", ima(2, damaged, 300 * 1017), 300 * 1017),
         ("Microsoft", Wav { block: Some(256), ..Wav::new(2, 1, 4, microsoft) }, 900 * 500),
+        ("Microsoft, cut in a head", Wav { block: Some(256), ..Wav::new(2, 1, 4, cut) }, 900 * 500),
     ];
     for (name, wav, frames) in files {
         let path = scratch().join(format!("{name}.wav"));

@@ -191,6 +191,10 @@ impl Blocks {
         let mut planes = Vec::<Vec<f32>>::new();
         for bytes in data.chunks(self.bytes) {
             let frames = self.coding.frames(bytes.len(), self.channels);
+            if frames == 0 {
+                // Of the last block not even the head is there.
+                continue;
+            }
             // The decoders take whole blocks; of the last one, less is kept.
             let mut whole = std::borrow::Cow::Borrowed(bytes);
             if adpcm && bytes.len() < self.bytes {
