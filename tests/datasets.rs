@@ -284,7 +284,7 @@ fn names_in_file_names_are_for_those_who_ask() {
     assert_eq!(folds(&data, &by, 4, 0).unwrap().len(), 4);
     assert!(folds(&data, &by, 5, 0).unwrap_err().to_string().contains("4 names"));
     let unknown = split(&data, &SplitBy::Person, 0.2, 0).unwrap_err().to_string();
-    assert!(unknown.contains("--split name"), "{unknown}");
+    assert!(unknown.contains("setting `split` = `name`"), "{unknown}");
 }
 
 #[test]
@@ -301,9 +301,9 @@ fn doubtful_names_are_not_gone_by() {
         let why = names(&data).expect_err(name);
         assert!(why.contains(part), "{name}: {why}");
         let refused = split(&data, &SplitBy::Name, 0.4, 0).unwrap_err().to_string();
-        assert!(refused.contains("--split") && refused.contains(&why), "{name}: {refused}");
+        assert!(refused.contains("setting `split`") && refused.contains(&why), "{name}: {refused}");
         let unknown = split(&data, &SplitBy::Person, 0.4, 0).unwrap_err().to_string();
-        assert!(!unknown.contains("--split name"), "{name}: {unknown}");
+        assert!(!unknown.contains("`name`"), "{name}: {unknown}");
     }
     assert!(names(&named(&[])).is_err());
 }
@@ -328,11 +328,11 @@ fn impossible_splits_are_refused() {
         ("one song", split(&dataset(&[(0, 0), (1, 0)]), &SplitBy::Person, 0.2, 0), "1 song"),
         ("one person", split(&dataset(&[(0, 0), (0, 1)]), &SplitBy::Person, 0.2, 0), "one person"),
         ("nobody known", split(&anonymous, &SplitBy::Person, 0.2, 0), "not known"),
-        ("fraction 1", split(&dataset(&good), &SplitBy::Random, 1.0, 0), "--val-fraction"),
-        ("negative", split(&dataset(&good), &SplitBy::Random, -0.1, 0), "--val-fraction"),
-        ("not a number", split(&dataset(&good), &SplitBy::Random, f64::NAN, 0), "--val-fraction"),
+        ("fraction 1", split(&dataset(&good), &SplitBy::Random, 1.0, 0), "setting `val_fraction`"),
+        ("negative", split(&dataset(&good), &SplitBy::Random, -0.1, 0), "setting `val_fraction`"),
+        ("not a number", split(&dataset(&good), &SplitBy::Random, f64::NAN, 0), "setting `val_fraction`"),
         ("one clip", split(&dataset(&[(0, 0), (1, 0), (2, 1)]), &SplitBy::Random, 0.3, 0), "song01 has no clip for"),
-        ("one fold", folds(&dataset(&good), &SplitBy::Person, 1, 0).map(|_| Default::default()), "--folds"),
+        ("one fold", folds(&dataset(&good), &SplitBy::Person, 1, 0).map(|_| Default::default()), "setting `folds`"),
         ("many folds", folds(&dataset(&good), &SplitBy::Person, 11, 0).map(|_| Default::default()), "10 persons"),
     ];
     for (name, result, part) in cases {

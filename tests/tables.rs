@@ -138,7 +138,10 @@ fn columns_of_any_name() {
     assert!(listing.notes.join("; ").contains("columns of l.csv that are not used: `Teil`"), "{:?}", listing.notes);
     let wrong = ColumnNames { song: Some("Lied".into()), ..names.clone() };
     let error = list_by(&folder, &wrong).unwrap_err().to_string();
-    assert!(error.contains("--song-column") && error.contains("no column `Lied`; it has Sound, Werk"), "{error}");
+    assert!(
+        error.contains("setting `song_column`") && error.contains("no column `Lied`; it has Sound, Werk"),
+        "{error}"
+    );
     std::fs::remove_file(folder.join("l.csv")).unwrap();
     let error = list_by(&folder, &names).unwrap_err().to_string();
     assert!(error.contains("holds no CSV file"), "{error}");
