@@ -160,7 +160,7 @@ def test_what_is_wrong_is_told_as_python_tells_it(data: Data, fitted: SongClassi
         SongClassifier().fit(data.files, data.songs[1:])
     with pytest.raises(ValueError, match="36 recordings, but 1 groups"):
         SongClassifier().fit(data.files, data.songs, groups=["Anna"])
-    with pytest.raises(ValueError, match="--epochs: 0 is not from 1"):
+    with pytest.raises(ValueError, match="setting `epochs`: 0 is not from 1"):
         SongClassifier(epochs=0).fit(data.files, data.songs)
     with pytest.raises(ValueError, match="`best` is no device"):
         SongClassifier(device="best").fit(data.files, data.songs)
