@@ -43,7 +43,7 @@ impl Held {
     }
 
     /// How much of a tune there is: the share of all frames around which the pitch is held, times the mean distance of the held pitches from
-    /// their median, in semitones, of which [`FARTHEST`] count at most. 0 where nothing is held, or one pitch alone.
+    /// their median, in semitones, of which 3.0 count at most. 0 where nothing is held, or one pitch alone.
     pub fn tunefulness(&self) -> f64 {
         let mut notes: Vec<f64> = self.notes.iter().map(|note| note.1).collect();
         if notes.is_empty() {
