@@ -169,7 +169,7 @@ class SongClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc, unus
         return self.model_._model.infer(several(X, self._rate()))[1]
 
     def embed(self, X: Iterable[Recording]) -> NDArray[np.float32]:
-        """What the model hears in recordings as vectors [recordings, numbers]."""
+        """Embeddings of recordings, vectors [recordings, numbers]."""
         check_is_fitted(self, "model_")
         return self.model_._model.embed(several(X, self._rate()))
 
@@ -207,7 +207,7 @@ class SongClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc, unus
 
 
 class SongEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc, unused-ignore]
-    """Recordings as vectors of what a model hears in them, as a step of a pipeline before any classifier of vectors.
+    """Embeddings of recordings by a model, as a step of a pipeline before any classifier of vectors.
 
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline

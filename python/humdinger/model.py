@@ -68,12 +68,12 @@ class Model:
 
     @property
     def recipe(self) -> str:
-        """How it hears and learns: melody or notebook."""
+        """The network and how it is trained: melody or notebook."""
         return self._model.recipe
 
     @property
     def sample_rate(self) -> int:
-        """Samples a second that it hears; recordings of another rate are resampled."""
+        """Its sample rate in hertz; recordings of another rate are resampled."""
         return self._model.sample_rate
 
     @property
@@ -116,7 +116,7 @@ class Model:
         return answers
 
     def embed(self, recordings: Iterable[Recording], rate: int | None = None) -> NDArray[np.float32]:
-        """What it hears in recordings as vectors [recordings, numbers], to search, cluster or train other classifiers with."""
+        """Embeddings of recordings, vectors [recordings, numbers], to search, cluster or train other classifiers with."""
         return self._model.embed(several(recordings, rate or self.sample_rate))
 
     def _infer(self, recordings: Iterable[Recording], rate: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,7 +1,8 @@
 //! `humdinger synth`: writes a synthetic data set.
 
-use super::say;
+use super::{say, warn};
 use crate::data::synth::{self, Channels, Options, Style, Styles, Tune};
+use crate::train::source;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -61,8 +62,24 @@ pub struct Args {
     anywhere: f64,
 }
 
+/// The folder of what imaginary people sing of the songs that `train --tunes` names, where it names any.
+pub(super) fn sung(names: &[String], singers: Option<usize>, seed: u64) -> Result<Option<PathBuf>> {
+    let Some(first) = names.first() else { return Ok(None) };
+    let named = Options { tunes: names.to_vec(), ..Options::default() };
+    let tunes = match own_tunes(names)? {
+        Some(tunes) => tunes,
+        None => named.chosen_tunes()?.into_iter().cloned().collect(),
+    };
+    if tunes.len() < 2 {
+        return Err(Error::usage("--tunes", "one song cannot be told from another; name at least two"));
+    }
+    let singers = singers.unwrap_or_else(|| source::usual_singers(tunes.len()));
+    let whose = Path::new(first).file_stem().map_or_else(|| "tunes".into(), |stem| stem.to_string_lossy());
+    source::sung(&tunes, &whose, singers, seed, &|text| warn(text)).map(Some)
+}
+
 /// The tunes of files and folders, where that is what was named and not built-in tunes.
-pub(super) fn own_tunes(names: &[String]) -> Result<Option<Vec<Tune>>> {
+fn own_tunes(names: &[String]) -> Result<Option<Vec<Tune>>> {
     let built_in = |name: &String| synth::tunes::find(name).is_some();
     let (known, paths): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| built_in(name));
     let Some(first) = paths.iter().find(|path| Path::new(path).exists()) else { return Ok(None) };

@@ -1,12 +1,12 @@
 //! `humdinger train`.
 
 use super::outcome::{folds_summary, summary};
-use super::synth::own_tunes;
+use super::synth::sung;
 use super::terminal::{Terminal, entry, say};
 use super::{task, warn, whole};
+use crate::data::Dataset;
 use crate::data::labels::ColumnNames;
 use crate::data::split::SplitBy;
-use crate::data::{Dataset, synth};
 use crate::device::{Device, DeviceChoice};
 use crate::train::fit::Quiet;
 use crate::train::folder::RunFolder;
@@ -237,7 +237,7 @@ impl Planned {
             (None, None) => {}
         }
         there(resumed.is_none(), &config)?;
-        sing(args, &mut config)?;
+        config.data = sung(&args.tunes, args.singers, config.seed)?.or(config.data);
         Ok(Self { config, chosen, choice, resumed, start })
     }
 
@@ -362,23 +362,6 @@ fn there(new: bool, config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Has imaginary people sing the songs of `--tunes`, where there are any, for the run to learn from.
-fn sing(args: &Args, config: &mut Config) -> Result<()> {
-    let Some(first) = args.tunes.first() else { return Ok(()) };
-    let named = synth::Options { tunes: args.tunes.clone(), ..synth::Options::default() };
-    let tunes = match own_tunes(&args.tunes)? {
-        Some(tunes) => tunes,
-        None => named.chosen_tunes()?.into_iter().cloned().collect(),
-    };
-    if tunes.len() < 2 {
-        return Err(Error::usage("--tunes", "one song cannot be told from another; name at least two"));
-    }
-    let singers = args.singers.unwrap_or_else(|| source::usual_singers(tunes.len()));
-    let whose = Path::new(first).file_stem().map_or_else(|| "tunes".into(), |stem| stem.to_string_lossy());
-    config.data = Some(source::sung(&tunes, &whose, singers, config.seed, &|text| warn(text))?);
-    Ok(())
-}
-
 /// Finishes a run's configuration for its recordings, and chooses its device; what a `new` run cannot be is said as soon as it is known.
 fn fitted(
     config: &mut Config,
@@ -404,7 +387,7 @@ fn one_fold(args: &Args, out: &Path, number: usize) -> Result<ExitCode> {
     let choice = super::device(&config.device)?;
     run::check_fold(&config, Some(number))?;
     there(true, &config)?;
-    sing(args, &mut config)?;
+    config.data = sung(&args.tunes, args.singers, config.seed)?.or(config.data);
     let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
     let device = fitted(&mut config, &data, chosen, true, || Device::choose(choice))?;
     let inner = run::fold_folder(out, number);

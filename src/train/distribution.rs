@@ -5,7 +5,7 @@
 //! around each song, of one common shape, and what is none of the songs is far from all of them (K. Lee et al., "A simple
 //! unified framework for detecting out-of-distribution samples and adversarial attacks", 2018).
 
-use super::metrics::softmax;
+use super::metrics::{ClipTruth, softmax};
 use super::weights::Weights;
 use crate::{Error, Result, Tensor};
 use std::path::Path;
@@ -41,6 +41,15 @@ pub struct TrainingDistribution {
 }
 
 impl TrainingDistribution {
+    /// [`TrainingDistribution::fit`] to all windows of these clips.
+    pub fn of_clips(training: &[ClipTruth], validation: &[ClipTruth]) -> Option<Self> {
+        let (training, validation): (Vec<_>, Vec<_>) = (
+            training.iter().flat_map(embeddings).collect(),
+            validation.iter().flat_map(embeddings).map(|(x, _)| x).collect(),
+        );
+        Self::fit(&training, &validation)
+    }
+
     /// Measures the clouds of `training` windows, (embedding, song), and how far from them `validation` windows usually
     /// are. None where there is too little to measure.
     pub fn fit(training: &[(&[f32], usize)], validation: &[&[f32]]) -> Option<Self> {
@@ -167,6 +176,11 @@ impl TrainingDistribution {
     pub fn width(&self) -> usize {
         self.shape.shape()[0]
     }
+}
+
+/// Each of a clip's embeddings with the clip's song.
+fn embeddings((windows, song): &ClipTruth) -> impl Iterator<Item = (&[f32], usize)> {
+    windows.iter().map(|window| (&window.embedding[..], *song))
 }
 
 /// The last layer that tells songs apart by their clouds alone, `weight [songs, C]` and `bias [songs]`: the linear discriminant

@@ -3,6 +3,7 @@
 
 use super::passages::{Passage, PassageFinder};
 use super::predict::{Predictor, WindowPrediction};
+use crate::audio::channels;
 use crate::audio::faults::is_silent;
 use crate::audio::stream::StreamResampler;
 use crate::data::Clip;
@@ -176,12 +177,10 @@ impl Listener {
             return None;
         }
         let sample = |seconds: f64| ((seconds * f64::from(self.rate)) as usize).saturating_sub(self.begin);
-        let mut mix: Vec<f32> = Vec::new();
-        for channel in &self.channels {
-            let part = &channel[sample(passage.start).min(channel.len())..sample(passage.end).min(channel.len())];
-            mix.resize(part.len(), 0.0);
-            mix.iter_mut().zip(part).for_each(|(sum, x)| *sum += x / self.channels.len() as f32);
-        }
+        let part = |channel: &Vec<f32>| {
+            channel[sample(passage.start).min(channel.len())..sample(passage.end).min(channel.len())].to_vec()
+        };
+        let mix = channels::to_count(self.channels.iter().map(part).collect(), 1).swap_remove(0);
         let held = Held::of(&self.tracker.track(&mix));
         if !passage.is_sung(held.tunefulness(), self.how.threshold) {
             return None;

@@ -1,7 +1,8 @@
 //! What is counted about predictions.
 
-use super::distribution::{WindowOutputs, probabilities};
+use super::distribution::{TrainingDistribution, WindowOutputs, probabilities};
 use super::scores::{auroc, average_precision, wilson};
+use crate::data::Clip;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -278,6 +279,23 @@ pub fn calibration_error(pairs: &[(f64, bool)]) -> f64 {
 
 /// Of each clip: the network's outputs for its windows, and the right song.
 pub type ClipTruth = (Vec<WindowOutputs>, usize);
+
+/// The predictions for clips, given the outputs for each of them.
+pub fn predictions<'a>(
+    clips: impl Iterator<Item = &'a Clip>,
+    outputs: &[ClipTruth],
+    temperature: f64,
+    distribution: Option<&TrainingDistribution>,
+) -> Vec<Prediction> {
+    let predict = |(clip, (windows, truth)): (&Clip, &ClipTruth)| Prediction {
+        id: clip.id.clone(),
+        person: clip.person.clone(),
+        truth: Some(*truth),
+        probabilities: probabilities(windows, temperature, distribution),
+        least: 0.0,
+    };
+    clips.zip(outputs).map(predict).collect()
+}
 
 /// The temperature between 1/20 and 20 under which the right songs are most probable: golden-section search over its
 /// logarithm (temperature scaling, Guo et al. 2017). 1 without clips.

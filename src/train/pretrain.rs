@@ -330,7 +330,7 @@ fn finish(work: &Pretraining, network: Weights, device: &Device) -> Result<Pretr
     load_weights(&mut *engine.session, &weights, Path::new("the network's weights"), true)?;
     // People beyond those of all rounds.
     let first = (work.first.rounds + work.then.rounds) * work.clips;
-    let mut infer_of = |people: std::ops::Range<usize>, infer: Infer| -> Result<Vec<(ClipOutputs, usize)>> {
+    let mut infer_of = |people: std::ops::Range<usize>, infer: Infer| -> Result<Vec<ClipTruth>> {
         let mut inferred = Vec::new();
         for person in people {
             let wanted: Vec<_> = tunes.iter().enumerate().map(|(label, &tune)| (tune, label, person)).collect();
@@ -343,14 +343,8 @@ fn finish(work: &Pretraining, network: Weights, device: &Device) -> Result<Pretr
     // More singers tell more than test-time augmentation of the same ones.
     let training = infer_of(first..first + work.singers, Engine::infer_once)?;
     let others = infer_of(first + work.singers..first + work.singers + work.singers / 3, Engine::infer)?;
-    let vectors = |inferred: &'_ [(ClipOutputs, usize)]| -> Vec<(Vec<f32>, usize)> {
-        inferred.iter().flat_map(|(windows, label)| windows.iter().map(|w| (w.embedding.clone(), *label))).collect()
-    };
-    let (training, tried) = (vectors(&training), vectors(&others));
-    let training: Vec<(&[f32], usize)> = training.iter().map(|(vector, label)| (&vector[..], *label)).collect();
-    let tried: Vec<&[f32]> = tried.iter().map(|(vector, _)| &vector[..]).collect();
     let failed = || Error::Data("what the network makes of the built-in tunes cannot be told apart".into());
-    let distribution = TrainingDistribution::fit(&training, &tried).ok_or_else(failed)?;
+    let distribution = TrainingDistribution::of_clips(&training, &others).ok_or_else(failed)?;
     header.usual_distance = Some(distribution.usual);
     let (weight, bias) = discriminant(&distribution)?;
     weights.tensors.insert("lin.weight".into(), weight);

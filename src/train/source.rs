@@ -211,7 +211,7 @@ pub fn note_on_names(config: &Config, data: &Dataset) -> Option<String> {
     }
     match split_by(config, data).ok()? {
         SplitBy::Column(name) => {
-            let (others, text) = ("setting `split` = `person` or `random`", "says which recordings validate");
+            let (others, text) = ("setting `split` = `person or random`", "says which recordings validate");
             return Some(format!("note: the column `{name}` {text}; {others} divides them otherwise"));
         }
         SplitBy::Random => {}

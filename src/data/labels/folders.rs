@@ -1,7 +1,7 @@
 //! Labels from folders and from file names.
 
 use super::{Labelled, Listing, Source, again, file_name};
-use crate::data::find::Found;
+use crate::data::find::{Found, LeftOut};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -38,55 +38,39 @@ pub fn parse_name(name: &str) -> Option<(&str, &str)> {
     good.then_some((person, song))
 }
 
-pub(super) fn by_names(root: &Path, found: Found) -> Listing {
+/// The files of which `of` tells the song, and who sings where that is known; the others are left out for the reason `otherwise`.
+fn labelled(
+    root: &Path,
+    found: Found,
+    of: impl Fn(&str) -> Option<(&str, Option<&str>)>,
+    otherwise: &'static str,
+) -> (Vec<Labelled>, Vec<LeftOut>) {
     let mut excluded = found.excluded;
-    again(&mut excluded, found.again, |id| parse_name(file_name(id)).map(|(_, song)| song.to_string()));
+    again(&mut excluded, found.again, |id| of(id).map(|(song, _)| song.to_string()));
     let mut files = Vec::new();
     for id in found.sounds {
-        match parse_name(file_name(&id)) {
-            Some((person, song)) => {
-                let (person, label) = (Some(person.to_string()), song.to_string());
-                files.push(Labelled {
-                    path: root.join(&id),
-                    stretch: None,
-                    label,
-                    person,
-                    columns: BTreeMap::new(),
-                    id,
-                });
+        match of(&id).map(|(song, person)| (song.to_string(), person.map(str::to_string))) {
+            Some((label, person)) => {
+                let (path, columns) = (root.join(&id), BTreeMap::new());
+                files.push(Labelled { path, stretch: None, label, person, columns, id });
             }
-            None => excluded.add("the name is not of the form S<person>_<hum|whistle>_<take>_<Song>", id),
+            None => excluded.add(otherwise, id),
         }
     }
-    Listing {
-        files,
-        left_out: excluded.finish(),
-        source: Source::Names,
-        labels_from: "file names (S<person>_<hum|whistle>_<take>_<Song>)".into(),
-        notes: vec![],
-    }
+    (files, excluded.finish())
+}
+
+pub(super) fn by_names(root: &Path, found: Found) -> Listing {
+    let otherwise = "the name is not of the form S<person>_<hum|whistle>_<take>_<Song>";
+    let (files, left_out) =
+        labelled(root, found, |id| parse_name(file_name(id)).map(|(person, song)| (song, Some(person))), otherwise);
+    let labels_from = "file names (S<person>_<hum|whistle>_<take>_<Song>)".into();
+    Listing { files, left_out, source: Source::Names, labels_from, notes: vec![] }
 }
 
 pub(super) fn by_folders(root: &Path, found: Found) -> Result<Listing> {
-    let mut excluded = found.excluded;
-    again(&mut excluded, found.again, |id| id.split_once('/').map(|(folder, _)| folder.to_string()));
-    let mut files = Vec::new();
-    for id in found.sounds {
-        match id.split_once('/') {
-            Some((folder, _)) => {
-                let label = folder.to_string();
-                files.push(Labelled {
-                    path: root.join(&id),
-                    stretch: None,
-                    label,
-                    person: None,
-                    columns: BTreeMap::new(),
-                    id,
-                });
-            }
-            None => excluded.add("not in a song's folder, and the name does not tell the song", id),
-        }
-    }
+    let otherwise = "not in a song's folder, and the name does not tell the song";
+    let (files, left_out) = labelled(root, found, |id| song_folder(id).map(|song| (song, None)), otherwise);
     if files.is_empty() {
         return Err(Error::file(
             root,
@@ -94,13 +78,8 @@ pub(super) fn by_folders(root: &Path, found: Found) -> Result<Listing> {
              nor a CSV file with the columns `path` and `label`",
         ));
     }
-    Ok(Listing {
-        files,
-        left_out: excluded.finish(),
-        source: Source::Folders,
-        labels_from: "folders, one for each song".into(),
-        notes: vec![],
-    })
+    let labels_from = "folders, one for each song".into();
+    Ok(Listing { files, left_out, source: Source::Folders, labels_from, notes: vec![] })
 }
 
 #[cfg(test)]

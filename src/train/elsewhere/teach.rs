@@ -3,9 +3,11 @@
 use super::super::base;
 use super::super::batch::{Batch, Draw, windows};
 use super::super::config::{Config, Settings};
-use super::super::distribution::{TrainingDistribution, WindowOutputs, probabilities};
+use super::super::distribution::{TrainingDistribution, WindowOutputs};
 use super::super::engine::EVALUATION_BATCH;
-use super::super::metrics::{ClipTruth, Metrics, Prediction, argmax, fit_temperature, improves, unknown_threshold};
+use super::super::metrics::{
+    ClipTruth, Metrics, Prediction, argmax, fit_temperature, improves, predictions, unknown_threshold,
+};
 use super::super::model::{Header, Model, fitting, model_states};
 use super::super::network::{Network, Pass};
 use super::super::recordings::{self, Recordings};
@@ -319,14 +321,8 @@ impl Teacher {
         temperature: f64,
         distribution: Option<&TrainingDistribution>,
     ) -> Vec<Prediction> {
-        let predict = |(&i, (windows, truth)): (&usize, &ClipTruth)| Prediction {
-            id: self.data.clips[i].id.clone(),
-            person: None,
-            truth: Some(*truth),
-            probabilities: probabilities(windows, temperature, distribution),
-            least: 0.0,
-        };
-        self.split.validation.iter().zip(inferred).map(predict).collect()
+        let clips = self.split.validation.iter().map(|&i| &self.data.clips[i]);
+        predictions(clips, inferred, temperature, distribution)
     }
 
     /// The model, from the best states by name and the outputs of [`Teacher::all_augmented`] under them, one after the other.
@@ -344,13 +340,7 @@ impl Teacher {
         let (outputs, width) = (self.network.outputs, self.network.vector_length());
         let rest = (&logits[first * outputs..], &vectors[first * width..]);
         let (trained, _) = self.clips(&self.split.train, augmentations, rest)?;
-        let each = |(windows, label): &'_ ClipTruth| -> Vec<(Vec<f32>, usize)> {
-            windows.iter().map(|window| (window.embedding.clone(), *label)).collect()
-        };
-        let training: Vec<(Vec<f32>, usize)> = trained.iter().flat_map(each).collect();
-        let training: Vec<(&[f32], usize)> = training.iter().map(|(vector, label)| (&vector[..], *label)).collect();
-        let known: Vec<&[f32]> = validation.iter().flat_map(|(windows, _)| windows).map(|w| &w.embedding[..]).collect();
-        let distribution = TrainingDistribution::fit(&training, &known);
+        let distribution = TrainingDistribution::of_clips(&trained, &validation);
         let temperature = fit_temperature(&validation);
         let unknown_threshold = unknown_threshold(&self.predictions(&validation, temperature, distribution.as_ref()));
         let classes = self.data.classes.clone();

@@ -99,7 +99,7 @@ pub fn confidence(w: &mut Writer, model: &Model, logits: &str, vectors: &str, au
     [likely, in_distribution]
 }
 
-/// [N V, width] as [N, V, width].
+/// [N A, width] as [N, A, width].
 pub fn by_augmentation(w: &mut Writer, x: &str, augmentations: usize, width: usize) -> Name {
     let shape = w.row("by_view_shape", &[-1, augmentations as i64, width as i64]);
     w.node("Reshape", "by_view", &[x, &shape], vec![])
