@@ -7,7 +7,7 @@ mod device;
 
 use humdinger::cpu::{CpuSession, Pool};
 use humdinger::gpu::GpuSession;
-use humdinger::graph::{CpuReal, Graph, Plan, Session, States, Target};
+use humdinger::graph::{CpuReal, Graph, HostMemory, Plan, Session, States, Target};
 use humdinger::{Result, Tensor};
 use std::sync::Arc;
 
@@ -45,12 +45,12 @@ fn every_session_reads_what_it_was_lent() -> Result<()> {
     if let Some(gpu) = device::gpu() {
         sessions.push((Box::new(GpuSession::with_guards(gpu, graph.states().clone())?), Target::Gpu));
     }
-    let memory: Arc<Vec<f32>> = Arc::new((0..LEN).map(|i| i as f32).collect());
+    let memory = HostMemory::new((0..LEN).map(|i| i as f32).collect::<Vec<_>>());
     let expected: Vec<f32> = memory.iter().map(|x| 2.0 * x).collect();
     for (mut session, target) in sessions {
         let what = session.describe();
         assert!(
-            message(session.lend_state("data", &Arc::new(vec![0.0; LEN - 1]))).contains(&LEN.to_string()),
+            message(session.lend_state("data", &HostMemory::new(vec![0.0; LEN - 1]))).contains(&LEN.to_string()),
             "{what}"
         );
         assert!(message(session.lend_state("total", &memory)).contains("total"), "{what}");
@@ -66,21 +66,21 @@ fn every_session_reads_what_it_was_lent() -> Result<()> {
         session.read_state("total", &mut read)?;
         assert_eq!(read[LEN - 1], 1.0 + expected[LEN - 1], "{what}");
     }
-    assert_eq!(Arc::strong_count(&memory), 1, "a session that is gone still holds it");
+    assert_eq!(memory.holders(), 1, "a session that is gone still holds it");
     Ok(())
 }
 
 #[test]
 fn the_cpu_reads_it_where_it_is_and_lets_nobody_write() -> Result<()> {
     let graph = doubling()?;
-    let memory = Arc::new(vec![0.5; LEN]);
+    let memory = HostMemory::new(vec![0.5; LEN]);
     let mut session = cpu::<f32>(&graph)?;
     session.lend_state("data", &memory)?;
-    assert_eq!(Arc::strong_count(&memory), 2, "copied");
+    assert_eq!(memory.holders(), 2, "copied");
     for error in [
         message(session.write_state("data", &[0.0; LEN])),
         message(session.write_state_part("data", 3, &[0.0])),
-        message(session.lend_state("data", &Arc::new(vec![0.0; LEN]))),
+        message(session.lend_state("data", &HostMemory::new(vec![0.0; LEN]))),
         message(session.state_mut("data", LEN).map(drop)),
     ] {
         assert!(error.contains("data") && error.contains("lent"), "{error}");
@@ -97,7 +97,7 @@ fn a_plan_sees_what_is_lent_later() -> Result<()> {
     let id = session.add(Plan::new(graph, Target::Cpu)?)?;
     session.run(id)?;
     assert!(session.output(id, "twice")?.iter().all(|&x| x == 0.0), "zeros until it is written");
-    session.lend_state("data", &Arc::new(vec![0.5; LEN]))?;
+    session.lend_state("data", &HostMemory::new(vec![0.5; LEN]))?;
     session.run(id)?;
     assert!(session.output(id, "twice")?.iter().all(|&x| x == 1.0));
     session.write_state_part("data", 1, &[2.0])?;

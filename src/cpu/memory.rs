@@ -41,7 +41,7 @@ pub(super) enum Kept<T> {
     /// In memory of the session.
     Here(Memory),
     /// Where the host has it: for reading only.
-    Lent(Arc<Vec<T>>),
+    Lent(Arc<dyn AsRef<[T]> + Send + Sync>),
 }
 
 impl<T> Kept<T> {
@@ -49,7 +49,17 @@ impl<T> Kept<T> {
     pub fn pointer(&mut self, len: usize) -> Result<*mut T> {
         Ok(match self {
             Self::Here(memory) => memory.pointer().cast(),
-            Self::Lent(memory) => memory.as_ptr().cast_mut(),
+            Self::Lent(memory) => {
+                let lent: &[T] = (**memory).as_ref();
+                // What its owner showed when it was lent is not what counts now.
+                if lent.len() < len {
+                    return Err(Error::Device(format!(
+                        "{len} numbers were lent to a session, {} are left",
+                        lent.len()
+                    )));
+                }
+                lent.as_ptr().cast_mut()
+            }
             Self::Nowhere => {
                 let mut memory = Memory::of(len, size_of::<T>())?;
                 let pointer = memory.pointer().cast();

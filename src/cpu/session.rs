@@ -7,12 +7,11 @@ use super::pace::Pace;
 use super::ranks::{Divided, How};
 use crate::error::{Error, Result};
 use crate::graph::{
-    BufferKind, Communicator, CpuReal, GroupId, Kernel, Parallel, Place, Plan, PlanId, Private, Region, Series,
-    Session, Share, States, Target, Timing, Work, check_indices, check_memory, check_port, check_series, locate_data,
-    locate_part, locate_state,
+    BufferKind, Communicator, CpuReal, GroupId, HostMemory, Kernel, Parallel, Place, Plan, PlanId, Private, Region,
+    Series, Session, Share, States, Target, Timing, Work, check_indices, check_memory, check_port, check_series,
+    locate_data, locate_part, locate_state,
 };
 use crate::tensor::DType;
-use std::any::Any;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -428,11 +427,11 @@ impl<T: CpuReal> Session for CpuSession<T> {
         Ok(())
     }
 
-    fn lend_state(&mut self, name: &str, memory: &Arc<Vec<f32>>) -> Result<()> {
+    fn lend_state(&mut self, name: &str, memory: &HostMemory) -> Result<()> {
         let group = locate_data(&self.states, name, memory.len())?;
-        match (&self.groups[group], (memory as &dyn Any).downcast_ref::<Arc<Vec<T>>>()) {
+        match (&self.groups[group], memory.of::<T>()) {
             (Kept::Nowhere, Some(memory)) => {
-                self.groups[group] = Kept::Lent(memory.clone());
+                self.groups[group] = Kept::Lent(memory);
                 Ok(())
             }
             _ => self.write_state(name, memory),

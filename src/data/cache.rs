@@ -20,7 +20,7 @@ const DEFAULT_BOUND: u64 = 2 << 30;
 /// An entry larger than this share of the bound is not worth keeping.
 const LARGEST_SHARE: u64 = 8;
 /// Begins every entry; changes with the layout and with whatever changes decoded samples.
-const MAGIC: &[u8; 8] = b"humclip4";
+pub(super) const MAGIC: &[u8; 8] = b"humclip4";
 const HEADER: usize = 8 + 8 + 4 + 4 + 8 + 8 + 16;
 const ENDING: &str = "clip";
 
@@ -29,6 +29,8 @@ const ENDING: &str = "clip";
 pub struct Cache {
     folder: PathBuf,
     bound: u64,
+    /// Whether somebody has chosen the bound.
+    chosen: bool,
     written: AtomicU64,
 }
 
@@ -79,7 +81,7 @@ impl Cache {
     /// # Errors
     /// Says in a sentence why a folder that is there is not used: others could put sound of their own into it.
     pub fn open_default() -> Result<Option<Self>, String> {
-        let bound = std::env::var("HUMDINGER_CACHE_BYTES").ok().and_then(|s| s.parse().ok()).unwrap_or(DEFAULT_BOUND);
+        let chosen = std::env::var("HUMDINGER_CACHE_BYTES").ok().and_then(|s| s.parse().ok());
         let Some(parent) = default_folder() else { return Ok(None) };
         let folder = parent.join("clips");
         for folder in [&parent, &folder] {
@@ -88,15 +90,32 @@ impl Cache {
                 return Err(format!("the cache folder {} {why}: {what}", folder.display()));
             }
         }
-        Ok(Self::open(&folder, bound))
+        let open = Self::open(&folder, chosen.unwrap_or(DEFAULT_BOUND));
+        Ok(open.map(|cache| Self { chosen: chosen.is_some(), ..cache }))
     }
 
     /// A cache in `folder`, which is made, of at most `bound` bytes; `None` when the folder cannot be made.
     pub fn open(folder: &Path, bound: u64) -> Option<Self> {
         std::fs::create_dir_all(folder).ok()?;
-        let cache = Self { folder: folder.to_path_buf(), bound, written: AtomicU64::new(0) };
+        let cache = Self { folder: folder.to_path_buf(), bound, chosen: true, written: AtomicU64::new(0) };
         cache.evict();
         Some(cache)
+    }
+
+    /// The same, for reading alone: nothing is kept in it.
+    pub fn for_reading(&self) -> Self {
+        Self { folder: self.folder.clone(), bound: 0, chosen: self.chosen, written: AtomicU64::new(0) }
+    }
+
+    /// Where data sets that are kept as a whole lie.
+    pub(super) fn sets(&self) -> PathBuf {
+        self.folder.join("sets")
+    }
+
+    /// The most bytes that data sets that are kept as a whole may take together, and that one alone may take: as much as there is, unless
+    /// somebody has chosen a bound.
+    pub(super) fn bounds_of_sets(&self) -> (u64, u64) {
+        (self.bound, if self.chosen { self.bound } else { u64::MAX })
     }
 
     fn path(&self, key: Key) -> PathBuf {
@@ -180,7 +199,7 @@ impl Cache {
 
 /// Why what is in a folder need not be this user's; none where it is, or there is no folder yet.
 #[cfg(unix)]
-fn others_may_write(folder: &Path) -> Option<String> {
+pub(super) fn others_may_write(folder: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let meta = std::fs::metadata(folder).ok()?;
     let (owner, own) = (meta.uid(), nix::unistd::geteuid().as_raw());
@@ -193,7 +212,7 @@ fn others_may_write(folder: &Path) -> Option<String> {
 }
 
 #[cfg(not(unix))]
-fn others_may_write(_: &Path) -> Option<String> {
+pub(super) fn others_may_write(_: &Path) -> Option<String> {
     None
 }
 

@@ -1,6 +1,7 @@
 //! Loads a data set: every file of a listing, decoded on all cores.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,12 +12,14 @@ use super::cache::Cache;
 use super::check;
 use super::dataset::{Clip, Dataset};
 use super::find::{Excluded, none_lost};
+use super::kept::{Kept, KeptSet, Sound};
 use super::labels::{self, Labelled, Listing};
 use super::progress;
 use super::reader::Reader;
-use super::samples::{Arena, Span};
+use super::samples::{Arena, Samples, Span};
 use super::shared::{self, Shared};
 use crate::audio::Audio;
+use crate::graph::HostMemory;
 use crate::{Error, Result};
 
 /// How to load a data set.
@@ -61,39 +64,14 @@ impl Dataset {
             none_lost(path, &listing.left_out)?;
         }
         let notes = check::notes(&listing);
-        let bar = progress_bar(listing.files.len(), "reading recordings", options.progress);
-        let arena = Arena::default();
-        let decoded: Vec<_> = listing
-            .files
-            .into_par_iter()
-            .enumerate()
-            .map_init(Reader::default, |reader, (number, file)| {
-                if options.shared.is_some_and(|shared| !shared.is_own(number)) {
-                    return (file, None);
-                }
-                let read = reader.read(&file.path, file.stretch, options);
-                let sent = options.shared.map(|_| read.as_ref().map(|audio| shared::encoded(audio)).map_err(reason));
-                let read = read.and_then(|audio| {
-                    let span = arena.put(&audio.channels).ok_or_else(|| no_memory(&file.path, audio))?;
-                    Ok((span, audio.warnings.clone()))
-                });
-                let sum = reader.contents();
-                if let (Some(shared), Some(sent)) = (options.shared, sent) {
-                    shared.keep((number, &file.id, sum), sent);
-                }
-                bar.inc(1);
-                (file, Some((read, sum)))
-            })
-            .collect();
-        let decoded = with_others(decoded, (options.shared, options.sample_rate), &arena, || bar.inc(1))?;
-        bar.finish_and_clear();
+        let mut warnings = Vec::new();
+        let (memory, decoded) = decode(&listing.files, options, &mut warnings)?;
 
         let mut excluded = Excluded::default();
-        let mut warnings = Vec::new();
         let mut readable = Vec::with_capacity(decoded.len());
         let mut spans = Vec::with_capacity(decoded.len());
         let mut contents = BTreeMap::new();
-        for (file, (read, sum)) in decoded {
+        for (file, (read, sum)) in listing.files.into_iter().zip(decoded) {
             match read {
                 Ok((span, told)) => {
                     let name =
@@ -118,7 +96,7 @@ impl Dataset {
         let classes: Vec<String> = classes.into_iter().cloned().collect();
         let mut clips: Vec<Clip> = readable
             .into_iter()
-            .zip(arena.close(spans))
+            .zip(Samples::lying_in(&memory, spans))
             .map(|(Labelled { path, id, stretch, label, person, columns }, samples)| {
                 let label = classes.partition_point(|class| *class < label);
                 Clip { id, path, samples, stretch, label, person, columns }
@@ -135,8 +113,92 @@ impl Dataset {
     }
 }
 
-/// What was read of a file: where it lies and what had to be repaired, and the checksum of the file.
-type Decoded = (Result<(Span, Vec<String>)>, u64);
+/// What was read of a file: where its samples lie and what had to be repaired, and the checksum of the file.
+pub(super) type Decoded = (Result<(Span, Vec<String>)>, u64);
+
+/// Decodes files, each once: into one file of the cache where they are many, else into memory. What was read of each, and the memory in
+/// which its samples lie.
+fn decode(files: &[Labelled], options: &LoadOptions, warnings: &mut Vec<String>) -> Result<(HostMemory, Vec<Decoded>)> {
+    if let Some(set) = KeptSet::of(files, options) {
+        match into_a_file(&set, files, options) {
+            Ok(read) => return Ok(read),
+            Err(why) => warnings.push(format!(
+                "the decoded recordings cannot be kept in {}: {why}; they are held in memory instead",
+                set.folder().display()
+            )),
+        }
+    }
+    into_memory(files, options)
+}
+
+fn into_a_file(set: &KeptSet, files: &[Labelled], options: &LoadOptions) -> io::Result<(HostMemory, Vec<Decoded>)> {
+    if let Some(Kept { memory, sounds }) = set.open() {
+        // What could not be read is tried again; where that helps, all is put together anew.
+        let read = |(file, sound): (&Labelled, Sound)| match sound.read {
+            Some(read) => Some((Ok(read), sound.contents)),
+            None => Reader::default().read(&file.path, file.stretch, options).err().map(|error| (Err(error), 0)),
+        };
+        if let Some(decoded) = files.par_iter().zip(sounds).map(read).collect() {
+            return Ok((memory, decoded));
+        }
+    }
+    let (earlier, writer) = (set.earlier(), set.begin()?);
+    let cache = options.cache.map(Cache::for_reading);
+    let options = &LoadOptions { cache: cache.as_ref(), ..*options };
+    let bar = progress_bar(files.len(), "reading recordings", options.progress);
+    let lost = |path: &Path| Error::file(path, "could not be kept");
+    let decoded: Vec<Decoded> = files
+        .par_iter()
+        .zip(set.files())
+        .map_init(Reader::default, |reader, (file, id)| {
+            bar.inc(1);
+            if writer.has_failed() {
+                return (Err(lost(&file.path)), 0);
+            }
+            let put = |channels: &[&[f32]]| writer.put(channels).ok_or_else(|| lost(&file.path));
+            if let Some((channels, sound)) = earlier.get(*id) {
+                return (put(&channels).map(|span| (span, sound.warnings().to_vec())), sound.contents);
+            }
+            let read = reader.read(&file.path, file.stretch, options).and_then(|audio| {
+                let channels: Vec<&[f32]> = audio.channels.iter().map(Vec::as_slice).collect();
+                Ok((put(&channels)?, audio.warnings.clone()))
+            });
+            (read, reader.contents())
+        })
+        .collect();
+    bar.finish_and_clear();
+    let memory = set.finish(writer, &decoded)?;
+    Ok((memory, decoded))
+}
+
+fn into_memory(files: &[Labelled], options: &LoadOptions) -> Result<(HostMemory, Vec<Decoded>)> {
+    let bar = progress_bar(files.len(), "reading recordings", options.progress);
+    let arena = Arena::default();
+    let decoded: Vec<_> = files
+        .par_iter()
+        .enumerate()
+        .map_init(Reader::default, |reader, (number, file)| {
+            if options.shared.is_some_and(|shared| !shared.is_own(number)) {
+                return None;
+            }
+            let read = reader.read(&file.path, file.stretch, options);
+            let sent = options.shared.map(|_| read.as_ref().map(|audio| shared::encoded(audio)).map_err(reason));
+            let read = read.and_then(|audio| {
+                let span = arena.put(&audio.channels).ok_or_else(|| no_memory(&file.path, audio))?;
+                Ok((span, audio.warnings.clone()))
+            });
+            let sum = reader.contents();
+            if let (Some(shared), Some(sent)) = (options.shared, sent) {
+                shared.keep((number, &file.id, sum), sent);
+            }
+            bar.inc(1);
+            Some((read, sum))
+        })
+        .collect();
+    let decoded = with_others(files, decoded, (options.shared, options.sample_rate), &arena, || bar.inc(1))?;
+    bar.finish_and_clear();
+    Ok((arena.close(), decoded))
+}
 
 /// Why a file could not be read, without its name.
 fn reason(error: &Error) -> String {
@@ -146,14 +208,14 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// Files with what other ranks have read of them, where it was not this one.
+/// What was read of files, with what other ranks have read of them, where it was not this one.
 fn with_others(
-    files: Vec<(Labelled, Option<Decoded>)>,
+    files: &[Labelled],
+    mut decoded: Vec<Option<Decoded>>,
     (shared, sample_rate): (Option<&Shared>, u32),
     arena: &Arena,
     mut done: impl FnMut(),
-) -> Result<Vec<(Labelled, Decoded)>> {
-    let (files, mut decoded): (Vec<Labelled>, Vec<Option<Decoded>>) = files.into_iter().unzip();
+) -> Result<Vec<Decoded>> {
     if let Some(shared) = shared {
         shared.others(|read| {
             if let Some(file) = files.get(read.number).filter(|file| file.id == read.id) {
@@ -170,8 +232,7 @@ fn with_others(
         })?;
     }
     let differ = || Error::Data("the ranks have recordings that differ; all must be given the same".into());
-    let both = files.into_iter().zip(decoded);
-    both.map(|(file, decoded)| Ok((file, decoded.ok_or_else(differ)?))).collect()
+    decoded.into_iter().map(|decoded| decoded.ok_or_else(differ)).collect()
 }
 
 /// Why a recording is left out for which the other ones leave no memory.

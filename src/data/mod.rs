@@ -11,6 +11,8 @@ pub mod draws;
 #[cfg(feature = "app")]
 pub mod find;
 #[cfg(feature = "app")]
+mod kept;
+#[cfg(feature = "app")]
 pub mod labels;
 #[cfg(feature = "app")]
 pub mod load;

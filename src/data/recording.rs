@@ -2,7 +2,7 @@
 
 use super::dataset::{Clip, Dataset, LoadOptions};
 use super::reader::Reader;
-use super::samples::Arena;
+use super::samples::{Arena, Samples};
 use super::{alike, dataset::progress_bar};
 use crate::audio::Audio;
 use crate::{Error, Result};
@@ -109,7 +109,8 @@ impl Dataset {
             person: recording.person,
             columns: BTreeMap::new(),
         };
-        let mut clips: Vec<Clip> = recordings.into_iter().zip(arena.close(spans)).map(clip).collect();
+        let mut clips: Vec<Clip> =
+            recordings.into_iter().zip(Samples::lying_in(&arena.close(), spans)).map(clip).collect();
         clips.sort_by(|a, b| a.id.cmp(&b.id));
         for equal in alike::equal_sounds(&clips) {
             let names: Vec<_> = equal.iter().map(|&i| (&*clips[i].id, &*classes[clips[i].label])).collect();

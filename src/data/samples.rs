@@ -1,28 +1,38 @@
 //! The samples of recordings, one recording after the other in one piece of memory: a device can then read all of them where they are.
 
+use crate::graph::HostMemory;
+use serde::{Deserialize, Serialize};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
+use xxhash_rust::xxh3::Xxh3;
 
 /// The samples of one recording: a part of a piece of memory that recordings share. A clone shares it, too.
 #[derive(Clone, Default)]
 pub struct Samples {
-    memory: Arc<Vec<f32>>,
+    memory: HostMemory,
     span: Span,
 }
 
-/// Where a recording lies in an [`Arena`]: channel after channel, all of one length.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Where a recording lies in a piece of memory: channel after channel, all of one length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     first: usize,
     channels: usize,
     length: usize,
+    /// Of the samples: equal for equal ones, and for others as good as never.
+    sum: u64,
 }
 
 impl Samples {
+    /// The recordings that lie so in a piece of memory.
+    pub(super) fn lying_in(memory: &HostMemory, spans: impl IntoIterator<Item = Span>) -> Vec<Self> {
+        spans.into_iter().map(|span| Self { memory: memory.clone(), span }).collect()
+    }
+
     /// Samples per channel.
     pub fn len(&self) -> usize {
         self.span.length
@@ -53,8 +63,13 @@ impl Samples {
     }
 
     /// The memory in which they lie, with other recordings'.
-    pub fn memory(&self) -> &Arc<Vec<f32>> {
+    pub fn memory(&self) -> &HostMemory {
         &self.memory
+    }
+
+    /// A checksum of the samples, by which equal recordings are found without a look at them.
+    pub fn sum(&self) -> u64 {
+        self.span.sum
     }
 
     /// Where they lie in the memory, channel after channel.
@@ -66,18 +81,43 @@ impl Samples {
     pub fn together<'a>(recordings: impl Iterator<Item = &'a Self> + Clone) -> Vec<Self> {
         let mut each = recordings.clone();
         let Some(first) = each.next() else { return Vec::new() };
-        if each.all(|samples| Arc::ptr_eq(&samples.memory, &first.memory)) {
+        if each.all(|samples| samples.memory.is(&first.memory)) {
             return recordings.cloned().collect();
         }
         let arena = Arena::default();
         let put = |samples: &Self| arena.put(&samples.each().collect::<Vec<_>>()).unwrap_or_else(out_of_memory);
         let spans: Vec<Span> = recordings.map(put).collect();
-        arena.close(spans)
+        Samples::lying_in(&arena.close(), spans)
     }
 }
 
 impl Span {
-    fn range(self) -> Range<usize> {
+    /// Of channels that lie from where `take` finds room for so many samples.
+    ///
+    /// # Panics
+    /// Where they are not of one length.
+    pub(super) fn of(channels: &[&[f32]], take: impl FnOnce(usize) -> usize) -> Self {
+        let length = channels.first().map_or(0, |channel| channel.len());
+        assert!(channels.iter().all(|channel| channel.len() == length), "channels of one length");
+        let mut sum = Xxh3::new();
+        channels.iter().for_each(|channel| sum.update(bytemuck::cast_slice(channel)));
+        Self { first: take(length * channels.len()), channels: channels.len(), length, sum: sum.digest() }
+    }
+
+    /// Whether there are so many samples that it lies among them.
+    #[cfg(feature = "app")]
+    pub(super) fn lies_in(self, samples: usize) -> bool {
+        let all = self.channels.checked_mul(self.length).and_then(|all| all.checked_add(self.first));
+        all.is_some_and(|end| end <= samples)
+    }
+
+    /// The channels in the memory in which they lie.
+    #[cfg(feature = "app")]
+    pub(super) fn channels(self, memory: &[f32]) -> Vec<&[f32]> {
+        memory[self.range()].chunks_exact(self.length.max(1)).collect()
+    }
+
+    pub(super) fn range(self) -> Range<usize> {
         self.first..self.first + self.channels * self.length
     }
 }
@@ -90,7 +130,7 @@ impl From<Vec<Vec<f32>>> for Samples {
     fn from(channels: Vec<Vec<f32>>) -> Self {
         let arena = Arena::default();
         let span = arena.put(&channels).unwrap_or_else(out_of_memory);
-        arena.close([span]).swap_remove(0)
+        Self { memory: arena.close(), span }
     }
 }
 
@@ -134,30 +174,29 @@ impl Arena {
     pub fn put<C: AsRef<[f32]>>(&self, channels: &[C]) -> Option<Span> {
         // Once: what is copied below must be what was measured.
         let channels: Vec<&[f32]> = channels.iter().map(AsRef::as_ref).collect();
-        let length = channels.first().map_or(0, |channel| channel.len());
-        assert!(channels.iter().all(|channel| channel.len() == length), "channels of one length");
-        let all = length * channels.len();
-        let first = self.taken.fetch_add(all, Ordering::Relaxed);
-        let span = Span { first, channels: channels.len(), length };
-        if self.memory.read().unwrap_or_else(PoisonError::into_inner).len() < first + all {
-            let grown = grow(&mut self.memory.write().unwrap_or_else(PoisonError::into_inner), first + all);
+        let span = Span::of(&channels, |all| self.taken.fetch_add(all, Ordering::Relaxed));
+        let Range { start: first, end } = span.range();
+        if self.memory.read().unwrap_or_else(PoisonError::into_inner).len() < end {
+            let grown = grow(&mut self.memory.write().unwrap_or_else(PoisonError::into_inner), end);
             if !grown {
-                self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(first..first + all);
+                self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(first..end);
                 return None;
             }
         }
         let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-        for (cells, channel) in memory[span.range()].chunks_exact(length.max(1)).zip(channels) {
+        for (cells, channel) in memory[span.range()].chunks_exact(span.length.max(1)).zip(channels) {
             // SAFETY: these cells were taken above, by this call alone, and stay where they are while the lock is held.
             unsafe {
-                UnsafeCell::raw_get(cells.as_ptr()).cast::<f32>().copy_from_nonoverlapping(channel.as_ptr(), length)
+                UnsafeCell::raw_get(cells.as_ptr())
+                    .cast::<f32>()
+                    .copy_from_nonoverlapping(channel.as_ptr(), span.length)
             };
         }
         Some(span)
     }
 
-    /// The recordings that were put in.
-    pub fn close(self, spans: impl IntoIterator<Item = Span>) -> Vec<Samples> {
+    /// The memory in which the recordings lie that were put in.
+    pub fn close(self) -> HostMemory {
         let mut memory = self.memory.into_inner().unwrap_or_else(PoisonError::into_inner);
         memory.truncate(self.taken.into_inner());
         // Between recordings for which there was memory again.
@@ -170,8 +209,7 @@ impl Arena {
         let mut memory = ManuallyDrop::new(memory);
         // SAFETY: every cell that was taken was written before `put` returned, or above, and a cell is laid out like its number.
         let memory = unsafe { Vec::from_raw_parts(memory.as_mut_ptr().cast(), memory.len(), memory.capacity()) };
-        let memory = Arc::new(memory);
-        spans.into_iter().map(|span| Samples { memory: memory.clone(), span }).collect()
+        HostMemory::new(memory)
     }
 }
 
@@ -206,10 +244,10 @@ mod tests {
         let together = Samples::together([&a, &b, &none].into_iter());
         assert_eq!(together, [a.clone(), b.clone(), none]);
         assert_eq!(together.iter().map(Samples::range).collect::<Vec<_>>(), [0..6, 6..7, 7..7]);
-        assert_eq!(**together[0].memory(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
-        assert!(!Arc::ptr_eq(together[0].memory(), a.memory()));
+        assert_eq!(together[0].memory()[..], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        assert!(!together[0].memory().is(a.memory()));
         let again = Samples::together(together[..2].iter());
-        assert!(again.iter().all(|samples| Arc::ptr_eq(samples.memory(), together[0].memory())), "copied in vain");
+        assert!(again.iter().all(|samples| samples.memory().is(together[0].memory())), "copied in vain");
         assert!(Samples::together([].into_iter()).is_empty());
     }
 
@@ -224,7 +262,7 @@ mod tests {
             let threads: Vec<_> = (0..4).map(|first| scope.spawn(move || put(first))).collect();
             threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
         });
-        let samples = arena.close(placed.iter().map(|(_, span)| *span));
+        let samples = Samples::lying_in(&arena.close(), placed.iter().map(|(_, span)| *span));
         let mut ranges: Vec<Range<usize>> = samples.iter().map(Samples::range).collect();
         ranges.sort_by_key(|range| (range.start, range.end));
         assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start), "gaps, or two in one place");

@@ -9,6 +9,7 @@ mod backward;
 mod check;
 mod commands;
 mod export;
+mod host_memory;
 mod kernel;
 mod op;
 mod pieces;
@@ -22,6 +23,7 @@ mod state;
 pub(crate) use check::memory as check_memory;
 pub use commands::{Binding, Command, Dispatch};
 pub use export::PLAN_FORMAT;
+pub use host_memory::HostMemory;
 pub use kernel::{Kernel, Parallel, Private, Region, SharedMut, for_each_piece};
 pub(crate) use op::shader;
 pub use op::{

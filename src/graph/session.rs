@@ -1,9 +1,8 @@
 //! What a device offers to whoever wants plans run on it.
 
-use super::{Cost, Plan, Port, States};
+use super::{Cost, HostMemory, Plan, Port, States};
 use crate::error::{Error, Result};
 use crate::tensor::DType;
-use std::sync::Arc;
 
 /// Elements of a lent state that are copied at once: a GPU's driver keeps a copy of its own meanwhile.
 const COPIED: usize = 1 << 22;
@@ -141,7 +140,7 @@ pub trait Session {
     ///
     /// # Errors
     /// Where there is no such state of data, or it has another length.
-    fn lend_state(&mut self, name: &str, memory: &Arc<Vec<f32>>) -> Result<()> {
+    fn lend_state(&mut self, name: &str, memory: &HostMemory) -> Result<()> {
         locate_data(self.states(), name, memory.len())?;
         for (i, part) in memory.chunks(COPIED).enumerate() {
             self.write_state_part(name, i * COPIED, part)?;

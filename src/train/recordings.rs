@@ -3,11 +3,10 @@
 use super::recipe::FrontEnd;
 use crate::Result;
 use crate::data::{Clip, Samples};
-use crate::graph::Session;
+use crate::graph::{HostMemory, Session};
 use crate::ops::Excerpt;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// The name of the state that holds the samples.
 pub const STATE: &str = "recordings";
@@ -35,7 +34,7 @@ impl Recordings {
     }
 
     /// What the state holds.
-    fn memory(&self) -> Option<&Arc<Vec<f32>>> {
+    fn memory(&self) -> Option<&HostMemory> {
         self.of.values().next().map(Samples::memory)
     }
 
