@@ -36,6 +36,7 @@ fn every_work_is_measured() {
         let result = results.last().unwrap();
         assert_eq!(result["name"], arguments[0]);
         let (median, best) = (number(result, "median_ms"), number(result, "best_ms"));
+        assert!(number(result, "runs_per_second") > 0.0, "{arguments:?}: {result}");
         assert!(best > 0.0 && best <= median && number(result, "runs") >= 3.0, "{arguments:?}: {result}");
         assert!(!checked || number(result, "check").is_finite(), "{arguments:?}: {result}");
     }

@@ -8,6 +8,7 @@ mod pace;
 mod pool;
 mod ranks;
 mod session;
+mod wanted;
 
 pub use pool::Pool;
 pub use session::CpuSession;

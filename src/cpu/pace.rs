@@ -1,53 +1,79 @@
 //! Whether a plan's runs are quicker on all threads or on the caller's alone.
 //!
 //! A small step is some thirty jobs, between which data changes cores. Where cores are near each other that costs little; where they
-//! are not (on two dies, or wherever a virtual machine has put them), or where another program has one of them, a short step can take
-//! longer on two threads than on one. Nothing that the system tells says which it is, and it changes while a program runs: so it is
-//! tried now and then. Results are the same either way, to the bit.
+//! are not (on two dies, or wherever a virtual machine has put them), a short step can take longer on two threads than on one. And
+//! where other programs want the cores, any step can: a thread that waits for a core keeps all others waiting. Nothing that the
+//! system tells says which it is, and it changes while a program runs: so it is tried, now and then with short runs, and with all
+//! where the caller's thread computes much less than its runs take. Results are the same either way, to the bit.
 
-/// Runs on all threads, then as many on one, that make a trial; the first of each warms the caches and does not count.
+use super::wanted::Wanted;
+
+/// Runs on all threads, then as many on one, that make a trial of short runs; the first of each warms the caches and does not count.
 const RUNS: usize = 6;
 /// Runs before the first trial, and between trials.
 const BEFORE: u32 = 64;
 const BETWEEN: u32 = 2048;
-/// Seconds of a run from which on all threads are quicker for certain.
-const LONG: f64 = 2e-3;
+/// Seconds of a run from which on all threads are quicker for certain, unless other programs want the cores.
+pub(super) const LONG: f64 = 2e-3;
 /// One thread has to be quicker by so much.
-const QUICKER: f64 = 0.95;
+pub(super) const QUICKER: f64 = 0.95;
+
+/// A run that was timed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timed {
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// Seconds that the caller's thread computed meanwhile, where the system tells.
+    pub computing: Option<f64>,
+}
 
 /// What is known of a plan's runs.
 pub(super) struct Pace {
     alone: bool,
-    /// Runs until the next trial; 0 during one.
+    /// Runs until the next trial of short runs; 0 during one.
     left: u32,
     /// Seconds of a trial's runs so far, on all threads and on one.
     times: [[f64; RUNS]; 2],
     done: usize,
+    /// Whether other programs want the cores, which decides before all else.
+    wanted: Wanted,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { alone: false, left: BEFORE, times: [[0.0; RUNS]; 2], done: 0 }
+        Self { alone: false, left: BEFORE, times: [[0.0; RUNS]; 2], done: 0, wanted: Wanted::default() }
     }
 }
 
 impl Pace {
     /// Whether the next run should be the caller's alone.
     pub fn alone(&self) -> bool {
-        if self.timed() { self.done >= RUNS } else { self.alone }
+        let trial = self.left == 0 && self.done >= RUNS;
+        self.wanted.alone().unwrap_or(if self.left == 0 { trial } else { self.alone })
     }
 
     /// Whether it wants to know how long that takes.
     pub fn timed(&self) -> bool {
-        self.left == 0
+        self.wanted.timed() || (self.left == 0 && self.wanted.alone().is_none())
     }
 
-    /// A run is over, and took so many seconds, if it was timed.
-    pub fn ran(&mut self, seconds: Option<f64>) {
-        let Some(seconds) = seconds else {
-            self.left = self.left.saturating_sub(1);
-            return;
-        };
+    /// A run is over, and was timed or not.
+    pub fn ran(&mut self, run: Option<Timed>) {
+        if self.wanted.alone().is_some() {
+            return self.wanted.ran(run);
+        }
+        let alone = self.alone();
+        // On the caller's thread alone nothing shows.
+        self.wanted.ran(run.filter(|_| !alone));
+        match run {
+            _ if self.left > 0 => self.left -= 1,
+            Some(Timed { seconds, .. }) => self.tried(seconds),
+            None => {}
+        }
+    }
+
+    /// A run of a trial of short runs is over.
+    fn tried(&mut self, seconds: f64) {
         self.times[self.done / RUNS][self.done % RUNS] = seconds;
         self.done += 1;
         let median = |times: &mut [f64; RUNS]| {
@@ -77,7 +103,7 @@ mod tests {
         for _ in 0..count {
             let seconds = if pace.alone() { one } else { all };
             alone += usize::from(pace.alone());
-            pace.ran(pace.timed().then_some(seconds));
+            pace.ran(pace.timed().then_some(Timed { seconds, computing: None }));
         }
         alone
     }
@@ -108,13 +134,12 @@ mod tests {
         assert!(pace.timed());
         for run in 0..2 * RUNS {
             let disturbed = run < RUNS && run % 3 == 0;
-            pace.ran(Some(if disturbed {
-                1e-2
-            } else if run < RUNS {
-                3e-4
-            } else {
-                5e-4
-            }));
+            let seconds = match run {
+                _ if disturbed => 1e-2,
+                0..RUNS => 3e-4,
+                _ => 5e-4,
+            };
+            pace.ran(Some(Timed { seconds, computing: None }));
         }
         assert!(!pace.alone() && !pace.timed());
     }

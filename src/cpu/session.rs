@@ -3,8 +3,10 @@
 use super::Pool;
 use super::bound::{Bound, bind, fill, gather, operands};
 use super::memory::{Kept, Memory};
-use super::pace::Pace;
+use super::pace::{Pace, Timed};
 use super::ranks::{Divided, How};
+#[cfg(not(target_family = "wasm"))]
+use super::wanted::Clocks;
 use crate::error::{Error, Result};
 use crate::graph::{
     BufferKind, Communicator, CpuReal, GroupId, HostMemory, Kernel, Parallel, Place, Plan, PlanId, Private, Region,
@@ -357,10 +359,19 @@ impl<T: CpuReal> Session for CpuSession<T> {
     fn run(&mut self, id: PlanId) -> Result<()> {
         let pace = &self.plans[id.0].pace;
         // WebAssembly has no clock of its own, and one thread.
-        let start = (pace.timed() && cfg!(not(target_family = "wasm"))).then(Instant::now);
+        #[cfg(not(target_family = "wasm"))]
+        let clocks = pace.timed().then(Clocks::start);
         let threads = if pace.alone() { &self.alone } else { &self.pool }.clone();
         self.run_on(&*threads, id, |_, _| ())?;
-        self.plans[id.0].pace.ran(start.map(|start| start.elapsed().as_secs_f64()));
+        #[cfg(not(target_family = "wasm"))]
+        {
+            let mut run = clocks.map(Clocks::stop);
+            // Ranks wait for each other, which says nothing of this machine's cores.
+            if self.ranks.is_some() {
+                run = run.map(|run| Timed { computing: None, ..run });
+            }
+            self.plans[id.0].pace.ran(run);
+        }
         Ok(())
     }
 

@@ -104,6 +104,8 @@ pub fn run(args: Args) -> Result<()> {
         Work::NotebookRun => whole::notebook_run(&device, batch, clock)?,
         Work::Kernels => unreachable!("returned above"),
     };
+    // Beside other programs a few runs take very long, which medians do not show.
+    let per_second = 1e3 * measured.times.len() as f64 / measured.times.iter().sum::<f64>();
     measured.times.sort_by(f64::total_cmp);
     let (median, best) = (measured.times[measured.times.len() / 2], measured.times[0]);
     let name = args.work.to_possible_value().map_or(String::new(), |value| value.get_name().to_string());
@@ -115,13 +117,14 @@ pub fn run(args: Args) -> Result<()> {
             "device": device.to_string(),
             "median_ms": median,
             "best_ms": best,
+            "runs_per_second": per_second,
             "runs": measured.times.len(),
             "check": measured.check,
         }));
     }
     let check = measured.check.map_or(String::new(), |check| format!(", check {check:.6}"));
     say(format!(
-        "{name} ({variant}), batch {batch}: median {median:.3} ms, best {best:.3} ms of {} runs on {device}{check}",
+        "{name} ({variant}), batch {batch}: median {median:.3} ms, best {best:.3} ms of {} runs, {per_second:.1} a second, on {device}{check}",
         measured.times.len()
     ))
 }
