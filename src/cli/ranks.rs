@@ -81,5 +81,10 @@ fn together(args: &Args, mpi: &Arc<Mpi>) -> Result<ExitCode> {
             ranks.agree(other.map(|other| begun = Some(other)))?;
         }
     }
-    begun.map_or(Ok(ExitCode::FAILURE), |begun| go(&begun, !first))
+    let Some(begun) = begun else { return Ok(ExitCode::FAILURE) };
+    // Each knows its own GPU alone. Among CPUs there is nothing to tell apart.
+    let own = begun.gpu().map_or(String::new(), |gpu| format!("{gpu}, machine {}", mpi.machine()));
+    let each = ranks.gather(own.as_bytes())?.into_iter().map(|on| String::from_utf8_lossy(&on).into_owned());
+    let each: Vec<String> = each.filter(|on| !on.is_empty()).collect();
+    go(&begun.with_ranks(each), !first)
 }

@@ -202,6 +202,8 @@ pub(super) struct Begun {
     config: Config,
     data: Dataset,
     device: Device,
+    /// What each of several ranks computes on, where these have GPUs of their own.
+    ranks: Vec<String>,
     folder: RunFolder,
     start: Start,
 }
@@ -255,7 +257,7 @@ impl Planned {
             (None, Some(out)) => RunFolder::create(out)?,
             (None, None) => RunFolder::create_first(default_folders(&config))?,
         };
-        Ok(Begun { config, data, device, folder, start })
+        Ok(Begun { config, data, device, ranks: Vec::new(), folder, start })
     }
 
     /// What other ranks need to know to read the recordings. Those that the program makes are there now.
@@ -311,15 +313,28 @@ impl Begun {
         let config = parsed(config)?;
         let device = choose(super::device(&config.device)?)?;
         let start = if resume == "true" { Start::Resume } else { Start::New };
-        Ok(Self { config, data, device, folder: RunFolder::of_another(Path::new(out)), start })
+        let folder = RunFolder::of_another(Path::new(out));
+        Ok(Self { config, data, device, ranks: Vec::new(), folder, start })
+    }
+
+    /// The GPU that this process computes on, where it does.
+    #[cfg(feature = "mpi")]
+    pub fn gpu(&self) -> Option<String> {
+        self.device.gpu().map(|gpu| gpu.adapter().to_string())
+    }
+
+    /// The same run, telling what each of the ranks computes on.
+    #[cfg(feature = "mpi")]
+    pub fn with_ranks(self, ranks: Vec<String>) -> Self {
+        Self { ranks, ..self }
     }
 }
 
 /// Trains, and tells of it, or does so quietly where another rank tells.
-pub(super) fn go(Begun { config, data, device, folder, start }: &Begun, quietly: bool) -> Result<ExitCode> {
+pub(super) fn go(Begun { config, data, device, ranks, folder, start }: &Begun, quietly: bool) -> Result<ExitCode> {
     let out = folder.path();
     if !quietly && !super::is_quiet() {
-        begins(config, data, device, out)?;
+        begins(config, data, device, ranks, out)?;
     }
     let stop = listen(quietly)?;
     let mut watch = Terminal::new(config);
@@ -392,7 +407,7 @@ fn one_fold(args: &Args, out: &Path, number: usize) -> Result<ExitCode> {
     let device = fitted(&mut config, &data, chosen, true, || Device::choose(choice))?;
     let inner = run::fold_folder(out, number);
     if !super::is_quiet() {
-        begins(&config, &data, &device, &inner)?;
+        begins(&config, &data, &device, &[], &inner)?;
     }
     let stop = listen(false)?;
     let mut watch = Terminal::new(&config);
@@ -413,11 +428,12 @@ fn names(config: &Config, data: &Dataset) -> Result<Vec<String>> {
 }
 
 /// What a run is about to do.
-fn begins(config: &Config, data: &Dataset, device: &Device, out: &Path) -> Result<()> {
+fn begins(config: &Config, data: &Dataset, device: &Device, ranks: &[String], out: &Path) -> Result<()> {
     for (name, value) in config.table() {
         entry(name, value)?;
     }
     entry("computed on", device)?;
+    ranks.iter().enumerate().try_for_each(|(rank, on)| entry(&format!("rank {rank} on"), on))?;
     let all: Vec<usize> = (0..data.clips.len()).collect();
     let people = match source::people(data, &all) {
         0 => String::new(),

@@ -60,6 +60,12 @@ impl Mpi {
         [machine.rank(), machine.size()].map(|x| usize::try_from(x).unwrap_or(0))
     }
 
+    /// The name of the machine that this rank runs on.
+    pub fn machine(&self) -> String {
+        let _one_at_a_time = self.lock();
+        ::mpi::environment::processor_name().unwrap_or_else(|_| "without a name".into())
+    }
+
     /// Ends all ranks at once.
     pub fn abort(&self, code: u8) -> ! {
         self.lock().abort(i32::from(code))
