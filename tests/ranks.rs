@@ -4,7 +4,7 @@
 use humdinger::cases::{self, Case, check};
 use humdinger::cpu::{CpuSession, Pool};
 use humdinger::fusion::{Fusions, fuse};
-use humdinger::graph::{Communicator, CpuReal, Graph, Plan, Session, States, Target};
+use humdinger::graph::{Communicator, CpuReal, Graph, Plan, Session, States, Target, Underway};
 use humdinger::nn::{Adam, Block, Classifier, Mode, Pooling};
 use humdinger::ops::Per;
 use humdinger::ranks::Threads;
@@ -60,6 +60,11 @@ impl Communicator for Counting {
     fn all_to_all(&self, send: &[u8], to: &[Range<usize>], receive: &mut [u8], from: &[Range<usize>]) -> Result<()> {
         self.exchanges.fetch_add(1, Ordering::Relaxed);
         self.ranks.all_to_all(send, to, receive, from)
+    }
+
+    fn begin_all_to_all(&self, send: Vec<u8>, to: &[Range<usize>], from: &[Range<usize>]) -> Result<Box<dyn Underway>> {
+        self.exchanges.fetch_add(1, Ordering::Relaxed);
+        self.ranks.begin_all_to_all(send, to, from)
     }
 }
 
@@ -151,10 +156,10 @@ impl Training {
     }
 
     /// Logits, loss and all states after two steps.
-    fn run(&self, ranks: Option<Threads>, threads: usize) -> Result<Vec<f32>> {
+    fn run(&self, ranks: Option<Arc<dyn Communicator>>, threads: usize) -> Result<Vec<f32>> {
         let mut session = CpuSession::<f32>::new(self.states.clone(), Arc::new(Pool::new(threads)))?;
         if let Some(ranks) = ranks {
-            session = session.among(Arc::new(ranks));
+            session = session.among(ranks);
         }
         let id = session.add(self.plan()?)?;
         let mut adam = self.adam.clone();
@@ -180,7 +185,7 @@ impl Training {
         assert!(alone.iter().all(|x| x.is_finite()));
         let bits = |all: &[f32]| all.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         for &ranks in ranks {
-            for (rank, found) in on(ranks, |ranks| self.run(Some(ranks), 1))?.iter().enumerate() {
+            for (rank, found) in on(ranks, |ranks| self.run(Some(Arc::new(ranks)), 1))?.iter().enumerate() {
                 let title = format!("{} items of {:?}, {:?}", self.items, self.size, self.network.pooling);
                 assert!(bits(found) == bits(&alone), "{title}: rank {rank} of {ranks} learns otherwise");
             }
@@ -218,4 +223,134 @@ fn what_is_not_fused_and_does_not_learn_is_alike_too() -> Result<()> {
     Training { fusions: Fusions::NONE, ..plain }.alike(&[2, 3])?;
     let network = Classifier { frozen: 1, ..network(&blocks, Pooling::Mean) };
     Training::new(network, 6, [9, 11])?.alike(&[2, 4])
+}
+
+/// Ranks that note what is underway while they exchange something else, and fail at an exchange of this number.
+struct Watched {
+    ranks: Threads,
+    fails_at: Option<usize>,
+    exchanges: AtomicUsize,
+    underway: Arc<AtomicUsize>,
+    /// The most that was underway at the beginning of an exchange.
+    most: Arc<AtomicUsize>,
+}
+
+impl Watched {
+    fn new(ranks: Threads, fails_at: Option<usize>) -> Self {
+        let [exchanges, underway, most] = [0; 3].map(AtomicUsize::new);
+        Self { ranks, fails_at, exchanges, underway: Arc::new(underway), most: Arc::new(most) }
+    }
+
+    fn begins(&self) -> Result<()> {
+        self.most.fetch_max(self.underway.load(Ordering::Relaxed), Ordering::Relaxed);
+        let number = self.exchanges.fetch_add(1, Ordering::Relaxed);
+        if Some(number) == self.fails_at { Err(Error::Device("the network is down".into())) } else { Ok(()) }
+    }
+}
+
+impl Communicator for Watched {
+    fn rank(&self) -> usize {
+        self.ranks.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.ranks.size()
+    }
+
+    fn all_gather(&self, data: &mut [u8], parts: &[Range<usize>]) -> Result<()> {
+        self.begins()?;
+        self.ranks.all_gather(data, parts)
+    }
+
+    fn all_to_all(&self, send: &[u8], to: &[Range<usize>], receive: &mut [u8], from: &[Range<usize>]) -> Result<()> {
+        self.begins()?;
+        self.ranks.all_to_all(send, to, receive, from)
+    }
+
+    fn begin_all_to_all(&self, send: Vec<u8>, to: &[Range<usize>], from: &[Range<usize>]) -> Result<Box<dyn Underway>> {
+        self.begins()?;
+        self.underway.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(Noted(self.ranks.begin_all_to_all(send, to, from)?, self.underway.clone())))
+    }
+}
+
+struct Noted(Box<dyn Underway>, Arc<AtomicUsize>);
+
+impl Underway for Noted {
+    fn finish(self: Box<Self>) -> Result<Vec<u8>> {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+        self.0.finish()
+    }
+}
+
+/// Ranks that know only exchanges that are waited for.
+struct Plain(Threads);
+
+impl Communicator for Plain {
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn all_gather(&self, data: &mut [u8], parts: &[Range<usize>]) -> Result<()> {
+        self.0.all_gather(data, parts)
+    }
+
+    fn all_to_all(&self, send: &[u8], to: &[Range<usize>], receive: &mut [u8], from: &[Range<usize>]) -> Result<()> {
+        self.0.all_to_all(send, to, receive, from)
+    }
+}
+
+fn three_blocks() -> Result<Training> {
+    Training::new(network(&[(8, 2), (6, 1), (9, 2)], Pooling::Mean), 7, [20, 11])
+}
+
+#[test]
+fn the_weights_gradients_travel_while_the_backward_pass_goes_on() -> Result<()> {
+    let training = three_blocks()?;
+    let alone = training.run(None, 1)?;
+    let run = |ranks: Threads| {
+        let watched = Arc::new(Watched::new(ranks, None));
+        let found = training.run(Some(watched.clone()), 1)?;
+        let counts = [&watched.most, &watched.underway].map(|count| count.load(Ordering::Relaxed));
+        Ok((found, counts))
+    };
+    for (found, [most, left]) in on(3, run)? {
+        assert!(found.iter().zip(&alone).all(|(a, b)| a.to_bits() == b.to_bits()));
+        // The next layer's moments are exchanged meanwhile, and the last layers' gradients on their second way with the first's.
+        assert!(most >= 2, "{most} exchanges at the same time");
+        assert_eq!(left, 0, "every exchange is finished");
+    }
+    for found in on(3, |ranks| training.run(Some(Arc::new(Plain(ranks))), 1))? {
+        assert!(found.iter().zip(&alone).all(|(a, b)| a.to_bits() == b.to_bits()));
+    }
+    Ok(())
+}
+
+#[test]
+fn an_exchange_that_fails_ends_the_run_of_every_rank() -> Result<()> {
+    let training = three_blocks()?;
+    let alone = training.run(None, 1)?;
+    let count = on(2, |ranks| {
+        let watched = Arc::new(Watched::new(ranks, None));
+        training.run(Some(watched.clone()), 1)?;
+        Ok(watched.exchanges.load(Ordering::Relaxed))
+    })?[0];
+    assert!(count > 20, "{count}");
+    for fails_at in 0..count {
+        let results = on(2, |ranks| {
+            let fails_at = (ranks.rank() == 1).then_some(fails_at);
+            Ok(training.run(Some(Arc::new(Watched::new(ranks, fails_at))), 1).map_err(|error| error.to_string()))
+        })?;
+        assert!(results[1].as_ref().is_err_and(|error| error.contains("the network is down")), "exchange {fails_at}");
+        // The other hears of it, or was at the end already and has what it should.
+        match &results[0] {
+            Err(error) => assert!(error.contains("rank 1 is gone"), "exchange {fails_at}: {error}"),
+            Ok(found) => assert!(found.iter().zip(&alone).all(|(a, b)| a.to_bits() == b.to_bits())),
+        }
+    }
+    Ok(())
 }

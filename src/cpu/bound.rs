@@ -21,6 +21,10 @@ pub(super) struct Bound {
     pub copy: bool,
     /// Whether the operation is told the rank's part.
     pub shared: bool,
+    /// Outputs that it may then leave unfinished.
+    pub late: &'static [usize],
+    /// Whether what earlier steps left must be finished before.
+    pub finish: bool,
 }
 
 /// What a step reads and writes, at these places, as addresses.
@@ -52,6 +56,8 @@ pub(super) fn bind(step: &Step, region: impl Fn(&Place) -> Region) -> Bound {
         output_specs: step.output_specs.clone(),
         gather: Vec::new(),
         shared: false,
+        late: &[],
+        finish: false,
     }
 }
 

@@ -8,6 +8,7 @@ mod pace;
 mod pool;
 mod ranks;
 mod session;
+mod unfinished;
 mod wanted;
 
 pub use pool::Pool;

@@ -22,6 +22,8 @@ pub(super) struct Divided {
 pub(super) struct Action {
     /// What every rank must have whole before.
     pub gather: Vec<Place>,
+    /// Whether what earlier steps left [unfinished](Op::late) must be finished before: this one touches it.
+    pub finish: bool,
     /// How it is done.
     pub how: How,
 }
@@ -58,6 +60,8 @@ enum Kind {
 struct Held<'a> {
     plan: &'a Plan,
     values: Vec<(Place, Kind)>,
+    /// Outputs that may not be finished.
+    late: Vec<Place>,
 }
 
 impl Held<'_> {
@@ -108,7 +112,7 @@ impl Divided {
         let divisions: Vec<Division> = plan.steps.iter().map(|step| division(step, items)).collect();
         let parts = parts(items, &divisions, ranks);
         let by_item = plan.inputs.iter().filter(|port| port.by_item).map(|port| (port.place, Kind::All));
-        let mut held = Held { plan, values: by_item.collect() };
+        let mut held = Held { plan, values: by_item.collect(), late: Vec::new() };
         let mut steps = Vec::new();
         for (step, division) in plan.steps.iter().zip(divisions) {
             steps.push(action(&mut held, step, &division, items, &parts, rank));
@@ -177,6 +181,11 @@ fn action(
     rank: usize,
 ) -> Action {
     let mut gather = Vec::new();
+    let mut touched = step.inputs.iter().chain(&step.outputs).chain(&step.scratch);
+    let finish = touched.any(|place| held.late.iter().any(|late| held.meet(late, place)));
+    if finish {
+        held.late.clear();
+    }
     let by_items = |held: &Held<'_>, which: &[bool]| {
         step.inputs.iter().zip(which).any(|(place, &rows)| rows && held.kind(place).is_some())
     };
@@ -209,7 +218,10 @@ fn action(
         };
         held.put(place, kind);
     }
-    Action { gather, how }
+    if let How::Shared = how {
+        held.late.extend(step.late().iter().map(|&i| step.outputs[i]));
+    }
+    Action { gather, finish, how }
 }
 
 /// The step on a rank's own rows, if its operation agrees.

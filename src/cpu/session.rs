@@ -5,6 +5,7 @@ use super::bound::{Bound, bind, fill, gather, operands};
 use super::memory::{Kept, Memory};
 use super::pace::{Pace, Timed};
 use super::ranks::{Divided, How};
+use super::unfinished::Unfinished;
 #[cfg(not(target_family = "wasm"))]
 use super::wanted::Clocks;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::graph::{
 };
 use crate::tensor::DType;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 /// How a plan's batch is divided among ranks.
@@ -165,12 +166,18 @@ impl<T: CpuReal> CpuSession<T> {
         let workers = self.pool.workers();
         let region = Region { pointer: self.private.pointer(), len: self.private_each * workers, dtype: DType::Real };
         let Compiled { steps, batch, .. } = &self.plans[id.0];
-        let failed = OnceLock::new();
+        let (failed, late) = (OnceLock::new(), Mutex::new(Vec::new()));
         let share = match (&self.ranks, batch) {
-            (Some(ranks), Some(batch)) => Share::new(&**ranks, batch.items, &batch.parts, &failed),
+            (Some(ranks), Some(batch)) => Share::new(&**ranks, batch.items, &batch.parts, &failed, &late),
             _ => Share::ALONE,
         };
+        let mut unfinished = Unfinished::<T>::new(share, &late);
         for (i, step) in steps.iter().enumerate() {
+            if step.finish {
+                // SAFETY: no step since has touched late outputs, by `Divided`; they lie in their buffers, by `check_memory`, and nobody
+                // else has access while `self` is borrowed.
+                unsafe { unfinished.finish(parallel) };
+            }
             // SAFETY: these regions lie in their buffers, by `check_memory`, and nobody else has access while `self` is borrowed.
             step.gather.iter().for_each(|region| unsafe { gather::<T>(share, region) });
             if failed.get().is_some() {
@@ -205,8 +212,11 @@ impl<T: CpuReal> CpuSession<T> {
                 // A rank without items.
                 None => {}
             }
+            unfinished.ran(step);
             after(step.name, i);
         }
+        // SAFETY: as above.
+        unsafe { unfinished.finish(parallel) };
         // SAFETY: as above.
         batch.iter().flat_map(|batch| &batch.end).for_each(|region| unsafe { gather::<T>(share, region) });
         failed.into_inner().map_or(Ok(()), Err)
@@ -295,9 +305,10 @@ impl<T: CpuReal> Session for CpuSession<T> {
             let mut bound = bind(step, region);
             if let Some(action) = divided.as_ref().map(|divided| &divided.steps[i]) {
                 bound.gather = action.gather.iter().map(region).collect();
+                bound.finish = action.finish;
                 match &action.how {
                     How::Whole => {}
-                    How::Shared => bound.shared = true,
+                    How::Shared => (bound.shared, bound.late) = (true, step.late()),
                     How::Rows(rows) => {
                         (bound.inputs, bound.outputs) = operands(step, &rows.inputs, &rows.outputs, region);
                         if let Some(op) = &rows.op {

@@ -11,6 +11,7 @@ mod commands;
 mod export;
 mod host_memory;
 mod kernel;
+mod late;
 mod op;
 mod pieces;
 mod plan;
@@ -25,6 +26,8 @@ pub use commands::{Binding, Command, Dispatch};
 pub use export::PLAN_FORMAT;
 pub use host_memory::HostMemory;
 pub use kernel::{Kernel, Parallel, Private, Region, SharedMut, for_each_piece};
+pub use late::Underway;
+pub(crate) use late::{Late, Parcels, Rest};
 pub(crate) use op::shader;
 pub use op::{
     Cost, CpuOp, CpuReal, Gradient, Launch, MAX_WORKGROUPS, Op, Operand, Shader, Target, grid, no_gpu_kernel,
@@ -32,6 +35,7 @@ pub use op::{
 };
 pub use pieces::{Block, Blocks, Pieces, Stretches, Tasks};
 pub use plan::{Buffer, BufferKind, Place, Plan, Port, Step, Work};
+pub(crate) use ranks::bytes;
 pub use ranks::{Communicator, Division, Share, sum_over};
 pub use session::{
     PlanId, Series, Session, Timing, check_indices, check_port, check_series, locate_data, locate_part, locate_state,

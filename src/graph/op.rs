@@ -66,6 +66,12 @@ pub trait Op: Any + Debug + Send + Sync {
         Division::Whole
     }
 
+    /// Outputs that its kernel may leave to be finished until something reads them, where it [divides](Op::division) its work among ranks:
+    /// what these exchange for them travels while the plan goes on. Only operations of this crate have a way to leave something.
+    fn late(&self) -> &'static [usize] {
+        &[]
+    }
+
     /// For an operation that goes by rows and holds their number: the same one for `own` of the batch's `items`.
     fn of_rows(&self, _items: usize, _own: usize) -> Option<Arc<dyn Op>> {
         None
@@ -150,6 +156,11 @@ pub trait CpuOp: Any + Debug + Send + Sync {
         Division::Whole
     }
 
+    /// As [`Op::late`].
+    fn late(&self) -> &'static [usize] {
+        &[]
+    }
+
     /// As [`Op::of_rows`].
     fn of_rows(&self, _items: usize, _own: usize) -> Option<Arc<dyn Op>> {
         None
@@ -204,6 +215,10 @@ impl<T: CpuOp> Op for T {
 
     fn division(&self, inputs: &[Spec], items: usize) -> Division {
         CpuOp::division(self, inputs, items)
+    }
+
+    fn late(&self) -> &'static [usize] {
+        CpuOp::late(self)
     }
 
     fn of_rows(&self, items: usize, own: usize) -> Option<Arc<dyn Op>> {

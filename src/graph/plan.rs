@@ -85,6 +85,14 @@ impl Step {
         matches!(&self.work, Work::Run(op) if replaced(op) || self.outputs.contains(&self.inputs[i]))
     }
 
+    /// Its operation's [late outputs](Op::late).
+    pub(crate) fn late(&self) -> &'static [usize] {
+        match &self.work {
+            Work::Run(op) => op.late(),
+            Work::Copy => &[],
+        }
+    }
+
     /// Arithmetic and memory traffic.
     pub fn cost(&self) -> Cost {
         match &self.work {

@@ -6,10 +6,11 @@
 //! worked out by everybody in the same order. So results are the same to the bit for any number of ranks; see
 //! docs/decisions/ranks.md.
 
+use super::late::{Arrived, Late, Parcels, Rest, Underway};
 use super::{Graph, Source, Value};
 use crate::error::{Error, Result};
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The processes that train together, as one of them sees them. Every rank calls the same methods in the same order with parts
 /// of the same lengths; a call returns when this rank has what it is to get.
@@ -31,6 +32,17 @@ pub trait Communicator: Send + Sync {
     /// # Errors
     /// As [`Communicator::all_gather`].
     fn all_to_all(&self, send: &[u8], to: &[Range<usize>], receive: &mut [u8], from: &[Range<usize>]) -> Result<()>;
+
+    /// Begins an exchange as that of [`Communicator::all_to_all`], which goes on while this rank computes, and may begin and finish others.
+    /// All ranks begin the same ones in the same order among all their exchanges. Where it is not implemented, this exchanges at once.
+    ///
+    /// # Errors
+    /// As [`Communicator::all_gather`].
+    fn begin_all_to_all(&self, send: Vec<u8>, to: &[Range<usize>], from: &[Range<usize>]) -> Result<Box<dyn Underway>> {
+        let mut receive = vec![0; from.iter().map(|part| part.end).max().unwrap_or(0)];
+        self.all_to_all(&send, to, &mut receive, from)?;
+        Ok(Box::new(Arrived(receive)))
+    }
 }
 
 /// The sum of `values` over all ranks, everywhere the same: added up in f64 in the order of the ranks, and rounded.
@@ -132,6 +144,8 @@ struct Among<'a> {
     parts: &'a [Range<usize>],
     /// The first error.
     failed: &'a OnceLock<Error>,
+    /// Where kernels leave what they do not finish.
+    late: &'a Mutex<Vec<Late>>,
 }
 
 impl<'a> Share<'a> {
@@ -139,14 +153,15 @@ impl<'a> Share<'a> {
     pub const ALONE: Self = Self { among: None };
 
     /// The items `parts[r]` of a batch of `items` are rank r's. The first exchange that fails says so in `failed`; later ones do
-    /// nothing.
+    /// nothing. What kernels do not finish is left in `late`.
     pub(crate) fn new(
         ranks: &'a dyn Communicator,
         items: usize,
         parts: &'a [Range<usize>],
         failed: &'a OnceLock<Error>,
+        late: &'a Mutex<Vec<Late>>,
     ) -> Self {
-        Self { among: Some(Among { ranks, items, parts, failed }) }
+        Self { among: Some(Among { ranks, items, parts, failed, late }) }
     }
 
     /// How many ranks there are.
@@ -180,36 +195,37 @@ impl<'a> Share<'a> {
     pub fn gather_parts<T: bytemuck::Pod>(&self, data: &mut [T], part: impl Fn(usize) -> Range<usize>) {
         let Some(among) = self.among else { return };
         let parts: Vec<Range<usize>> = (0..among.parts.len()).map(|r| bytes::<T>(part(r))).collect();
-        among.with(|ranks| ranks.all_gather(bytemuck::cast_slice_mut(data), &parts));
+        self.with(|ranks| ranks.all_gather(bytemuck::cast_slice_mut(data), &parts));
     }
 
-    /// Sends the elements `to[r]` of `send` to rank r, and puts what comes from it into the elements `from[r]` of `receive`.
-    pub fn exchange<T: bytemuck::Pod>(
-        &self,
-        send: &[T],
-        to: &[Range<usize>],
-        receive: &mut [T],
-        from: &[Range<usize>],
-    ) {
+    /// Begins the first exchange that the rest of a kernel's work waits for, and leaves it to the session.
+    pub(crate) fn leave(&self, rest: Box<dyn Rest>, first: Parcels) {
         let Some(among) = self.among else { return };
-        let all = |ranges: &[Range<usize>]| ranges.iter().cloned().map(bytes::<T>).collect::<Vec<_>>();
-        let (send, receive) = (bytemuck::cast_slice(send), bytemuck::cast_slice_mut(receive));
-        among.with(|ranks| ranks.all_to_all(send, &all(to), receive, &all(from)));
+        self.with(|ranks| {
+            let late = Late::begin(ranks, rest, first)?;
+            among.late.lock().unwrap_or_else(PoisonError::into_inner).push(late);
+            Ok(())
+        });
     }
-}
 
-impl Among<'_> {
-    fn with(&self, exchange: impl FnOnce(&dyn Communicator) -> Result<()>) {
-        if self.failed.get().is_none()
-            && let Err(error) = exchange(self.ranks)
+    /// Exchanges something, unless an exchange has failed.
+    pub(crate) fn with(&self, exchange: impl FnOnce(&dyn Communicator) -> Result<()>) {
+        if let Some(among) = self.among
+            && among.failed.get().is_none()
+            && let Err(error) = exchange(among.ranks)
         {
             // Only the first is of interest.
-            drop(self.failed.set(error));
+            drop(among.failed.set(error));
         }
+    }
+
+    /// Whether an exchange has failed.
+    pub(crate) fn failed(&self) -> bool {
+        self.among.is_some_and(|among| among.failed.get().is_some())
     }
 }
 
 /// Where elements lie, in bytes.
-fn bytes<T>(elements: Range<usize>) -> Range<usize> {
+pub(crate) fn bytes<T>(elements: Range<usize>) -> Range<usize> {
     elements.start * size_of::<T>()..elements.end * size_of::<T>()
 }

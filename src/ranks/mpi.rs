@@ -1,28 +1,40 @@
 //! Ranks that are processes, through MPI.
 
 use crate::error::{Error, Result};
-use crate::graph::Communicator;
+use crate::graph::{Communicator, Underway};
 use ::mpi::Threading;
-use ::mpi::datatype::{Partition, PartitionMut};
+use ::mpi::datatype::{Equivalence, Partition, PartitionMut};
 use ::mpi::environment::Universe;
+use ::mpi::ffi;
+use ::mpi::raw::AsRaw;
 use ::mpi::topology::SimpleCommunicator;
 use ::mpi::traits::{Communicator as _, CommunicatorCollectives as _};
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// This process as one of those that `mpirun`, Slurm or another launcher has started together.
 pub struct Mpi {
     rank: usize,
     size: usize,
-    world: Mutex<SimpleCommunicator>,
+    world: Arc<World>,
+}
+
+struct World {
+    all: Mutex<SimpleCommunicator>,
     // MPI ends when this is dropped.
     _universe: Universe,
 }
 
 // SAFETY: MPI allows calls from any thread, as `start` made sure, one at a time, as the lock does.
-unsafe impl Send for Mpi {}
+unsafe impl Send for World {}
 // SAFETY: as above.
-unsafe impl Sync for Mpi {}
+unsafe impl Sync for World {}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, SimpleCommunicator> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Mpi {
     /// Joins the processes that were started together. Once in the life of a process.
@@ -39,7 +51,7 @@ impl Mpi {
         }
         let world = universe.world();
         let [rank, size] = [world.rank(), world.size()].map(|x| usize::try_from(x).unwrap_or(0));
-        Ok(Self { rank, size, world: Mutex::new(world), _universe: universe })
+        Ok(Self { rank, size, world: Arc::new(World { all: Mutex::new(world), _universe: universe }) })
     }
 
     /// How many threads this rank had best work with: its share of the cores that it and others on the same machine may use.
@@ -72,7 +84,7 @@ impl Mpi {
     }
 
     fn lock(&self) -> MutexGuard<'_, SimpleCommunicator> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.world.lock()
     }
 }
 
@@ -132,5 +144,95 @@ impl Communicator for Mpi {
         let mut receive = PartitionMut::new(receive, from_lens, from_starts);
         self.lock().all_to_all_varcount_into(&Partition::new(send, to_lens, to_starts), &mut receive);
         Ok(())
+    }
+
+    fn begin_all_to_all(
+        &self,
+        mut send: Vec<u8>,
+        to: &[Range<usize>],
+        from: &[Range<usize>],
+    ) -> Result<Box<dyn Underway>> {
+        let (to, counts_from) = (counts(to)?, counts(from)?);
+        let len = from.iter().map(|part| part.end).max().unwrap_or(0);
+        // Some addresses of no memory mean something else to MPI.
+        send.push(0);
+        let receive = vec![0; len + 1];
+        let mut going = Going { world: self.world.clone(), request: None, send, to, receive, from: counts_from };
+        going.begin();
+        Ok(Box::new(going))
+    }
+}
+
+/// An exchange that MPI works on. Until it is over the memory is MPI's.
+struct Going {
+    world: Arc<World>,
+    /// None once it is over.
+    request: Option<ffi::MPI_Request>,
+    send: Vec<u8>,
+    to: [Vec<i32>; 2],
+    receive: Vec<u8>,
+    from: [Vec<i32>; 2],
+}
+
+// SAFETY: MPI allows calls from any thread, one at a time, as the lock does; a request belongs to no thread.
+unsafe impl Send for Going {}
+
+impl Going {
+    fn begin(&mut self) {
+        let world = self.world.lock();
+        let byte = u8::equivalent_datatype().as_raw();
+        // SAFETY: a request is a handle, of which any value may be written over.
+        let mut request = unsafe { std::mem::zeroed() };
+        // SAFETY: lengths and starts are one for each rank and lie in the memory; all of it stays where it is, and is touched by nobody else,
+        // until the request is over, or for ever.
+        unsafe {
+            ffi::MPI_Ialltoallv(
+                self.send.as_ptr().cast(),
+                self.to[0].as_ptr(),
+                self.to[1].as_ptr(),
+                byte,
+                self.receive.as_mut_ptr().cast(),
+                self.from[0].as_ptr(),
+                self.from[1].as_ptr(),
+                byte,
+                world.as_raw(),
+                &raw mut request,
+            );
+        }
+        self.request = Some(request);
+    }
+}
+
+impl Underway for Going {
+    fn advance(&mut self) {
+        let Some(request) = &mut self.request else { return };
+        let _one_at_a_time = self.world.lock();
+        let mut over = 0;
+        // SAFETY: a request that is not over.
+        unsafe { ffi::MPI_Test(request, &raw mut over, ffi::RSMPI_STATUS_IGNORE) };
+        if over != 0 {
+            self.request = None;
+        }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Vec<u8>> {
+        if let Some(mut request) = self.request.take() {
+            let _one_at_a_time = self.world.lock();
+            // SAFETY: as above.
+            unsafe { ffi::MPI_Wait(&raw mut request, ffi::RSMPI_STATUS_IGNORE) };
+        }
+        let mut came = std::mem::take(&mut self.receive);
+        came.pop();
+        Ok(came)
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        if self.request.is_some() {
+            // MPI may still write there.
+            std::mem::forget((std::mem::take(&mut self.send), std::mem::take(&mut self.receive)));
+            std::mem::forget((std::mem::take(&mut self.to), std::mem::take(&mut self.from)));
+        }
     }
 }

@@ -1,20 +1,40 @@
 //! Ranks that are threads of one process: for tests, and for programs that have several devices.
 
 use crate::error::{Error, Result};
-use crate::graph::Communicator;
+use crate::graph::{Communicator, Underway};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One of several ranks of this process, each to be used by a thread of its own. Those that wait for a rank that is dropped get an
 /// error.
 #[derive(Debug)]
 pub struct Threads {
+    lines: Arc<Lines>,
+    /// How many exchanges this rank has begun.
+    exchanges: AtomicU64,
+}
+
+/// What a rank sends to another: the number of the exchange, and its part.
+type Message = (u64, Vec<u8>);
+
+/// A rank's connections.
+#[derive(Debug)]
+struct Lines {
     rank: usize,
     /// To each rank.
-    to: Vec<Sender<Vec<u8>>>,
+    to: Vec<Sender<Message>>,
     /// From each rank.
-    from: Vec<Mutex<Receiver<Vec<u8>>>>,
+    from: Vec<Mutex<Inbox>>,
+}
+
+/// What comes from a rank.
+#[derive(Debug)]
+struct Inbox {
+    line: Receiver<Message>,
+    /// What has come of exchanges that were begun and are finished later.
+    early: Vec<Message>,
 }
 
 impl Threads {
@@ -37,24 +57,41 @@ impl Threads {
     /// assert_eq!(sums, [33, 33, 33]);
     /// ```
     pub fn new(ranks: usize) -> Vec<Self> {
-        let mut all: Vec<Self> = (0..ranks).map(|rank| Self { rank, to: Vec::new(), from: Vec::new() }).collect();
+        let mut all: Vec<Lines> = (0..ranks).map(|rank| Lines { rank, to: Vec::new(), from: Vec::new() }).collect();
         for from in 0..ranks {
             for to in 0..ranks {
-                let (sender, receiver) = channel();
+                let (sender, line) = channel();
                 all[from].to.push(sender);
-                all[to].from.push(Mutex::new(receiver));
+                all[to].from.push(Mutex::new(Inbox { line, early: Vec::new() }));
             }
         }
-        all
+        let each = all.into_iter().map(|lines| Self { lines: Arc::new(lines), exchanges: AtomicU64::new(0) });
+        each.collect()
     }
 
-    fn send(&self, rank: usize, data: &[u8]) -> Result<()> {
-        self.to[rank].send(data.to_vec()).map_err(|_| gone(rank))
+    /// The number of the exchange that begins now: all ranks begin the same ones in the same order.
+    fn number(&self) -> u64 {
+        self.exchanges.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Lines {
+    fn send(&self, number: u64, rank: usize, data: &[u8]) -> Result<()> {
+        self.to[rank].send((number, data.to_vec())).map_err(|_| gone(rank))
     }
 
-    fn receive(&self, rank: usize, into: &mut [u8]) -> Result<()> {
-        let from = self.from[rank].lock().unwrap_or_else(PoisonError::into_inner);
-        let data = from.recv().map_err(|_| gone(rank))?;
+    fn receive(&self, number: u64, rank: usize, into: &mut [u8]) -> Result<()> {
+        let mut from = self.from[rank].lock().unwrap_or_else(PoisonError::into_inner);
+        let data = match from.early.iter().position(|(of, _)| *of == number) {
+            Some(early) => from.early.swap_remove(early).1,
+            None => loop {
+                let message = from.line.recv().map_err(|_| gone(rank))?;
+                if message.0 == number {
+                    break message.1;
+                }
+                from.early.push(message);
+            },
+        };
         if data.len() != into.len() {
             let detail = format!("rank {rank} sent {} bytes where {} were expected", data.len(), into.len());
             return Err(Error::Device(detail));
@@ -70,23 +107,47 @@ fn gone(rank: usize) -> Error {
 
 impl Communicator for Threads {
     fn rank(&self) -> usize {
-        self.rank
+        self.lines.rank
     }
 
     fn size(&self) -> usize {
-        self.to.len()
+        self.lines.to.len()
     }
 
     fn all_gather(&self, data: &mut [u8], parts: &[Range<usize>]) -> Result<()> {
-        let others = || (0..self.size()).filter(|&rank| rank != self.rank);
-        others().try_for_each(|rank| self.send(rank, &data[parts[self.rank].clone()]))?;
-        others().try_for_each(|rank| self.receive(rank, &mut data[parts[rank].clone()]))
+        let (number, own) = (self.number(), self.rank());
+        let others = || (0..self.size()).filter(|&rank| rank != own);
+        others().try_for_each(|rank| self.lines.send(number, rank, &data[parts[own].clone()]))?;
+        others().try_for_each(|rank| self.lines.receive(number, rank, &mut data[parts[rank].clone()]))
     }
 
     fn all_to_all(&self, send: &[u8], to: &[Range<usize>], receive: &mut [u8], from: &[Range<usize>]) -> Result<()> {
-        let all = 0..self.size();
-        all.clone().try_for_each(|rank| self.send(rank, &send[to[rank].clone()]))?;
-        all.into_iter().try_for_each(|rank| self.receive(rank, &mut receive[from[rank].clone()]))
+        let number = self.number();
+        (0..self.size()).try_for_each(|rank| self.lines.send(number, rank, &send[to[rank].clone()]))?;
+        (0..self.size()).try_for_each(|rank| self.lines.receive(number, rank, &mut receive[from[rank].clone()]))
+    }
+
+    fn begin_all_to_all(&self, send: Vec<u8>, to: &[Range<usize>], from: &[Range<usize>]) -> Result<Box<dyn Underway>> {
+        let number = self.number();
+        (0..self.size()).try_for_each(|rank| self.lines.send(number, rank, &send[to[rank].clone()]))?;
+        Ok(Box::new(Going { lines: self.lines.clone(), number, from: from.to_vec() }))
+    }
+}
+
+/// An exchange whose parts are on their way, or wait in the lines.
+struct Going {
+    lines: Arc<Lines>,
+    number: u64,
+    from: Vec<Range<usize>>,
+}
+
+impl Underway for Going {
+    fn finish(self: Box<Self>) -> Result<Vec<u8>> {
+        let mut came = vec![0; self.from.iter().map(|part| part.end).max().unwrap_or(0)];
+        for (rank, part) in self.from.iter().enumerate() {
+            self.lines.receive(self.number, rank, &mut came[part.clone()])?;
+        }
+        Ok(came)
     }
 }
 
@@ -113,6 +174,33 @@ mod tests {
                     for (from, part) in parts.iter().enumerate() {
                         assert!(receive[part.clone()].iter().all(|&x| usize::from(x) == 10 * from + rank));
                     }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn exchanges_end_in_any_order() {
+        const RANKS: usize = 3;
+        std::thread::scope(|scope| {
+            for ranks in Threads::new(RANKS) {
+                scope.spawn(move || {
+                    let parts: Vec<Range<usize>> = (0..RANKS).map(|rank| rank..rank + 1).collect();
+                    let begin = |value: usize| {
+                        let send = (0..RANKS).map(|to| (100 * ranks.rank() + 10 * value + to) as u8).collect();
+                        ranks.begin_all_to_all(send, &parts, &parts).unwrap()
+                    };
+                    let expected = |value: usize| {
+                        (0..RANKS).map(|from| (100 * from + 10 * value + ranks.rank()) as u8).collect::<Vec<_>>()
+                    };
+                    let (first, second) = (begin(1), begin(2));
+                    // One that is waited for, meanwhile.
+                    let mut data = [0; RANKS];
+                    data[ranks.rank()] = 7;
+                    ranks.all_gather(&mut data, &parts).unwrap();
+                    assert_eq!(data, [7; RANKS]);
+                    assert_eq!(second.finish().unwrap(), expected(2));
+                    assert_eq!(first.finish().unwrap(), expected(1));
                 });
             }
         });

@@ -10,7 +10,7 @@ use super::statistics::{SIDE, fill_pattern, fold, norm_patterns, pattern_len, to
 use super::{ConvBlockGradient, Entry, SUMS};
 use crate::graph::{Kernel, SharedMut, Stretches};
 use crate::kernels::conv2d::collect::Places;
-use crate::kernels::conv2d::exchange::exchange;
+use crate::kernels::conv2d::exchange::{Exchange, add_up_chunks};
 use crate::kernels::conv2d::map::{Cut, Map};
 use crate::kernels::conv2d::outer::{Outer, Sums};
 use crate::kernels::conv2d::product::Product;
@@ -270,18 +270,11 @@ impl ConvBlockGradient {
             share.gather(&mut unit_sums[..cut.units * SUMS * in_channels]);
             add_up(dx_sums, &unit_sums[..cut.units * SUMS * in_channels], in_channels);
         }
-        share.gather_parts(&mut chunk_db[..cut.chunks * channels], |rank| {
-            let chunks = chunks_of(rank);
-            chunks.start * channels..chunks.end * channels
-        });
-        for (c, db) in db.iter_mut().enumerate() {
-            *db = (0..cut.chunks).map(|chunk| chunk_db[chunk * channels + c]).sum();
-        }
         if share.ranks() == 1 {
             shape.collect(parallel, &sum_lanes, sums, cut.chunks, &places, dw);
+            add_up_chunks(db, &chunk_db[..cut.chunks * channels]);
         } else {
-            exchange(share, sums, elements, chunks_of, &places);
-            shape.collect(parallel, &sum_lanes, sums, 1, &Places::default(), dw);
+            Exchange::<T>::begin(share, (shape, sum_lanes), channels, chunks_of, &places, sums, chunk_db);
         }
     }
 

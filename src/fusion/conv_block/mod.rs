@@ -228,6 +228,11 @@ impl CpuOp for ConvBlockGradient {
         let outputs = outputs[..if self.entry == Entry::Block { 6 } else { 4 }].to_vec();
         Division::Shared { inputs, outputs, items: self.items_per_chunk() }
     }
+
+    fn late(&self) -> &'static [usize] {
+        // The gradients of weights and bias.
+        &[0, 1]
+    }
 }
 
 impl CpuOp for BlockOutput {
