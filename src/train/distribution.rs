@@ -95,8 +95,28 @@ impl TrainingDistribution {
 
     /// The squared Mahalanobis distance to the nearest song's middle, divided by the number of dimensions.
     pub fn distance(&self, embedding: &[f32]) -> f64 {
-        let songs = self.means.data().chunks_exact(self.width());
-        songs.map(|mean| self.between(embedding, mean)).fold(f64::INFINITY, f64::min)
+        self.to_songs(embedding).into_iter().fold(f64::INFINITY, f64::min)
+    }
+
+    /// [`TrainingDistribution::between`] an embedding and each song's middle, to the same bits.
+    fn to_songs(&self, embedding: &[f32]) -> Vec<f64> {
+        let (width, songs) = (self.width(), self.means.shape()[0]);
+        // Direction by direction, in each of them all songs: sums of one song must be made one after the other, those of many need not.
+        let mut z = vec![0.0f64; width * songs];
+        let (mut known, mut squares) = (vec![0.0f64; songs], vec![0.0f64; songs]);
+        for (i, row) in self.shape.data().chunks_exact(width).enumerate() {
+            known.fill(0.0);
+            let (before, rest) = z.split_at_mut(i * songs);
+            for (&l, z) in row[..i].iter().zip(before.chunks_exact(songs)) {
+                known.iter_mut().zip(z).for_each(|(known, z)| *known += f64::from(l) * z);
+            }
+            let means = self.means.data().chunks_exact(width).map(|mean| f64::from(mean[i]));
+            for (((z, known), mean), sum) in rest.iter_mut().zip(&known).zip(means).zip(&mut squares) {
+                *z = (f64::from(embedding[i]) - mean - known) / f64::from(row[i]);
+                *sum += *z * *z;
+            }
+        }
+        squares.into_iter().map(|sum| sum / width as f64).collect()
     }
 
     /// The squared Mahalanobis distance between two embeddings, in the shape of the songs' clouds, divided by the number of dimensions.
@@ -272,6 +292,10 @@ mod tests {
             "{}",
             distribution.distance(&[22.0, 1.0])
         );
+        for embedding in [[22.0, 1.0], [-3.5, 0.7]] {
+            let each = distribution.means.data().chunks_exact(2).map(|mean| distribution.between(&embedding, mean));
+            assert_eq!(distribution.to_songs(&embedding), each.collect::<Vec<_>>());
+        }
         assert!(distribution.in_distribution(&[1.0, 0.0]) == 1.0 && distribution.in_distribution(&[10.0, 5.0]) < 1e-6);
         let inferred = |embedding: [f32; 2]| WindowOutputs { logits: vec![0.0, 0.0], embedding: embedding.to_vec() };
         let near = probabilities(&[inferred([0.0, 0.0]), inferred([10.0, 9.0])], 1.0, Some(&distribution));
