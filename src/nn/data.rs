@@ -81,13 +81,14 @@ pub struct Batch {
     pub targets: Values,
 }
 
-/// Anything that gives batches, epoch after epoch.
-pub trait Batches {
-    /// The batches of an epoch, counted from 0.
+/// Anything that gives batches, epoch after epoch. `B` is another kind of batch, for a [`Learner`](super::Learner) of one's own.
+pub trait Batches<B = Batch> {
+    /// The batches of an epoch, counted from 0: the same ones in the same order whenever it is asked for, so that training can go on in
+    /// the middle of it.
     ///
     /// # Errors
     /// Where they cannot be read.
-    fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>>;
+    fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<B>> + '_>>;
 }
 
 /// Inputs and targets held in memory.

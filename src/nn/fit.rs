@@ -4,11 +4,12 @@ use super::data::{Batch, Batches, Values};
 use super::model::Model;
 use super::module::Module;
 use super::schedule::Schedule;
+use super::training::{Course, Learner, Progress, train};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::tensor::Tensor;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A loss of one's own: from the graph, the network's output and the targets to one number.
 type Custom = Arc<dyn Fn(&mut Graph, Value, Value) -> Result<Value>>;
@@ -140,6 +141,11 @@ pub struct Fit<'a> {
     pub patience: Option<usize>,
     /// Called after each epoch.
     pub after_epoch: Option<&'a mut dyn FnMut(&Epoch) -> Flow>,
+    /// Set from outside to stop after the step in progress; what was trained of an epoch by then stays out of the history.
+    pub stop: Option<&'a AtomicBool>,
+    /// Where to write all that is needed to go on after an interruption; see [`Fit::resumable`].
+    #[cfg(feature = "weights")]
+    pub checkpoints: Option<super::Checkpoints>,
 }
 
 impl<'a> Fit<'a> {
@@ -159,6 +165,9 @@ impl<'a> Fit<'a> {
             validation: None,
             patience: None,
             after_epoch: None,
+            stop: None,
+            #[cfg(feature = "weights")]
+            checkpoints: None,
         }
     }
 
@@ -168,67 +177,145 @@ impl<'a> Fit<'a> {
         self.validation = Some(validation);
         self
     }
+
+    /// The same with a checkpoint in this file: after each epoch, every 30 seconds, and where [`Fit::stop`] asks to stop. Where the file
+    /// is there already, training goes on from it, and ends with the same bits as without an interruption if all else is given again as it
+    /// was: the model's network, optimiser and device, the batches, and what is in [`Fit`] (but for the number of epochs, which may be
+    /// another). Callbacks are told of epochs that are new; the history has all.
+    ///
+    /// ```
+    /// use humdinger::Tensor;
+    /// use humdinger::device::DeviceChoice;
+    /// use humdinger::nn::{Data, Dropout, Epoch, Fit, Flow, Linear, Model, ModelOptions, Sequential};
+    ///
+    /// # fn main() -> humdinger::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let file = folder.path().join("fit.safetensors");
+    /// let data = Data::new(Tensor::new([4, 1], vec![0.1, 0.2, 0.8, 0.9])?, vec![0, 0, 1, 1])?;
+    /// let network = || Sequential::new().then(Dropout { p: 0.1 }).then(Linear::new(1, 2));
+    /// let model = || Model::new(network(), ModelOptions { device: DeviceChoice::Cpu, ..Default::default() });
+    ///
+    /// // Here a callback stops training, in real life the end of a job's time.
+    /// let mut enough = |epoch: &Epoch| if epoch.number == 1 { Flow::Stop } else { Flow::Continue };
+    /// let fit = Fit { after_epoch: Some(&mut enough), ..Fit::classes(5, 0.1).resumable(&file) };
+    /// assert_eq!(model()?.fit(&mut data.shuffled(2, 1), fit)?.len(), 2);
+    ///
+    /// // The same program once more, as another process: epochs 2 to 4.
+    /// let mut resumed = model()?;
+    /// assert_eq!(resumed.fit(&mut data.shuffled(2, 1), Fit::classes(5, 0.1).resumable(&file))?.len(), 5);
+    ///
+    /// let mut whole = model()?;
+    /// whole.fit(&mut data.shuffled(2, 1), Fit::classes(5, 0.1))?;
+    /// assert_eq!(resumed.read("1.weight")?, whole.read("1.weight")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "weights")]
+    #[must_use]
+    pub fn resumable(mut self, file: impl Into<std::path::PathBuf>) -> Self {
+        self.checkpoints = Some(super::Checkpoints::new(file));
+        self
+    }
 }
 
-/// The parameters of the epoch with the lowest validation loss so far.
-struct Best {
-    loss: f64,
-    epoch: usize,
-    values: Vec<(String, Tensor<f32>)>,
+/// A model in training.
+pub(super) struct Fitting<'f, 'a, M> {
+    pub model: &'f mut Model<M>,
+    pub fit: Fit<'a>,
+    pub progress: Progress,
+    /// Of the epoch in progress.
+    pub training: Scores,
+    pub history: Vec<Epoch>,
+    /// The parameters and running statistics of the epoch with the lowest validation loss so far.
+    pub best: Option<Vec<(String, Tensor<f32>)>>,
+}
+
+impl<M: Module> Learner for Fitting<'_, '_, M> {
+    type Batch = Batch;
+    type Verdict = Option<Scores>;
+
+    fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn step(&mut self, batch: Batch, _: &mut dyn Iterator<Item = Result<Batch>>) -> Result<()> {
+        let Fit { schedule, loss, metric, .. } = &self.fit;
+        let step = self.progress.step;
+        let (rate, beta1) = schedule.at(number(step));
+        let (loss, output) = self.model.train_step(&batch, loss, rate, beta1)?;
+        if !loss.is_finite() {
+            return Err(Error::NonFinite(format!(
+                "the loss of step {step} is {loss}; a lower learning rate than {rate} or a gradient's largest norm may help"
+            )));
+        }
+        self.training.add(&batch, loss, metric.map(|metric| metric(&output, &batch.targets)));
+        self.progress.stepped(1);
+        Ok(())
+    }
+
+    fn validate(&mut self) -> Result<(Option<f64>, Option<Scores>)> {
+        let Fit { validation, loss, metric, .. } = &mut self.fit;
+        let Some(validation) = validation else { return Ok((None, None)) };
+        let scores = self.model.evaluate(&mut **validation, loss, *metric)?;
+        Ok((Some(scores.loss), Some(scores)))
+    }
+
+    fn keep(&mut self, scores: &Option<Scores>) -> Result<()> {
+        if scores.is_some() {
+            self.best = Some(self.model.all()?);
+        }
+        Ok(())
+    }
+
+    fn epoch_over(&mut self, validation: Option<Scores>, _: bool, seconds: f64) -> Result<Flow> {
+        let rate = self.fit.schedule.at(number(self.progress.step.saturating_sub(1))).0;
+        let training = std::mem::take(&mut self.training);
+        let epoch = Epoch { number: self.history.len(), rate, training, validation, seconds };
+        self.history.push(epoch);
+        Ok(self.fit.after_epoch.as_mut().map_or(Flow::Continue, |after| after(&epoch)))
+    }
+
+    #[cfg(feature = "weights")]
+    fn checkpoint(&mut self) -> Result<()> {
+        self.write()
+    }
+
+    fn stop_asked(&mut self) -> Result<bool> {
+        Ok(self.fit.stop.is_some_and(|stop| stop.load(Ordering::SeqCst)))
+    }
+}
+
+/// A step's number as a schedule takes it.
+fn number(step: u64) -> usize {
+    usize::try_from(step).unwrap_or(usize::MAX)
 }
 
 impl<M: Module> Model<M> {
-    /// Trains on all batches, epoch after epoch; returns what each came to.
+    /// Trains on all batches, epoch after epoch; returns what each completed one came to.
     ///
     /// # Errors
     /// Where there are no batches, a shape does not fit, the loss is no longer finite, patience is asked for without data to validate
-    /// on, or the device fails.
-    pub fn fit(&mut self, batches: &mut dyn Batches, mut fit: Fit<'_>) -> Result<Vec<Epoch>> {
+    /// on, or the device fails; where a checkpoint cannot be written, or is one of another model.
+    pub fn fit(&mut self, batches: &mut dyn Batches, fit: Fit<'_>) -> Result<Vec<Epoch>> {
         fit.schedule.check()?;
         if fit.patience.is_some() && fit.validation.is_none() {
             return Err(Error::value("patience", "needs data to validate on: set `validation`, too"));
         }
-        let (mut history, mut steps) = (Vec::new(), 0);
-        let mut best: Option<Best> = None;
-        for number in 0..fit.epochs {
-            let (start, mut training, mut rate) = (Instant::now(), Scores::default(), 0.0);
-            for batch in batches.epoch(number)? {
-                let (batch, beta1) = (batch?, fit.schedule.at(steps).1);
-                rate = fit.schedule.at(steps).0;
-                let (loss, output) = self.train_step(&batch, &fit.loss, rate, beta1)?;
-                if !loss.is_finite() {
-                    return Err(Error::NonFinite(format!(
-                        "the loss of step {steps} is {loss}; a lower learning rate than {rate} or a gradient's largest norm may help"
-                    )));
-                }
-                training.add(&batch, loss, fit.metric.map(|metric| metric(&output, &batch.targets)));
-                steps += 1;
-            }
-            if training.items == 0 {
-                return Err(Error::Data(format!("epoch {number} has no batches")));
-            }
-            let validation = match &mut fit.validation {
-                Some(validation) => Some(self.evaluate(&mut **validation, &fit.loss, fit.metric)?),
-                None => None,
-            };
-            let seconds = start.elapsed().as_secs_f64();
-            let epoch = Epoch { number, rate, training, validation, seconds };
-            history.push(epoch);
-            if let Some(scores) = validation
-                && best.as_ref().is_none_or(|best| scores.loss < best.loss)
-            {
-                best = Some(Best { loss: scores.loss, epoch: number, values: self.all()? });
-            }
-            let wants = fit.after_epoch.as_mut().map_or(Flow::Continue, |after| after(&epoch));
-            let waited = best.as_ref().map_or(0, |best| number - best.epoch);
-            if wants == Flow::Stop || fit.patience.is_some_and(|patience| waited >= patience) {
-                break;
-            }
-        }
+        #[cfg(feature = "weights")]
+        let save_every = fit.checkpoints.as_ref().map(|checkpoints| checkpoints.every);
+        #[cfg(not(feature = "weights"))]
+        let save_every = None;
+        let course = Course { epochs: fit.epochs, patience: fit.patience, save_every };
+        let (progress, training) = Default::default();
+        let mut fitting = Fitting { model: self, fit, progress, training, history: Vec::new(), best: None };
+        #[cfg(feature = "weights")]
+        fitting.resume()?;
+        train(&mut fitting, batches, &course)?;
+        let Fitting { model, progress, history, best, .. } = fitting;
         if let Some(best) = best
-            && best.epoch + 1 < history.len()
+            && (progress.best_epoch != Some(progress.epoch) || progress.position > 0)
         {
-            best.values.iter().try_for_each(|(path, value)| self.write(path, value))?;
+            best.iter().try_for_each(|(path, value)| model.write(path, value))?;
         }
         Ok(history)
     }

@@ -2,8 +2,11 @@
 //! and the classifiers of spectrograms.
 //!
 //! A network is a [`Module`]: a [`Sequential`] of layers, or a type of one's own. [`Model`] puts its parameters on a device and
-//! compiles a plan for each shape of batch; [`Model::fit`] trains it on anything that gives [`Batches`].
+//! compiles a plan for each shape of batch; [`Model::fit`] trains it on anything that gives [`Batches`], and goes on from a checkpoint where
+//! it was stopped. The training loop under it, [`train`], trains any [`Learner`].
 
+#[cfg(feature = "weights")]
+mod checkpoint;
 mod classifier;
 mod data;
 mod fit;
@@ -15,9 +18,12 @@ mod optimiser;
 #[cfg(feature = "weights")]
 mod saving;
 mod schedule;
+mod training;
 #[cfg(feature = "weights")]
 pub mod weights;
 
+#[cfg(feature = "weights")]
+pub use checkpoint::Checkpoints;
 #[cfg(feature = "app")]
 pub(crate) use classifier::EPSILON as BATCH_NORM_EPSILON;
 pub use classifier::{Block, Classifier, FROZEN, Mode, PARAMETERS, Pooling, STATISTICS};
@@ -32,3 +38,4 @@ pub use model::{Model, ModelOptions, Optimiser};
 pub use module::{Declare, Module, Net, Sequential};
 pub use optimiser::{Adam, SGD_STEP, STEP, Sgd};
 pub use schedule::{Anneal, OneCycle, Schedule};
+pub use training::{Course, End, Learner, Progress, train};

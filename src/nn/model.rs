@@ -166,6 +166,34 @@ impl<M: Module> Model<M> {
         self.session.write_state(path, value.data())
     }
 
+    #[cfg(feature = "weights")]
+    pub(super) fn states(&self) -> Arc<States> {
+        self.states.clone()
+    }
+
+    #[cfg(feature = "weights")]
+    pub(super) fn session(&mut self) -> &mut dyn Session {
+        &mut *self.session
+    }
+
+    /// What training changes beside the session's states: the steps that the optimiser counts, and what dropout draws from.
+    #[cfg(feature = "weights")]
+    pub(super) fn counted(&self) -> (u64, super::checkpoint::Draws) {
+        let steps = match &self.steps {
+            Steps::Adam(adam) => adam.steps,
+            Steps::Sgd(_) => 0,
+        };
+        (steps, self.rng.serialize_state())
+    }
+
+    #[cfg(feature = "weights")]
+    pub(super) fn set_counted(&mut self, steps: u64, draws: &super::checkpoint::Draws) {
+        if let Steps::Adam(adam) = &mut self.steps {
+            adam.steps = steps;
+        }
+        self.rng = ChaCha8Rng::deserialize_state(draws);
+    }
+
     /// Compiles the network for batches of x of this shape and type, so that the first [`Model::predict`] need not.
     ///
     /// # Errors

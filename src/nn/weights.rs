@@ -1,5 +1,6 @@
 //! Tensors by name in a safetensors file, and files written so that a reader never sees half of one.
 
+use crate::graph::{Session, State};
 use crate::{Error, Result, Tensor};
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
@@ -93,6 +94,51 @@ impl Weights {
         write_whole(path, &bytes)
     }
 
+    /// All states of a session but data: parameters, running statistics, an optimiser's moments.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn of_session(session: &mut dyn Session) -> Result<Self> {
+        let states: Vec<State> = session.states().kept().cloned().collect();
+        let tensors = read_states(session, states)?.into_iter().map(|(state, tensor)| (state.name, tensor));
+        Ok(Self { tensors: tensors.collect(), ..Self::default() })
+    }
+
+    /// Puts what [`Weights::of_session`] took into a session of the same states. `path` is the checkpoint's, for the message.
+    ///
+    /// # Errors
+    /// Where a state is missing or has another shape; then nothing has changed. Where the device fails.
+    pub fn restore(&self, session: &mut dyn Session, path: &Path) -> Result<()> {
+        let mut found = Vec::new();
+        for state in session.states().kept() {
+            let Some(tensor) = self.tensors.get(&state.name).filter(|tensor| tensor.shape() == state.shape) else {
+                let detail = format!("is a checkpoint of another network: `{}` is missing or differs", state.name);
+                return Err(Error::file(path, detail));
+            };
+            found.push((state.name.clone(), tensor));
+        }
+        found.into_iter().try_for_each(|(name, tensor)| session.write_state(&name, tensor.data()))
+    }
+
+    /// The first tensor that holds NaN or an infinity.
+    pub fn not_finite(&self) -> Option<&str> {
+        let broken = |tensor: &Tensor| tensor.data().iter().any(|x| !x.is_finite());
+        self.tensors.iter().find(|(_, tensor)| broken(tensor)).map(|(name, _)| name.as_str())
+    }
+
+    /// Adds the tensors and counts of others, with a prefix to their names.
+    pub fn add_under(&mut self, prefix: &str, others: Self) {
+        let named = |name: String| format!("{prefix}{name}");
+        self.tensors.extend(others.tensors.into_iter().map(|(name, tensor)| (named(name), tensor)));
+        self.counts.extend(others.counts.into_iter().map(|(name, count)| (named(name), count)));
+    }
+
+    /// Takes out what [`Weights::add_under`] has added under this prefix.
+    pub fn take_under(&mut self, prefix: &str) -> Self {
+        let (tensors, counts) = (take_under(&mut self.tensors, prefix), take_under(&mut self.counts, prefix));
+        Self { tensors, counts, ..Self::default() }
+    }
+
     /// The bytes of a file whose tensors of these names are in half precision. The error says what is wrong without a file's name.
     pub(crate) fn to_bytes(&self, halved: &dyn Fn(&str) -> bool) -> Result<Vec<u8>, String> {
         let half = |tensor: &Tensor| -> Vec<u8> {
@@ -120,6 +166,36 @@ impl Weights {
         let metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
         serialize(views, Some(metadata)).map_err(|e| e.to_string())
     }
+}
+
+fn take_under<T>(all: &mut BTreeMap<String, T>, prefix: &str) -> BTreeMap<String, T> {
+    let (under, others): (BTreeMap<String, T>, _) =
+        std::mem::take(all).into_iter().partition(|(name, _)| name.starts_with(prefix));
+    *all = others;
+    under.into_iter().map(|(name, value)| (name[prefix.len()..].to_string(), value)).collect()
+}
+
+/// Reads states from a session: whole groups, since every reading waits for the device.
+///
+/// # Errors
+/// Where the device fails.
+pub fn read_states(session: &mut dyn Session, wanted: Vec<State>) -> Result<Vec<(State, Tensor)>> {
+    let groups = session.states().groups().to_vec();
+    let mut contents: Vec<Option<Vec<f32>>> = vec![None; groups.len()];
+    let mut read = Vec::with_capacity(wanted.len());
+    for state in wanted {
+        let group = state.group.index();
+        if contents[group].is_none() {
+            let mut values = vec![0.0; groups[group].len];
+            session.read_state(&groups[group].name, &mut values)?;
+            contents[group] = Some(values);
+        }
+        let part = contents[group].iter().flat_map(|values| &values[state.offset..]);
+        let values: Vec<f32> = part.take(state.shape.elements()).copied().collect();
+        let tensor = Tensor::new(state.shape, values)?;
+        read.push((state, tensor));
+    }
+    Ok(read)
 }
 
 fn reals(view: &TensorView) -> Option<Vec<f32>> {

@@ -1,13 +1,13 @@
 //! Checkpoints: everything that a run needs to go on as though it had never stopped.
 
 use super::config::{Config, Settings};
-use super::model::{Header, Model, read_states};
+use super::model::{Header, Model};
 use super::tables::EpochRow;
 use super::weights::Weights;
-use crate::graph::{Session, State};
+use crate::graph::Session;
+use crate::nn;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::Path;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -15,7 +15,8 @@ use xxhash_rust::xxh3::Xxh3;
 const KEY: &str = "humdinger_checkpoint";
 const VERSION: u32 = 1;
 
-/// How far a run has come.
+/// How far a run has come, as the file has it: the training loop's [`nn::Progress`], the sums of the epoch in progress, and the epochs
+/// that are done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
@@ -43,6 +44,21 @@ pub struct Progress {
     /// The completed epochs.
     #[serde(default)]
     pub rows: Vec<EpochRow>,
+}
+
+impl Progress {
+    /// Of a run that is not finished.
+    pub fn new(of: &nn::Progress, loss_sum: f64, right: usize, rows: &[EpochRow]) -> Self {
+        let nn::Progress { step, epoch, position, seconds, best_loss, best_epoch, continued_at } = *of;
+        let (finished, rows) = (false, rows.to_vec());
+        Self { step, epoch, position, loss_sum, right, seconds, best_loss, best_epoch, finished, continued_at, rows }
+    }
+
+    /// The training loop's part of it.
+    pub fn of_loop(&self) -> nn::Progress {
+        let Self { step, epoch, position, seconds, best_loss, best_epoch, continued_at, .. } = *self;
+        nn::Progress { step, epoch, position, seconds, best_loss, best_epoch, continued_at }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,9 +116,7 @@ impl Checkpoint {
         progress: &Progress,
         best: Option<&Model>,
     ) -> Result<Self> {
-        let states: Vec<State> = session.states().kept().cloned().collect();
-        let tensors = read_states(session, states)?.into_iter().map(|(state, tensor)| (state.name, tensor));
-        let weights = Weights { tensors: tensors.collect(), ..Weights::default() };
+        let weights = Weights::of_session(session)?;
         let (config, progress, best) = (config.clone(), progress.clone(), best.cloned());
         Ok(Self { config, data: data.clone(), progress, weights, best })
     }
@@ -112,16 +126,7 @@ impl Checkpoint {
     /// # Errors
     /// Where a state is missing or has another shape.
     pub fn restore(&self, session: &mut dyn Session, path: &Path) -> Result<()> {
-        let states: Vec<State> = session.states().kept().cloned().collect();
-        for state in &states {
-            let tensor = self.weights.tensors.get(&state.name).filter(|tensor| tensor.shape() == state.shape);
-            let Some(tensor) = tensor else {
-                let detail = format!("is a checkpoint of another network: `{}` is missing or differs", state.name);
-                return Err(Error::file(path, detail));
-            };
-            session.write_state(&state.name, tensor.data())?;
-        }
-        Ok(())
+        self.weights.restore(session, path)
     }
 
     /// Has the run go on to another number of epochs in all, whether it is finished or not; `folder` is for the message.
@@ -160,9 +165,7 @@ impl Checkpoint {
         let text = toml::to_string(&text).map_err(|e| unwritable(&e))?;
         let mut weights = self.weights.clone();
         if let Some(best) = &self.best {
-            let tensors = best.weights.tensors.iter().map(|(name, tensor)| (format!("{BEST}{name}"), tensor.clone()));
-            weights.tensors.extend(tensors);
-            weights.counts.extend(best.weights.counts.iter().map(|(name, &count)| (format!("{BEST}{name}"), count)));
+            weights.add_under(BEST, best.weights.clone());
         }
         weights.metadata.insert(KEY.into(), text);
         weights.write(path)
@@ -188,10 +191,7 @@ impl Checkpoint {
             Some(header) => {
                 let bad = |e| Error::file(path, format!("its best model cannot be understood: {e}"));
                 let header: Header = serde_json::from_str(header).map_err(bad)?;
-                let mut of_best = Weights::default();
-                (of_best.tensors, weights.tensors) = best_of(weights.tensors);
-                (of_best.counts, weights.counts) = best_of(weights.counts);
-                Some(Model { header, weights: of_best, distribution: None })
+                Some(Model { header, weights: weights.take_under(BEST), distribution: None })
             }
         };
         let config = text.config.of_earlier_runs().resolve()?;
@@ -227,12 +227,6 @@ impl Checkpoint {
         }
         Ok(())
     }
-}
-
-/// What belongs to the best model, by its names there, and what does not.
-fn best_of<T>(all: BTreeMap<String, T>) -> (BTreeMap<String, T>, BTreeMap<String, T>) {
-    let (best, others): (BTreeMap<String, T>, _) = all.into_iter().partition(|(name, _)| name.starts_with(BEST));
-    (best.into_iter().map(|(name, value)| (name[BEST.len()..].to_string(), value)).collect(), others)
 }
 
 /// A short text that differs where the files of clips do, given their names and checksums; none where one is not known, as of clips

@@ -189,11 +189,18 @@ impl Engine {
         self.compile(self.network.evaluation(), 1)
     }
 
-    /// What to hand over next of an epoch's items: as many whole batches of `size` as the device is given at once, or the smaller one
-    /// that is left. `push` puts an item into a batch.
+    /// How many of the `left` items of an epoch to hand over next: as many whole batches of `size` as the device is given at once, or the
+    /// smaller one that is left.
+    pub fn next_items(&self, pass: Pass, size: usize, left: usize) -> usize {
+        match (left / size).min(self.at_once(pass, size)) {
+            0 => left,
+            whole => whole * size,
+        }
+    }
+
+    /// What to hand over next of an epoch's items: see [`Engine::next_items`]. `push` puts an item into a batch.
     pub fn next_batches<I>(&self, pass: Pass, size: usize, items: &[I], push: impl Fn(&mut Batch, &I)) -> Vec<Batch> {
-        let whole = (items.len() / size).min(self.at_once(pass, size)) * size;
-        let part = if whole > 0 { &items[..whole] } else { items };
+        let part = &items[..self.next_items(pass, size, items.len())];
         let fill = |items: &[I]| {
             let mut batch = self.batch();
             items.iter().for_each(|item| push(&mut batch, item));

@@ -336,14 +336,6 @@ pub fn unknown_threshold(predictions: &[Prediction]) -> f64 {
     confidences.get(confidences.len() / 20).map_or(0.0, |c| c.clamp(chance.min(0.9), 0.9))
 }
 
-/// Whether a model is to take the place of the best so far: its validation loss is lower, or nothing tells.
-pub fn improves(loss: Option<f64>, best: Option<f64>) -> bool {
-    match (loss, best) {
-        (Some(loss), Some(best)) => loss < best,
-        _ => true,
-    }
-}
-
 /// Mean and sample standard deviation (0 for fewer than two values).
 pub fn mean_and_spread(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
@@ -422,11 +414,5 @@ mod tests {
         assert_eq!(unknown_threshold(&[prediction(1, &[0.1, 0.4])]), 0.5);
         assert_eq!(unknown_threshold(&[]), 0.0);
         assert_eq!(mean_and_spread(&[1.0, 3.0]), (2.0, 2f64.sqrt()));
-    }
-
-    #[test]
-    fn the_model_of_the_lowest_validation_loss_is_kept() {
-        assert!(improves(Some(0.9), Some(1.0)) && improves(Some(1.0), None) && improves(None, None));
-        assert!(!improves(Some(1.1), Some(1.0)) && !improves(Some(1.0), Some(1.0)));
     }
 }

@@ -4,11 +4,12 @@ use super::distribution::{self, TrainingDistribution};
 use super::files;
 use super::recipe::{Augmentation, FrontEnd, Recipe};
 use super::weights::Weights;
+pub use super::weights::read_states;
 use crate::audio::resample::RATES;
 use crate::data::nosong;
 use crate::graph::{Session, State, States};
 use crate::nn::{self, Classifier};
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -262,29 +263,6 @@ pub fn model_states(states: &States) -> Vec<State> {
     states.iter().filter(wanted).cloned().collect()
 }
 
-/// Reads states from a session: whole groups, since every reading waits for the device.
-///
-/// # Errors
-/// Where the device fails.
-pub fn read_states(session: &mut dyn Session, wanted: Vec<State>) -> Result<Vec<(State, Tensor)>> {
-    let groups = session.states().groups().to_vec();
-    let mut contents: Vec<Option<Vec<f32>>> = vec![None; groups.len()];
-    let mut read = Vec::with_capacity(wanted.len());
-    for state in wanted {
-        let group = state.group.index();
-        if contents[group].is_none() {
-            let mut values = vec![0.0; groups[group].len];
-            session.read_state(&groups[group].name, &mut values)?;
-            contents[group] = Some(values);
-        }
-        let part = contents[group].iter().flat_map(|values| &values[state.offset..]);
-        let values: Vec<f32> = part.take(state.shape.elements()).copied().collect();
-        let tensor = Tensor::new(state.shape, values)?;
-        read.push((state, tensor));
-    }
-    Ok(read)
-}
-
 /// Reads a model's tensors from a session, with `num_batches_tracked` beside every `running_mean` as PyTorch has it.
 ///
 /// # Errors
@@ -354,6 +332,7 @@ pub fn load_weights(session: &mut dyn Session, weights: &Weights, path: &Path, f
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tensor;
     use crate::cpu::{CpuSession, Pool};
     use std::sync::Arc;
 

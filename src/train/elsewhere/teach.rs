@@ -5,9 +5,7 @@ use super::super::batch::{Batch, Draw, windows};
 use super::super::config::{Config, Settings};
 use super::super::distribution::{TrainingDistribution, WindowOutputs};
 use super::super::engine::EVALUATION_BATCH;
-use super::super::metrics::{
-    ClipTruth, Metrics, Prediction, argmax, fit_temperature, improves, predictions, unknown_threshold,
-};
+use super::super::metrics::{ClipTruth, Metrics, Prediction, argmax, fit_temperature, predictions, unknown_threshold};
 use super::super::model::{Header, Model, fitting, model_states};
 use super::super::network::{Network, Pass};
 use super::super::recordings::{self, Recordings};
@@ -19,7 +17,7 @@ use crate::audio::Audio;
 use crate::data::split::{self, Split, SplitBy};
 use crate::data::{Clip, Dataset, draws};
 use crate::graph::{Plan, Session, Target};
-use crate::nn::{Adam, Classifier, Schedule};
+use crate::nn::{Adam, Classifier, Progress, Schedule};
 use crate::ops::AdamStep;
 use crate::{Error, Result, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,11 +85,10 @@ pub struct Teacher {
     schedule: Schedule,
     initial: Weights,
     began_with: String,
-    epoch: usize,
+    progress: Progress,
     rate: f64,
-    best_loss: Option<f64>,
-    /// The epoch of the best model, and the steps made by then.
-    best: Option<(usize, u64)>,
+    /// The steps made by the end of the best epoch.
+    best_steps: u64,
 }
 
 impl Teacher {
@@ -129,10 +126,9 @@ impl Teacher {
         Ok(Self {
             began_with: base::described(base),
             recordings: Arc::new(recordings),
-            epoch: 0,
+            progress: Progress::default(),
             rate: 0.0,
-            best_loss: None,
-            best: None,
+            best_steps: 0,
             config,
             data,
             split,
@@ -206,7 +202,7 @@ impl Teacher {
     /// # Errors
     /// Where the schedule makes no sense.
     pub fn epoch(&mut self) -> Result<Vec<Step>> {
-        let (seed, epoch) = (self.config.seed, self.epoch as u64);
+        let (seed, epoch) = (self.config.seed, self.progress.epoch as u64);
         let order = draws::order(seed, epoch, self.split.train.len());
         let items: Vec<usize> = order.into_iter().map(|i| self.split.train[i]).collect();
         let mut steps = Vec::new();
@@ -259,7 +255,7 @@ impl Teacher {
     /// Where a number is not finite, or there are too many or too few.
     pub fn learnt(&mut self, losses: &[f32], logits: &[f32], validation: (&[f32], &[f32])) -> Result<Epoch> {
         let outputs = self.network.outputs;
-        let order = draws::order(self.config.seed, self.epoch as u64, self.split.train.len());
+        let order = draws::order(self.config.seed, self.progress.epoch as u64, self.split.train.len());
         let labels: Vec<usize> = order.iter().map(|&i| self.data.clips[self.split.train[i]].label).collect();
         let sizes = labels.chunks(self.config.batch_size).map(<[usize]>::len);
         if logits.len() != labels.len() * outputs || losses.len() != sizes.len() {
@@ -273,25 +269,25 @@ impl Teacher {
         let inferred = self.clips(&self.split.validation, 1, validation)?.0;
         let scores = inferred.iter().flat_map(|(windows, _)| windows).flat_map(|window| &window.logits);
         if losses.iter().chain(scores).any(|x| !x.is_finite()) {
-            let detail = format!("the loss or a score is not finite in epoch {}; training stopped", self.epoch + 1);
+            let detail =
+                format!("the loss or a score is not finite in epoch {}; training stopped", self.progress.epoch + 1);
             return Err(Error::NonFinite(detail));
         }
         let metrics = Metrics::new(&self.predictions(&inferred, 1.0, None), &self.data.classes);
-        self.epoch += 1;
-        let best = improves(Some(metrics.loss), self.best_loss);
+        let best = self.progress.judge(Some(metrics.loss));
         if best {
-            self.best_loss = Some(metrics.loss);
-            self.best = Some((self.epoch, self.adam.steps));
+            self.best_steps = self.adam.steps;
         }
-        let since = self.epoch - self.best.map_or(0, |(epoch, _)| epoch);
+        self.progress.epoch += 1;
+        let patience = (self.config.patience > 0).then_some(self.config.patience);
         Ok(Epoch {
-            epoch: self.epoch,
+            epoch: self.progress.epoch,
             train_loss: loss / labels.len() as f64,
             train_accuracy: right as f64 / labels.len() as f64,
             val_loss: metrics.loss,
             val_accuracy: metrics.accuracy,
             best,
-            over: self.epoch >= self.config.epochs || self.config.patience > 0 && since >= self.config.patience,
+            over: self.progress.epoch >= self.config.epochs || self.progress.impatient(patience),
         })
     }
 
@@ -330,7 +326,8 @@ impl Teacher {
     /// # Errors
     /// Where nothing was learnt yet, a state is missing, or there are too few outputs.
     pub fn finish(&self, states: BTreeMap<String, Tensor>, logits: &[f32], vectors: &[f32]) -> Result<Model> {
-        let Some((epoch, steps)) = self.best else { return Err(Error::Data("nothing has been learnt yet".into())) };
+        let untaught = || Error::Data("nothing has been learnt yet".into());
+        let (epoch, steps) = (self.progress.best_epoch.ok_or_else(untaught)?, self.best_steps);
         let mut weights = Weights { tensors: states, ..Weights::default() };
         fitting(&self.network.states, &weights, Path::new("what was learnt"), false)?;
         let layers = weights.tensors.keys().filter_map(|name| name.strip_suffix(".running_mean"));

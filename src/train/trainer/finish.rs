@@ -1,9 +1,9 @@
 //! The end of a run: the best model under test-time augmentation, its predictions, and the report.
 
-use super::Watch;
 use super::{Job, Outcome, Trainer};
 use crate::Result;
-use crate::train::checkpoint::{Checkpoint, Progress};
+use crate::nn::Progress;
+use crate::train::checkpoint::Checkpoint;
 use crate::train::engine::Engine;
 use crate::train::files;
 use crate::train::metrics::{Metrics, Prediction, fit_temperature, unknown_threshold};
@@ -16,7 +16,7 @@ use crate::train::tables::{read_steps, write_predictions};
 impl Trainer<'_> {
     /// The best model, as this run has written it; what somebody else has put in its place, or removed, is told, and its file is
     /// written again.
-    fn best_model(&mut self, watch: &mut dyn Watch) -> Result<Model> {
+    fn best_model(&mut self) -> Result<Model> {
         let path = self.path(files::MODEL);
         let Some(best) = self.best.take() else { return Model::read(&path) };
         // Temperature and threshold are fitted anew each time that a run ends.
@@ -29,23 +29,21 @@ impl Trainer<'_> {
             Ok(_) => "is no longer the model that this run has trained",
             Err(_) => "is missing or damaged",
         };
-        watch.note(&format!("warning: {} {what}; it is written again", path.display()));
+        self.watch.note(&format!("warning: {} {what}; it is written again", path.display()));
         Ok(best)
     }
 
-    /// Writes predictions and report by the best model so far; where training is not complete, a checkpoint first.
-    pub(super) fn finish(mut self, finished: bool, watch: &mut dyn Watch) -> Result<Outcome> {
-        if !finished {
-            self.write(Self::checkpoint)?;
-            if self.progress.best_epoch.is_none() {
-                let inferred = self.infer(Engine::infer_once)?;
-                self.write(|own| own.write_model(0, &inferred))?;
-            }
+    /// Writes predictions and report by the best model so far; where training is not complete and none is the best yet, by the present
+    /// one.
+    pub(super) fn finish(mut self, finished: bool) -> Result<Outcome> {
+        if !finished && self.progress.best_epoch.is_none() {
+            let inferred = self.infer(Engine::infer_once)?;
+            self.write(|own| own.write_model(0, &inferred))?;
         }
         let path = self.path(files::MODEL);
         let mut kept = None;
         self.write(|own| {
-            let model = own.best_model(watch)?;
+            let model = own.best_model()?;
             load_weights(&mut *own.engine.session, &model.weights, &path, false)?;
             kept = Some(model);
             Ok(())
@@ -66,8 +64,7 @@ impl Trainer<'_> {
             self.write(|own| own.write_outcome(&model, finished, metrics.as_ref(), &predictions))?;
         }
         self.together.meet()?;
-        self.progress.finished = finished;
-        let Progress { step: steps, best_epoch: model_epoch, rows, .. } = self.progress;
+        let (Progress { step: steps, best_epoch: model_epoch, .. }, rows) = (self.progress, self.rows);
         Ok(Outcome { finished, steps, model_epoch, metrics, predictions, rows })
     }
 
@@ -94,7 +91,7 @@ impl Trainer<'_> {
             model_epoch: model.header.epoch,
             augment: config.augment,
             augmentations: model.header.front_end.augmentations.len(),
-            epochs: &self.progress.rows,
+            epochs: &self.rows,
             steps: &steps,
         };
         let report = Report {
