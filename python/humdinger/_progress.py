@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Progress:
-    """Hears what a run tells, and shows it where that is wanted: by tqdm where it is installed, else a line for each epoch."""
+    """Shows the progress of a run where that is wanted: by tqdm where it is installed, else a line for each epoch."""
 
     def __init__(self, shown: bool) -> None:
         self.warnings: list[str] = []

@@ -97,7 +97,7 @@ class SongClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc, unus
         self.verbose = verbose
 
     def fit(self: Own, X: Iterable[Recording], y: Any, groups: Iterable[Any] | None = None) -> Own:
-        """Learn from recordings X of the songs y; `groups` says who sings each, so that voices are validated on that it never heard.
+        """Learn from recordings X of the songs y; `groups` says who sings each, so that it validates on voices that are not in the training.
 
         Ctrl-C ends it with KeyboardInterrupt, and nothing is fitted then.
         """

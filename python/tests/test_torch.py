@@ -20,7 +20,7 @@ def test_modules_agree(data: Data, recipe: str) -> None:
     weights = model.weights()
     for file in data.files[:5]:
         samples, rate = humdinger.read(file, model.sample_rate)
-        # Four seconds: melody hears them twice, the notebook once.
+        # Four seconds: melody takes them twice, the notebook once.
         window = np.tile(samples, 2)[:, :64_000] if recipe == "melody" else samples[:, :44_000]
         assert window.shape[1] == (64_000 if recipe == "melody" else 44_000)
         levels = humdinger.spectrogram(window, rate, recipe=recipe).levels[None]

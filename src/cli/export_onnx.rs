@@ -17,7 +17,7 @@ pub fn run(out: &Path, named: Option<&Path>, force: bool) -> Result<()> {
     let (header, front_end) = (&model.header, &model.header.front_end);
     let seconds = front_end.window as f64 / f64::from(front_end.sample_rate);
     say(format!(
-        "{}: {} bytes, opset {}; {} songs; `samples` [batch, {}, length] at {} Hz, of which {seconds} s are heard",
+        "{}: {} bytes, opset {}; {} songs; `samples` [batch, {}, length] at {} Hz, of which {seconds} s are used",
         plain(&out.display().to_string()),
         bytes.len(),
         onnx::OPSET,

@@ -269,7 +269,7 @@ impl Config {
         }
         self.parts.check()?;
         if self.recipe != Recipe::Melody && self.parts != Parts::SOME {
-            let detail = format!("the recipe {} hears all of its clips", self.recipe);
+            let detail = format!("the recipe {} uses all of its clips", self.recipe);
             return Err(Error::usage("parts", detail));
         }
         if self.recipe != Recipe::Melody && !self.without.is_empty() {

@@ -223,7 +223,7 @@ pub fn note_on_names(config: &Config, data: &Dataset) -> Option<String> {
     let (count, more) = (names.len(), if names.len() > 3 { ", ..." } else { "" });
     names.truncate(3);
     Some(format!(
-        "note: who sings is not known, so clips are split at random, and voices are heard on both sides. The file names begin with \
+        "note: who sings is not known, so clips are split at random, and the same voices are on both sides. The file names begin with \
          {count} names ({}{more}): if these are people, --split name keeps each on one side",
         names.join(", ")
     ))

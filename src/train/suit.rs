@@ -120,7 +120,7 @@ mod tests {
         assert_eq!((before.parts, before.differences(&again)), (Parts::SOME, vec!["parts".to_string()]));
         let wrong = Settings::parse("recipe = \"notebook\"\n[parts]\nshare = 0.5\nshortest = 0.5\nlongest = 0.75")
             .map_err(Error::Data)?;
-        assert!(wrong.resolve().unwrap_err().to_string().contains("notebook hears all"));
+        assert!(wrong.resolve().unwrap_err().to_string().contains("notebook uses all"));
         Ok(())
     }
 }
