@@ -35,7 +35,8 @@
 //! # }
 //! ```
 //!
-//! More in `examples/`: digits, a regression, sounds, an operation of one's own with a kernel in WGSL.
+//! `Fit::resumable` writes checkpoints, from which training goes on after an interruption; [`nn::train`] is the same loop for what is not a
+//! network of modules. More in `examples/`: digits, a regression, sounds, an operation of one's own with a kernel in WGSL.
 //!
 //! # A gradient
 //!

@@ -16,14 +16,14 @@ use std::time::Duration;
 const ADAM: Optimiser = Optimiser::Adam { weight_decay: 1e-3 };
 const SGD: Optimiser = Optimiser::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3 };
 
-/// What has moments, running statistics and random choices of its own.
+/// What has moments, running statistics and random choices of its own, and a name that could be taken for one of the checkpoint's.
 fn model(optimiser: Optimiser, hidden: usize) -> Model {
     let network = Sequential::new()
         .then(Linear::new(2, hidden))
         .then(BatchNorm::new(hidden))
         .then(Relu)
         .then(Dropout { p: 0.2 })
-        .then(Linear::new(hidden, 2));
+        .named("best", Linear::new(hidden, 2));
     let options = ModelOptions { device: DeviceChoice::Cpu, seed: 3, optimiser, max_norm: Some(1.0) };
     Model::new(network, options).unwrap()
 }
