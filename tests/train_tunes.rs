@@ -34,6 +34,18 @@ fn songs_are_learned_from_their_notes() {
     let (second, [_, warned]) = run("run-of-notes-again", &book);
     assert!(!warned.contains("making"), "{warned}");
     assert_eq!(config, std::fs::read_to_string(second.join("config.toml")).unwrap());
+
+    // What is gone is made again, and nothing else in its place.
+    let made = config.lines().find_map(|line| line.strip_prefix("data = \"")).unwrap().trim_end_matches('"');
+    std::fs::remove_dir_all(made).unwrap();
+    let longer = ["train", "--resume", text(&first), "--epochs", "2"];
+    let gone = fail(1, &longer);
+    assert!(gone.contains("is gone") && gone.contains("--tunes"), "{gone}");
+    let others = fail(2, &[&longer[..], &["--tunes", "Twinkle,Greensleeves", "--singers", "3"]].concat());
+    assert!(others.contains("--tunes") && others.contains("begun with"), "{others}");
+    succeed(&[&longer[..], &["--tunes", text(&book), "--singers", "3"]].concat());
+    assert!(std::path::Path::new(made).exists());
+
     std::fs::write(&only, "1' 7 6 5 4 3 2 1 | 1, 2, 3, 4, 5-, 5-, |\n").unwrap();
     let (other, [_, warned]) = run("run-of-other-notes", &book);
     assert!(warned.contains("making"), "{warned}");

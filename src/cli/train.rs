@@ -32,8 +32,9 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Instead of recordings, songs for imaginary people to sing: files and folders of melodies, as `catalogue make` reads them, or built-in
-    /// tunes by name, separated by commas. What they sing is kept in the cache, where --resume finds it
-    #[arg(long, value_name = "PATH,..", value_delimiter = ',', conflicts_with_all = ["data", "resume"])]
+    /// tunes by name, separated by commas. What they sing is kept in the cache, where --resume finds it; where it is gone, --resume
+    /// makes it again of the same --tunes
+    #[arg(long, value_name = "PATH,..", value_delimiter = ',', conflicts_with = "data")]
     tunes: Vec<String>,
     /// Imaginary people who sing each of --tunes [default: 100, fewer for more than 120 tunes]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true, requires = "tunes")]
@@ -239,7 +240,7 @@ impl Planned {
             (None, None) => {}
         }
         there(resumed.is_none(), &config)?;
-        config.data = sung(&args.tunes, args.singers, config.seed)?.or(config.data);
+        config.data = recordings(args, &config, resumed.is_some())?;
         Ok(Self { config, chosen, choice, resumed, start })
     }
 
@@ -375,6 +376,25 @@ fn there(new: bool, config: &Config) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Where the recordings lie; made first, where they are those of imaginary people.
+fn recordings(args: &Args, config: &Config, resumed: bool) -> Result<Option<PathBuf>> {
+    let made = sung(&args.tunes, args.singers, config.seed)?;
+    let Some(known) = config.data.as_ref().filter(|_| resumed) else { return Ok(made.or(config.data.clone())) };
+    match made {
+        // Their folder's name says what is in it.
+        Some(made) if made.file_name() == known.file_name() => Ok(Some(made)),
+        Some(_) => {
+            let detail = "are not the songs, or not the singers, that the run was begun with";
+            Err(Error::usage("--tunes", format!("{detail}: its recordings were {}", known.display())))
+        }
+        None if !known.exists() && source::is_sung(known) => {
+            let detail = "what imaginary people sang for this run is gone; the same --tunes (and --singers) with --resume make it again";
+            Err(Error::file(known, detail))
+        }
+        None => Ok(Some(known.clone())),
+    }
 }
 
 /// Finishes a run's configuration for its recordings, and chooses its device; what a `new` run cannot be is said as soon as it is known.

@@ -168,6 +168,12 @@ pub fn sung(tunes: &[synth::Tune], whose: &str, singers: usize, seed: u64, say: 
     kept(&name, |folder| synth::keep_tunes(folder, &tunes, &options, say))
 }
 
+/// Whether a folder is called as those that [`sung`] fills.
+pub fn is_sung(folder: &Path) -> bool {
+    let name = folder.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+    name.contains("-singers-seed-") && folder.parent().is_some_and(|parent| parent.ends_with("synthetic"))
+}
+
 /// A folder for recordings that are made here, filled by `keep`.
 fn kept(name: &str, keep: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let parent = cache::default_folder().unwrap_or_else(|| std::env::temp_dir().join("humdinger"));
