@@ -173,6 +173,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a million runs of arithmetic alone")]
     fn nothing_is_tried_where_the_caller_computes() {
         for all in [1e-4, 1e-3, 1e-2, 1.0] {
             let mut wanted = Wanted::default();
@@ -181,6 +182,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a million runs of arithmetic alone")]
     fn where_cores_are_wanted_the_quicker_is_found_and_left_when_they_are_free() {
         for all in [4e-4, 1e-3, 1e-2, 0.1, 1.0] {
             let (busy, free) = ([all, 0.6 * all, 0.8 * all], [0.5 * all, 0.49 * all, 0.8 * all]);
@@ -195,6 +197,7 @@ mod tests {
 
     /// A plan whose threads wait for each other whatever else runs.
     #[test]
+    #[cfg_attr(miri, ignore = "a million runs of arithmetic alone")]
     fn what_does_not_help_is_tried_ever_more_rarely() {
         for all in [1e-3, 1e-2, 0.1] {
             let waits = [all, 0.7 * all, 1.8 * all];
