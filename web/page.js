@@ -24,6 +24,8 @@ const page = {
     /** @type {AbortController | null} */ training: null,
     /** What the curve shows. @type {[epochs: import('./lesson.js').Epoch[], all: number] | null} */ curve: null,
     /** Where the program that serves this page trains, if it does. @type {string | null} */ train: null,
+    /** Where it looks recordings up in a song book, if it has one. @type {string | null} */ identify: null,
+    /** The sound file of what was answered last. @type {() => Blob} */ recording: () => new Blob(),
     busy: false,
 };
 
@@ -100,11 +102,14 @@ async function begin() {
         open(fetch('humdinger.wasm')), bytesOf('model.safetensors'), about.base ? bytesOf(about.base) : null, opening,
         kept().catch((error) => (notice('notKept', { why: error.message }), undefined)),
     ]);
-    Object.assign(page, { ask, device, models: { builtIn, base: base ?? builtIn, yours: stored?.model ?? null }, songs: stored?.songs ?? [], train: about.train });
+    Object.assign(page, { ask, device, models: { builtIn, base: base ?? builtIn, yours: stored?.model ?? null }, songs: stored?.songs ?? [], train: about.train, identify: about.identify });
     at('which').hidden = !page.models.yours;
     if (page.models.yours) choose('yours');
     if (!device) notice('noGpu', {}, ' ', say('noGpuWhy'));
     at('there').textContent = say('sendsRecordings', { host: location.host });
+    at('sends-sound').textContent = say('sendsSound', { host: location.host });
+    at('book').hidden = !page.identify;
+    if (page.identify) document.querySelector('[data-say=private]').textContent = say('privateBook');
     showLessons();
     await (page.models.yours ? useModel(page.models.yours) : useModel(builtIn, device && planned));
     [at('hum'), at('file')].forEach((control) => (control.disabled = false));
@@ -169,6 +174,13 @@ function show({ channels, rate }) {
     at('spectrogram').setAttribute('aria-label', sung.length > 0 ? say('spectrogramOf', filled) : say('spectrogram'));
 }
 
+/** What is answered now; it has not been looked up yet. @param {() => Blob} recording */
+function answers(recording) {
+    page.recording = recording;
+    at('look-up').disabled = false;
+    at('found').hidden = true;
+}
+
 /** @param {string} name @param {import('./sound.js').Sound} sound */
 async function answer(name, { channels, rate }) {
     status('thinking');
@@ -176,6 +188,7 @@ async function answer(name, { channels, rate }) {
     await new Promise((resolve) => setTimeout(resolve, 30));
     const begun = performance.now();
     show({ channels, rate });
+    answers(() => new Blob([wav(whole({ channels, rate }), rate)], { type: 'audio/wav' }));
     const { runs, pieces } = page.ask({ ask: 'inputs', name, rate }, ...channels);
     if (page.plan) {
         const plan = await page.plan;
@@ -197,6 +210,16 @@ function tell({ prediction, confidence, top, decision, error }) {
     at('candidates').previousElementSibling.hidden = others.length === 0;
     at('answer').hidden = false;
 }
+
+at('look-up').addEventListener('click', () => alone(async () => {
+    status('thinking');
+    at('look-up').disabled = true;
+    const { unknown, candidates, error } = await (await fetch(page.identify, { method: 'POST', body: page.recording() })).json();
+    if (error) throw new Error(error);
+    at('not-in-book').hidden = !unknown;
+    at('matches').replaceChildren(...candidates.filter(({ score }) => score >= 0.01).map(({ title, score }) => element('li', `${title}, ${percent(score)}`)));
+    at('found').hidden = false;
+}));
 
 /** Does one thing at a time, and says what went wrong. */
 async function alone(work) {
@@ -240,6 +263,7 @@ async function unreadable(file) {
     const send = button(say('send'), () => alone(async () => {
         const response = await fetch(predict, { method: 'POST', body: file });
         const told = await response.json();
+        answers(() => file);
         tell(Array.isArray(told) ? told[0] : told);
         notice(null);
     }));

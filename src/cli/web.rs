@@ -25,6 +25,8 @@ pub struct Served {
     pub predict: &'static str,
     /// Trains a model, where the program does that.
     pub train: Option<&'static str>,
+    /// Looks a recording up in a catalogue, where the program has one.
+    pub identify: Option<&'static str>,
 }
 
 /// The page itself.
@@ -88,6 +90,7 @@ pub fn files(model: Option<&Path>, served: Option<Served>) -> Result<Vec<WebFile
         "base": base,
         "predict": served.map(|served| served.predict),
         "train": served.and_then(|served| served.train),
+        "identify": served.and_then(|served| served.identify),
     });
     files.push(made(ABOUT, "application/json", json(&about)));
     Ok(files)

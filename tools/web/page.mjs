@@ -2,10 +2,10 @@
 //
 //     node page.mjs PAGE SOUNDS [--served ADDRESS] [--shots FOLDER]
 //
-// PAGE holds what `humdinger export --web PAGE` writes; SOUNDS `hum.wav` and `hum.m4a`, the tune Twinkle, `songs/SONG/*.wav`, three songs with
+// PAGE holds what `humdinger export --web PAGE` writes; SOUNDS `hum.wav` and `hum.m4a`, the tune Twinkle, `other.wav`, which is none of the song book, `songs/SONG/*.wav`, three songs with
 // three recordings each, and `new/SONG.wav`, sung by somebody else. What was taught is left in SOUNDS as `model.safetensors` and `recordings.zip`, and `taught.json` says what the page makes
 // of `hum.wav` with it. ADDRESS is where
-// `humdinger serve` serves the same page.
+// `humdinger serve` serves the same page, with Twinkle and others in its song book.
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createRequire } from 'node:module';
@@ -211,6 +211,33 @@ if (served) {
     await page.click('#notice button');
     const { song, notice } = await answered(page);
     expect(song === 'Twinkle', `the program that serves the page names Twinkle "${song}" ${notice}`);
+    await browser.close();
+}
+
+// ---- served by the program, which has a song book
+if (served) {
+    const browser = await browse();
+    const [page] = await opened(browser, {}, served);
+    const lookedUp = async () => {
+        await page.click('#look-up');
+        await page.waitForFunction(() => !document.querySelector('#found').hidden);
+        return page.locator('#matches > li').allTextContents();
+    };
+    await page.setInputFiles('#file', hum);
+    await page.waitForFunction(() => !document.querySelector('#answer').hidden);
+    expect((await page.textContent('#sends-sound')).includes(new URL(served).host), 'it is not said where a recording is sent to be looked up');
+    expect((await page.textContent('main')).includes('unless you have it looked up'), 'it says that nothing is sent anywhere');
+    expect(await page.isHidden('#found'), 'a recording is looked up before anybody wants it');
+    expected.push(`POST ${served}identify?top=5`);
+    const [first] = await lookedUp();
+    expect(first.startsWith('Twinkle'), `the song book names Twinkle "${first}"`);
+    expect(await page.isHidden('#not-in-book'), 'Twinkle is not in the song book, it says');
+    await looked(page, 'served-song-book');
+    // The next recording has not been looked up.
+    await page.setInputFiles('#file', resolve(sounds, 'other.wav'));
+    await page.waitForFunction(() => document.querySelector('#found').hidden && !document.querySelector('#look-up').disabled && document.querySelector('#status').textContent.startsWith('Ready'));
+    await lookedUp();
+    expect(await page.isVisible('#not-in-book'), 'a song that is not in the song book is said to be in it');
     await browser.close();
 }
 

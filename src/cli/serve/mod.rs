@@ -16,6 +16,7 @@ mod training;
 mod upload;
 mod work;
 
+use self::api::There;
 use super::predict::built_in;
 use super::{identify, say, warn};
 use crate::device::{Device, DeviceChoice};
@@ -103,7 +104,8 @@ pub fn run(mut args: Args) -> Result<()> {
     }
     let choice = super::device(&args.device)?;
     let name = args.model.as_ref().map_or(base::NAME.to_string(), |path| path.display().to_string());
-    let pages = page::files(args.model.as_deref(), args.limits.max_training > 0)?;
+    let there = There { catalogue: args.catalogue.is_some(), training: args.limits.max_training > 0 };
+    let pages = page::files(args.model.as_deref(), there)?;
     let model = args.model.clone();
     let thread = ModelThread::start(move || {
         let device = Device::choose_for_little(choice)?;

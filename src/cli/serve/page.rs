@@ -1,6 +1,7 @@
 //! The static files of the page: a list in memory, so that no name in a request can lead to a file.
 
 use super::super::web::{self, Served, WebFile};
+use super::api::There;
 use crate::Result;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderName};
@@ -22,13 +23,14 @@ const UPLOAD: [(&str, &str, &[u8]); 3] = [
     ("/upload.css", "text/css; charset=utf-8", include_bytes!("page/upload.css")),
 ];
 
-/// All files: those of the page that works in the browser, for this model, and those of the page that sends. `trains` is whether
-/// the page may have songs taught here.
+/// All files: those of the page that works in the browser, for this model, and those of the page that sends. The page may have songs
+/// taught here, and recordings looked up in a catalogue, where those are there.
 ///
 /// # Errors
 /// As [`web::files`].
-pub(super) fn files(model: Option<&Path>, trains: bool) -> Result<Vec<Page>> {
-    let served = Served { predict: "predict?top=5", train: trains.then_some("train") };
+pub(super) fn files(model: Option<&Path>, there: There) -> Result<Vec<Page>> {
+    let (train, identify) = (there.training.then_some("train"), there.catalogue.then_some("identify?top=5"));
+    let served = Served { predict: "predict?top=5", train, identify };
     let mut files = Vec::new();
     for WebFile { name, content_type: kind, bytes } in web::files(model, Some(served))? {
         let bytes = match bytes {
