@@ -2,6 +2,7 @@
 
 use super::{say, warn};
 use crate::data::synth::{self, Channels, Options, Style, Styles, Tune};
+use crate::train::config::Config;
 use crate::train::source;
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -62,8 +63,31 @@ pub struct Args {
     anywhere: f64,
 }
 
+/// Where the recordings of a run lie, new or `resumed`; made first, where they are those of imaginary people.
+pub(super) fn recordings(
+    (tunes, singers): (&[String], Option<usize>),
+    config: &Config,
+    resumed: bool,
+) -> Result<Option<PathBuf>> {
+    let made = sung(tunes, singers, config.seed)?;
+    let Some(known) = config.data.as_ref().filter(|_| resumed) else { return Ok(made.or(config.data.clone())) };
+    match made {
+        // Their folder's name says what is in it.
+        Some(made) if made.file_name() == known.file_name() => Ok(Some(made)),
+        Some(_) => {
+            let detail = "are not the songs, or not the singers, that the run was begun with";
+            Err(Error::usage("--tunes", format!("{detail}: its recordings were {}", known.display())))
+        }
+        None if !known.exists() && source::is_sung(known) => {
+            let detail = "what imaginary people sang for this run is gone; the same --tunes (and --singers) with --resume make it again";
+            Err(Error::file(known, detail))
+        }
+        None => Ok(Some(known.clone())),
+    }
+}
+
 /// The folder of what imaginary people sing of the songs that `train --tunes` names, where it names any.
-pub(super) fn sung(names: &[String], singers: Option<usize>, seed: u64) -> Result<Option<PathBuf>> {
+fn sung(names: &[String], singers: Option<usize>, seed: u64) -> Result<Option<PathBuf>> {
     let Some(first) = names.first() else { return Ok(None) };
     let named = Options { tunes: names.to_vec(), ..Options::default() };
     let tunes = match own_tunes(names)? {

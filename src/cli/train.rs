@@ -1,7 +1,7 @@
 //! `humdinger train`.
 
 use super::outcome::{folds_summary, summary};
-use super::synth::sung;
+use super::synth::recordings;
 use super::terminal::{Terminal, entry, say};
 use super::{task, warn, whole};
 use crate::data::Dataset;
@@ -240,7 +240,7 @@ impl Planned {
             (None, None) => {}
         }
         there(resumed.is_none(), &config)?;
-        config.data = recordings(args, &config, resumed.is_some())?;
+        config.data = recordings((&args.tunes, args.singers), &config, resumed.is_some())?;
         Ok(Self { config, chosen, choice, resumed, start })
     }
 
@@ -378,25 +378,6 @@ fn there(new: bool, config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Where the recordings lie; made first, where they are those of imaginary people.
-fn recordings(args: &Args, config: &Config, resumed: bool) -> Result<Option<PathBuf>> {
-    let made = sung(&args.tunes, args.singers, config.seed)?;
-    let Some(known) = config.data.as_ref().filter(|_| resumed) else { return Ok(made.or(config.data.clone())) };
-    match made {
-        // Their folder's name says what is in it.
-        Some(made) if made.file_name() == known.file_name() => Ok(Some(made)),
-        Some(_) => {
-            let detail = "are not the songs, or not the singers, that the run was begun with";
-            Err(Error::usage("--tunes", format!("{detail}: its recordings were {}", known.display())))
-        }
-        None if !known.exists() && source::is_sung(known) => {
-            let detail = "what imaginary people sang for this run is gone; the same --tunes (and --singers) with --resume make it again";
-            Err(Error::file(known, detail))
-        }
-        None => Ok(Some(known.clone())),
-    }
-}
-
 /// Finishes a run's configuration for its recordings, and chooses its device; what a `new` run cannot be is said as soon as it is known.
 fn fitted(
     config: &mut Config,
@@ -422,7 +403,7 @@ fn one_fold(args: &Args, out: &Path, number: usize) -> Result<ExitCode> {
     let choice = super::device(&config.device)?;
     run::check_fold(&config, Some(number))?;
     there(true, &config)?;
-    config.data = sung(&args.tunes, args.singers, config.seed)?.or(config.data);
+    config.data = recordings((&args.tunes, args.singers), &config, false)?;
     let data = source::dataset(&config, args.reading.into(), &|text| warn(text))?;
     let device = fitted(&mut config, &data, chosen, true, || Device::choose(choice))?;
     let inner = run::fold_folder(out, number);

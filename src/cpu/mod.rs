@@ -1,6 +1,7 @@
 //! Runs plans on the threads of this machine, in f32 or f64.
 
 mod bound;
+mod contention;
 mod core;
 mod evaluate;
 mod memory;
@@ -9,7 +10,6 @@ mod pool;
 mod ranks;
 mod session;
 mod unfinished;
-mod wanted;
 
 pub use pool::Pool;
 pub use session::CpuSession;

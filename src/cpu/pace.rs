@@ -6,7 +6,7 @@
 //! system tells says which it is, and it changes while a program runs: so it is tried, now and then with short runs, and with all
 //! where the caller's thread computes much less than its runs take. Results are the same either way, to the bit.
 
-use super::wanted::Wanted;
+use super::contention::Contention;
 
 /// Runs on all threads, then as many on one, that make a trial of short runs; the first of each warms the caches and does not count.
 const RUNS: usize = 6;
@@ -36,35 +36,34 @@ pub(super) struct Pace {
     times: [[f64; RUNS]; 2],
     done: usize,
     /// Whether other programs want the cores, which decides before all else.
-    wanted: Wanted,
+    contention: Contention,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { alone: false, left: BEFORE, times: [[0.0; RUNS]; 2], done: 0, wanted: Wanted::default() }
+        Self { alone: false, left: BEFORE, times: [[0.0; RUNS]; 2], done: 0, contention: Contention::default() }
     }
 }
 
 impl Pace {
     /// Whether the next run should be the caller's alone.
     pub fn alone(&self) -> bool {
-        let trial = self.left == 0 && self.done >= RUNS;
-        self.wanted.alone().unwrap_or(if self.left == 0 { trial } else { self.alone })
+        self.contention.alone().unwrap_or(if self.left == 0 { self.done >= RUNS } else { self.alone })
     }
 
     /// Whether it wants to know how long that takes.
     pub fn timed(&self) -> bool {
-        self.wanted.timed() || (self.left == 0 && self.wanted.alone().is_none())
+        self.contention.timed() || (self.left == 0 && self.contention.alone().is_none())
     }
 
     /// A run is over, and was timed or not.
     pub fn ran(&mut self, run: Option<Timed>) {
-        if self.wanted.alone().is_some() {
-            return self.wanted.ran(run);
+        if self.contention.alone().is_some() {
+            return self.contention.ran(run);
         }
         let alone = self.alone();
         // On the caller's thread alone nothing shows.
-        self.wanted.ran(run.filter(|_| !alone));
+        self.contention.ran(run.filter(|_| !alone));
         match run {
             _ if self.left > 0 => self.left -= 1,
             Some(Timed { seconds, .. }) => self.tried(seconds),

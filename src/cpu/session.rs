@@ -2,12 +2,12 @@
 
 use super::Pool;
 use super::bound::{Bound, bind, fill, gather, operands};
+#[cfg(not(target_family = "wasm"))]
+use super::contention::Clocks;
 use super::memory::{Kept, Memory};
 use super::pace::{Pace, Timed};
 use super::ranks::{Divided, How};
 use super::unfinished::Unfinished;
-#[cfg(not(target_family = "wasm"))]
-use super::wanted::Clocks;
 use crate::error::{Error, Result};
 use crate::graph::{
     BufferKind, Communicator, CpuReal, GroupId, HostMemory, Kernel, Parallel, Place, Plan, PlanId, Private, Region,

@@ -13,7 +13,7 @@ pub fn composed(name: &str) -> String {
 pub fn equal_sounds(clips: &[Clip]) -> Vec<Vec<usize>> {
     let mut candidates = HashMap::<(usize, usize, u64), Vec<usize>>::new();
     for (i, clip) in clips.iter().enumerate().filter(|(_, clip)| !clip.is_empty()) {
-        candidates.entry((clip.len(), clip.samples.channels(), clip.samples.sum())).or_default().push(i);
+        candidates.entry((clip.len(), clip.samples.channels(), clip.samples.fingerprint())).or_default().push(i);
     }
     let mut groups = Vec::<Vec<usize>>::new();
     for candidates in candidates.into_values() {

@@ -65,6 +65,11 @@ impl Hasher {
         self.0.update(bytes);
     }
 
+    /// A file's name for what came.
+    pub fn name(&self) -> String {
+        format!("{:016x}", self.0.digest())
+    }
+
     /// The key of what came, or of a part of the recording.
     pub fn key(mut self, stretch: Option<Stretch>) -> Key {
         if let Some(Stretch { start, end }) = stretch {
@@ -118,6 +123,10 @@ impl Cache {
         (self.bound, if self.chosen { self.bound } else { u64::MAX })
     }
 
+    fn evict(&self) {
+        evict(&self.folder, ENDING, self.bound, None);
+    }
+
     fn path(&self, key: Key) -> PathBuf {
         self.folder.join(format!("{:032x}.{ENDING}", key.0))
     }
@@ -137,8 +146,7 @@ impl Cache {
         }
         let whole = parse(entry, key, audio).is_some();
         if whole {
-            // The time of last use decides what is dropped first. A failure only makes that order worse.
-            drop(File::options().append(true).open(&path).and_then(|f| f.set_modified(SystemTime::now())));
+            used(&path);
         } else {
             drop(std::fs::remove_file(&path));
         }
@@ -164,36 +172,45 @@ impl Cache {
             self.evict();
         }
     }
+}
 
-    /// Drops the entries that were used longest ago until the rest fits, and temporary files of runs that died.
-    fn evict(&self) {
-        let Ok(folder) = std::fs::read_dir(&self.folder) else { return };
-        let mut entries: Vec<(SystemTime, u64, PathBuf)> = folder
-            .filter_map(|entry| {
-                let entry = entry.ok()?;
-                let meta = entry.metadata().ok()?;
-                let used = meta.modified().ok()?;
-                let path = entry.path();
-                if path.extension().is_some_and(|e| e == ENDING) {
-                    return Some((used, meta.len(), path));
-                }
-                let stale = used.elapsed().is_ok_and(|age| age.as_secs() > 3600);
-                let ours = path.file_name()?.to_str()?.starts_with(".tmp");
-                if stale && ours && meta.is_file() {
-                    drop(std::fs::remove_file(path));
-                }
-                None
-            })
-            .collect();
-        let mut total: u64 = entries.iter().map(|e| e.1).sum();
-        entries.sort();
-        for (_, size, path) in entries {
-            if total <= self.bound {
-                break;
+/// Notes that a file was used now: the time of last use decides what is dropped first. A failure only makes that order worse.
+pub(super) fn used(path: &Path) {
+    drop(File::options().append(true).open(path).and_then(|file| file.set_modified(SystemTime::now())));
+}
+
+/// Drops the files of this ending that were used longest ago until the rest fits, but never the one that is called `kept`, and temporary
+/// files of runs that died.
+pub(super) fn evict(folder: &Path, ending: &str, bound: u64, kept: Option<&str>) {
+    let Ok(folder) = std::fs::read_dir(folder) else { return };
+    let mut entries: Vec<(SystemTime, u64, PathBuf)> = folder
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let meta = entry.metadata().ok()?;
+            let used = meta.modified().ok()?;
+            let path = entry.path();
+            if path.extension().is_some_and(|e| e == ending) {
+                return Some((used, meta.len(), path));
             }
-            drop(std::fs::remove_file(path));
-            total -= size;
+            let stale = used.elapsed().is_ok_and(|age| age.as_secs() > 3600);
+            let ours = path.file_name()?.to_str()?.starts_with(".tmp");
+            if stale && ours && meta.is_file() {
+                drop(std::fs::remove_file(path));
+            }
+            None
+        })
+        .collect();
+    let mut total: u64 = entries.iter().map(|e| e.1).sum();
+    entries.sort();
+    for (_, size, path) in entries {
+        if total <= bound {
+            break;
         }
+        if kept.is_some_and(|kept| path.ends_with(kept)) {
+            continue;
+        }
+        drop(std::fs::remove_file(path));
+        total -= size;
     }
 }
 

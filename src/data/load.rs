@@ -12,8 +12,8 @@ use super::cache::Cache;
 use super::check;
 use super::dataset::{Clip, Dataset};
 use super::find::{Excluded, none_lost};
-use super::kept::{Kept, KeptSet, Sound};
 use super::labels::{self, Labelled, Listing};
+use super::mapped::{MappedSet, Opened, Sound};
 use super::progress;
 use super::reader::Reader;
 use super::samples::{Arena, Samples, Span};
@@ -119,7 +119,7 @@ pub(super) type Decoded = (Result<(Span, Vec<String>)>, u64);
 /// Decodes files, each once: into one file of the cache where they are many, else into memory. What was read of each, and the memory in
 /// which its samples lie.
 fn decode(files: &[Labelled], options: &LoadOptions, warnings: &mut Vec<String>) -> Result<(HostMemory, Vec<Decoded>)> {
-    if let Some(set) = KeptSet::of(files, options) {
+    if let Some(set) = MappedSet::of(files, options) {
         match into_a_file(&set, files, options) {
             Ok(read) => return Ok(read),
             Err(why) => warnings.push(format!(
@@ -131,8 +131,8 @@ fn decode(files: &[Labelled], options: &LoadOptions, warnings: &mut Vec<String>)
     into_memory(files, options)
 }
 
-fn into_a_file(set: &KeptSet, files: &[Labelled], options: &LoadOptions) -> io::Result<(HostMemory, Vec<Decoded>)> {
-    if let Some(Kept { memory, sounds }) = set.open() {
+fn into_a_file(set: &MappedSet, files: &[Labelled], options: &LoadOptions) -> io::Result<(HostMemory, Vec<Decoded>)> {
+    if let Some(Opened { memory, sounds }) = set.open() {
         // What could not be read is tried again; where that helps, all is put together anew.
         let read = |(file, sound): (&Labelled, Sound)| match sound.read {
             Some(read) => Some((Ok(read), sound.contents)),

@@ -11,11 +11,11 @@ pub mod draws;
 #[cfg(feature = "app")]
 pub mod find;
 #[cfg(feature = "app")]
-mod kept;
-#[cfg(feature = "app")]
 pub mod labels;
 #[cfg(feature = "app")]
 pub mod load;
+#[cfg(feature = "app")]
+mod mapped;
 pub mod names;
 pub mod nosong;
 #[cfg(feature = "app")]

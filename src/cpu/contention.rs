@@ -1,4 +1,4 @@
-//! Whether other programs want the cores, and what is done about it: then a plan's runs are tried on all threads and on the caller's alone.
+//! Contention: whether other programs want the cores. Where they do, a plan's runs are tried on all threads and on the caller's alone.
 
 use super::pace::{LONG, QUICKER, Timed};
 
@@ -16,7 +16,7 @@ const KEPT: f64 = 2.0;
 const LONGEST: f64 = 64.0;
 
 /// See the top of this file.
-pub(super) struct Wanted {
+pub(super) struct Contention {
     state: State,
     /// Seconds for which nothing is tried again after all threads were quicker.
     patience: f64,
@@ -53,13 +53,13 @@ impl Runs {
 
 const WATCH: State = State::Watch { runs: Runs { count: 0, seconds: 0.0, computing: 0.0 }, left: 0 };
 
-impl Default for Wanted {
+impl Default for Contention {
     fn default() -> Self {
         Self { state: WATCH, patience: KEPT }
     }
 }
 
-impl Wanted {
+impl Contention {
     /// Whether the next run should be the caller's alone; none where that is for others to say.
     pub fn alone(&self) -> Option<bool> {
         match &self.state {
@@ -156,10 +156,10 @@ mod tests {
 
     /// Runs for so many seconds, each of `all` seconds on all threads, of which the caller computes `computing`, and of `one` on the caller's
     /// alone; the share of them that was the caller's alone.
-    fn runs(wanted: &mut Wanted, seconds: f64, [all, computing, one]: [f64; 3]) -> f64 {
+    fn runs(contention: &mut Contention, seconds: f64, [all, computing, one]: [f64; 3]) -> f64 {
         let (mut passed, mut count, mut alone) = (0.0, 0, 0);
         while passed < seconds {
-            let is_alone = wanted.alone().unwrap_or(false);
+            let is_alone = contention.alone().unwrap_or(false);
             let run = if is_alone {
                 Timed { seconds: one, computing: Some(one) }
             } else {
@@ -167,7 +167,7 @@ mod tests {
             };
             passed += run.seconds;
             (count, alone) = (count + 1, alone + u32::from(is_alone));
-            wanted.ran(wanted.timed().then_some(run));
+            contention.ran(contention.timed().then_some(run));
         }
         f64::from(alone) / f64::from(count)
     }
@@ -176,8 +176,8 @@ mod tests {
     #[cfg_attr(miri, ignore = "a million runs of arithmetic alone")]
     fn nothing_is_tried_where_the_caller_computes() {
         for all in [1e-4, 1e-3, 1e-2, 1.0] {
-            let mut wanted = Wanted::default();
-            assert!(runs(&mut wanted, 100.0, [all, 0.95 * all, 0.5 * all]) == 0.0, "{all}");
+            let mut contention = Contention::default();
+            assert!(runs(&mut contention, 100.0, [all, 0.95 * all, 0.5 * all]) == 0.0, "{all}");
         }
     }
 
@@ -186,12 +186,12 @@ mod tests {
     fn where_cores_are_wanted_the_quicker_is_found_and_left_when_they_are_free() {
         for all in [4e-4, 1e-3, 1e-2, 0.1, 1.0] {
             let (busy, free) = ([all, 0.6 * all, 0.8 * all], [0.5 * all, 0.49 * all, 0.8 * all]);
-            let mut wanted = Wanted::default();
-            assert!(runs(&mut wanted, 5.0 + 5.0 * all, free) == 0.0, "{all}");
-            let share = runs(&mut wanted, 100.0, busy);
+            let mut contention = Contention::default();
+            assert!(runs(&mut contention, 5.0 + 5.0 * all, free) == 0.0, "{all}");
+            let share = runs(&mut contention, 100.0, busy);
             assert!(share > 0.6, "{all}: {share}");
-            runs(&mut wanted, 4.0 + 4.0 * all, free);
-            assert!(runs(&mut wanted, 100.0, free) == 0.0, "{all}");
+            runs(&mut contention, 4.0 + 4.0 * all, free);
+            assert!(runs(&mut contention, 100.0, free) == 0.0, "{all}");
         }
     }
 
@@ -201,9 +201,9 @@ mod tests {
     fn what_does_not_help_is_tried_ever_more_rarely() {
         for all in [1e-3, 1e-2, 0.1] {
             let waits = [all, 0.7 * all, 1.8 * all];
-            let mut wanted = Wanted::default();
-            runs(&mut wanted, 130.0, waits);
-            let share = runs(&mut wanted, 200.0, waits);
+            let mut contention = Contention::default();
+            runs(&mut contention, 130.0, waits);
+            let share = runs(&mut contention, 200.0, waits);
             assert!(share > 0.0 && share < 0.01, "{all}: {share}");
         }
     }

@@ -4,7 +4,7 @@
 //! The file holds the samples, then an index, then where that begins. It is written beside its final name, flushed and renamed, and never
 //! written again. Whether a recording has changed is told as git tells it: by the file's place, length and times, not by what is in it.
 
-use super::cache::{MAGIC, others_may_write};
+use super::cache::{self, Hasher, MAGIC, others_may_write};
 use super::dataset::{LoadOptions, Stretch};
 use super::labels::Labelled;
 use super::load::Decoded;
@@ -31,7 +31,7 @@ const ENDING: &str = "recordings";
 /// What a file ends with: where its index begins, the index's checksum, [`MAGIC`].
 const TRAILER: usize = 24;
 
-/// Tells a file, or a part of it, as it is from every other one: see [`identity`].
+/// Tells a file, or a part of it, as it is from every other one: see [`file_id`].
 pub(super) type FileId = (u64, u64);
 
 /// What is known of one file of a listing.
@@ -52,14 +52,14 @@ impl Sound {
 }
 
 /// The sounds of a data set, and the memory in which they lie.
-pub(super) struct Kept {
+pub(super) struct Opened {
     pub memory: HostMemory,
     /// In the order of the listing.
     pub sounds: Vec<Sound>,
 }
 
 /// A data set that is worth a file of its own.
-pub(super) struct KeptSet {
+pub(super) struct MappedSet {
     folder: PathBuf,
     /// The most bytes that all such files may take but for this one, and the most of this one.
     bounds: (u64, u64),
@@ -71,7 +71,7 @@ pub(super) struct KeptSet {
     young: bool,
 }
 
-impl KeptSet {
+impl MappedSet {
     /// The set of these files; none where they are few, or there is no cache, or several ranks read them.
     pub fn of(files: &[Labelled], options: &LoadOptions) -> Option<Self> {
         let cache = options.cache.filter(|_| files.len() >= MANY && options.shared.is_none())?;
@@ -81,18 +81,15 @@ impl KeptSet {
             .par_iter()
             .map(|file| {
                 let meta = std::fs::metadata(&file.path).ok()?;
-                Some((identity(&file.path, file.stretch, &meta), young(&meta)))
+                Some((file_id(&file.path, file.stretch, &meta), young(&meta)))
             })
             .collect();
         let (files, young): (Vec<_>, Vec<bool>) = known?.into_iter().unzip();
-        let mut hash = Xxh3::new();
-        for part in [MAGIC.as_slice(), env!("CARGO_PKG_VERSION").as_bytes(), &options.sample_rate.to_ne_bytes()] {
-            hash.update(part);
-        }
+        let mut hash = Hasher::new(options.sample_rate);
         hash.update(&options.most_samples.unwrap_or(usize::MAX).to_ne_bytes());
-        let settings = format!("{:016x}", hash.digest());
+        let settings = hash.name();
         files.iter().for_each(|(a, b)| [a, b].iter().for_each(|word| hash.update(&word.to_ne_bytes())));
-        let name = format!("{settings}-{:016x}.{ENDING}", hash.digest());
+        let name = format!("{settings}-{}.{ENDING}", hash.name());
         Some(Self {
             folder: cache.sets(),
             bounds: cache.bounds_of_sets(),
@@ -104,11 +101,10 @@ impl KeptSet {
     }
 
     /// What an earlier run has kept of it.
-    pub fn open(&self) -> Option<Kept> {
+    pub fn open(&self) -> Option<Opened> {
         let path = self.folder.join(&self.name);
         let kept = open(&path)?;
-        // The time of last use decides what is dropped first. A failure only makes that order worse.
-        drop(File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now())));
+        cache::used(&path);
         kept.sounds.iter().map(|sound| &sound.file).eq(&self.files).then_some(kept)
     }
 
@@ -120,7 +116,7 @@ impl KeptSet {
             .collect();
         found.sort();
         let kept = found.pop().and_then(|(_, path)| open(&path));
-        let Some(Kept { memory, sounds }) = kept else { return Earlier::default() };
+        let Some(Opened { memory, sounds }) = kept else { return Earlier::default() };
         Earlier { memory, sounds: sounds.into_iter().map(|sound| (sound.file, sound)).collect() }
     }
 
@@ -175,33 +171,9 @@ impl KeptSet {
             // Before it has its name: a machine that stops in between must not leave a whole file of zeros.
             file.as_file().sync_data()?;
             file.persist(self.folder.join(&self.name)).map_err(|error| error.error)?;
-            self.evict();
+            cache::evict(&self.folder, ENDING, self.bounds.0, Some(&self.name));
         }
         Ok(memory)
-    }
-
-    /// Drops what was used longest ago until the rest fits, but never this one; and temporary files of runs that died.
-    fn evict(&self) {
-        let stale =
-            |meta: &Metadata| meta.modified().ok().and_then(|at| at.elapsed().ok()) > Some(Duration::from_secs(3600));
-        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let ours = entry.file_name().to_string_lossy().starts_with(".tmp");
-            if ours && entry.metadata().is_ok_and(|meta| meta.is_file() && stale(&meta)) {
-                drop(std::fs::remove_file(entry.path()));
-            }
-        }
-        let mut others: Vec<(SystemTime, u64, PathBuf)> =
-            kept_in(&self.folder).filter_map(|(path, meta)| Some((meta.modified().ok()?, meta.len(), path))).collect();
-        let mut total: u64 = others.iter().map(|(_, size, _)| size).sum();
-        others.retain(|(.., path)| !path.ends_with(&self.name));
-        others.sort();
-        for (_, size, path) in others {
-            if total <= self.bounds.0 {
-                break;
-            }
-            drop(std::fs::remove_file(path));
-            total -= size;
-        }
     }
 }
 
@@ -237,7 +209,7 @@ impl Writer {
         self.failed.get().is_some()
     }
 
-    /// Appends a recording; none where it cannot be written, which [`KeptSet::finish`] tells.
+    /// Appends a recording; none where it cannot be written, which [`MappedSet::finish`] tells.
     ///
     /// # Panics
     /// Where its channels are not of one length.
@@ -300,7 +272,7 @@ fn map(file: &File, samples: usize) -> io::Result<HostMemory> {
 }
 
 /// A file of samples and what lies in it; none where it is not whole.
-fn open(path: &Path) -> Option<Kept> {
+fn open(path: &Path) -> Option<Opened> {
     if path.parent().is_none_or(|folder| others_may_write(folder).is_some()) {
         return None;
     }
@@ -325,7 +297,7 @@ fn open(path: &Path) -> Option<Kept> {
     let sounds: Vec<Sound> = serde_json::from_slice(&bytes).ok()?;
     let memory = map(&File::open(path).ok()?, usize::try_from(begin / 4).ok()?).ok()?;
     let inside = |sound: &Sound| sound.read.as_ref().is_none_or(|(span, _)| span.lies_in(memory.len()));
-    sounds.iter().all(inside).then_some(Kept { memory, sounds })
+    sounds.iter().all(inside).then_some(Opened { memory, sounds })
 }
 
 /// The files of data sets in a folder.
@@ -337,7 +309,7 @@ fn kept_in(folder: &Path) -> impl Iterator<Item = (PathBuf, Metadata)> {
 
 /// Tells a file, or a part of it, as it is now from every other one: by its path, length and times, and where there are such by
 /// device and inode.
-fn identity(path: &Path, stretch: Option<Stretch>, meta: &Metadata) -> FileId {
+fn file_id(path: &Path, stretch: Option<Stretch>, meta: &Metadata) -> FileId {
     let mut hash = Xxh3::new();
     hash.update(std::path::absolute(path).as_deref().unwrap_or(path).as_os_str().as_encoded_bytes());
     let changed =
