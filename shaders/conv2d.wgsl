@@ -69,6 +69,40 @@ fn locate(pick: Place, q: u32) -> vec3<u32> {
     return vec3(item, row, rest - row * pick.pixels.y);
 }
 
+// The taps of a class.
+struct Taps {
+    columns: u32, // in a row of the kernel
+    count: u32,
+    reciprocals: vec2<f32>, // of the count and of the columns
+}
+
+// Channel, row and column of a term of the sums.
+fn term_at(taps: Taps, k: u32) -> vec3<u32> {
+    let c = divide(k, taps.count, taps.reciprocals.x);
+    let tap = k - c * taps.count;
+    let u = divide(tap, taps.columns, taps.reciprocals.y);
+    return vec3(c, u, tap - u * taps.columns);
+}
+
+// Where four pixels of the result meet the map that is read: row and column of the first tap, and the beginning of the item's maps.
+struct Pixels {
+    rows: vec4<i32>,
+    columns: vec4<i32>,
+    bases: vec4<u32>,
+}
+
+// What four pixels read for a term; 0 in the padding and where there are no more terms.
+fn four_at(pixels: Pixels, taps: Taps, k: u32, terms: u32) -> vec4<f32> {
+    let term = term_at(taps, k);
+    let row = pixels.rows + vec4(i32(term.y) * STEP_H);
+    let column = pixels.columns + vec4(i32(term.z) * STEP_W);
+    let inside = (vec4<u32>(row) < vec4(SOURCE_H)) & (vec4<u32>(column) < vec4(SOURCE_W)) & vec4(k < terms);
+    let index = pixels.bases + (vec4(term.x * SOURCE_H) + vec4<u32>(row)) * SOURCE_W + vec4<u32>(column);
+    let place = select(vec4(0u), index, inside);
+    let loaded = vec4(source[place.x], source[place.y], source[place.z], source[place.w]);
+    return select(vec4(0.0), loaded, inside);
+}
+
 fn finish(sum: f32, channel: u32) -> f32 {
     var v = sum;
     if (BIAS) {
@@ -128,28 +162,25 @@ fn main(
 
     let first_u = first_tap(pick.residue.x, OFFSET_H, DILATION_H, CLASSES_H, TAP_STEP_H, KERNEL_H);
     let first_v = first_tap(pick.residue.y, OFFSET_W, DILATION_W, CLASSES_W, TAP_STEP_W, KERNEL_W);
-    let taps_h = (KERNEL_H - first_u + TAP_STEP_H - 1u) / TAP_STEP_H;
-    let taps_w = (KERNEL_W - first_v + TAP_STEP_W - 1u) / TAP_STEP_W;
+    var taps: Taps;
+    taps.columns = (KERNEL_W - first_v + TAP_STEP_W - 1u) / TAP_STEP_W;
+    taps.count = (KERNEL_H - first_u + TAP_STEP_H - 1u) / TAP_STEP_H * taps.columns;
+    taps.reciprocals = 1.0 / vec2(f32(max(taps.count, 1u)), f32(max(taps.columns, 1u)));
     let start_row = (i32(pick.residue.x) + OFFSET_H - i32(first_u) * DILATION_H) / i32(CLASSES_H);
     let start_column = (i32(pick.residue.y) + OFFSET_W - i32(first_v) * DILATION_W) / i32(CLASSES_W);
-    let taps = taps_h * taps_w;
-    let terms = CHANNELS * taps;
-    let taps_reciprocal = 1.0 / f32(max(taps, 1u));
-    let taps_w_reciprocal = 1.0 / f32(max(taps_w, 1u));
+    let terms = CHANNELS * taps.count;
 
-    // The four pixels that this invocation stages in every round.
+    // The four pixels that this invocation reads in every round.
     let my_quad = lane % column_quads;
-    var rows: vec4<i32>;
-    var columns: vec4<i32>;
-    var bases: vec4<u32>;
+    var pixels: Pixels;
     for (var e = 0u; e < 4u; e++) {
         let q = at.column + my_quad * 4u + e;
         let pixel = locate(pick, q);
         let inside = q < pick.count;
         // Far outside the map, so that every tap of it is zero.
-        rows[e] = select(-1073741824, i32(pixel.y) * MUL_H + start_row, inside);
-        columns[e] = i32(pixel.z) * MUL_W + start_column;
-        bases[e] = select(0u, (pixel.x * GROUPS + group) * CHANNELS * SOURCE_H * SOURCE_W, inside);
+        pixels.rows[e] = select(-1073741824, i32(pixel.y) * MUL_H + start_row, inside);
+        pixels.columns[e] = i32(pixel.z) * MUL_W + start_column;
+        pixels.bases[e] = select(0u, (pixel.x * GROUPS + group) * CHANNELS * SOURCE_H * SOURCE_W, inside);
     }
 
     var tile = Tile();
@@ -157,12 +188,9 @@ fn main(
     for (var first = 0u; first < terms; first += DEPTH) {
         {
             let k = first + lane % DEPTH;
-            let c = divide(k, taps, taps_reciprocal);
-            let tap = k - c * taps;
-            let u = divide(tap, taps_w, taps_w_reciprocal);
-            let v = tap - u * taps_w;
-            let index = group * ROWS * CHANNELS * KERNEL_H * KERNEL_W + c * W_CHANNEL
-                + (first_u + u * TAP_STEP_H) * KERNEL_W + first_v + v * TAP_STEP_W;
+            let term = term_at(taps, k);
+            let index = group * ROWS * CHANNELS * KERNEL_H * KERNEL_W + term.x * W_CHANNEL
+                + (first_u + term.y * TAP_STEP_H) * KERNEL_W + first_v + term.z * TAP_STEP_W;
             for (var quad = lane / DEPTH; quad < row_quads; quad += 64u / DEPTH) {
                 let row = at.row + quad * 4u;
                 let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(k < terms);
@@ -171,21 +199,19 @@ fn main(
                 left[(lane % DEPTH) * row_quads + quad] = select(vec4(0.0), loaded, inside);
             }
         }
-        for (var d = lane / column_quads; d < DEPTH; d += 64u / column_quads) {
-            let k = first + d;
-            let c = divide(k, taps, taps_reciprocal);
-            let tap = k - c * taps;
-            let u = divide(tap, taps_w, taps_w_reciprocal);
-            let v = tap - u * taps_w;
-            let row = rows + vec4(i32(u) * STEP_H);
-            let column = columns + vec4(i32(v) * STEP_W);
-            let inside = (vec4<u32>(row) < vec4(SOURCE_H)) & (vec4<u32>(column) < vec4(SOURCE_W)) & vec4(k < terms);
-            let index = bases + (vec4(c * SOURCE_H) + vec4<u32>(row)) * SOURCE_W + vec4<u32>(column);
-            let place = select(vec4(0u), index, inside);
-            let loaded = vec4(source[place.x], source[place.y], source[place.z], source[place.w]);
-            right[d * column_quads + my_quad] = select(vec4(0.0), loaded, inside);
+        if (OWN_COLUMNS) {
+            workgroupBarrier();
+            for (var d = 0u; d < DEPTH; d++) {
+                add_own(&tile, lane, d, four_at(pixels, taps, first + d, terms));
+            }
+            workgroupBarrier();
+        } else {
+            for (var d = lane / column_quads; d < DEPTH; d += 64u / column_quads) {
+                right[d * column_quads + my_quad] = four_at(pixels, taps, first + d, terms);
+            }
+            add_staged(&tile, lane);
         }
-        add_staged(&tile, lane);
+        close_round(&tile);
     }
 
     store_tile(pick, &tile, at, lane);

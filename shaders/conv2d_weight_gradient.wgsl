@@ -37,12 +37,36 @@ override TAPS_LEN: u32; // columns of the tile
 // (0 nothing, 1 a weight, 2 the bias).
 var<workgroup> taps: array<vec4<i32>, TAPS_LEN>;
 
-fn value_at(tap: vec4<i32>, base: u32, row: i32, column: i32, valid: bool) -> f32 {
-    let i = row + tap.y;
-    let j = column + tap.z;
-    let inside = valid && tap.w == 1 && u32(i) < INPUT_H && u32(j) < INPUT_W;
-    let loaded = x[select(0u, base + u32(tap.x) + u32(i) * INPUT_W + u32(j), inside)];
-    return select(select(0.0, 1.0, valid && tap.w == 2), loaded, inside);
+// A term of the sums: an output pixel of an item.
+struct Term {
+    valid: bool,
+    dy: u32, // where dy has it, in the first of the group's rows
+    x: u32, // where the group's maps of the item begin
+    row: i32, // where the taps begin, but for the padding
+    column: i32,
+}
+
+fn term_at(r: u32, end: u32, group: u32) -> Term {
+    let area = OUTPUT_H * OUTPUT_W;
+    let item = divide(r, area, 1.0 / f32(area));
+    let pixel = r - item * area;
+    let i = divide(pixel, OUTPUT_W, 1.0 / f32(OUTPUT_W));
+    let maps = item * GROUPS + group;
+    return Term(
+        r < end,
+        maps * ROWS * area + pixel,
+        maps * CHANNELS * INPUT_H * INPUT_W,
+        i32(i * STRIDE_H),
+        i32((pixel - i * OUTPUT_W) * STRIDE_W),
+    );
+}
+
+fn value_at(tap: vec4<i32>, term: Term) -> f32 {
+    let i = term.row + tap.y;
+    let j = term.column + tap.z;
+    let inside = term.valid && tap.w == 1 && u32(i) < INPUT_H && u32(j) < INPUT_W;
+    let loaded = x[select(0u, term.x + u32(tap.x) + u32(i) * INPUT_W + u32(j), inside)];
+    return select(select(0.0, 1.0, term.valid && tap.w == 2), loaded, inside);
 }
 
 struct Place {
@@ -94,40 +118,47 @@ fn main(
     workgroupBarrier();
 
     let area = OUTPUT_H * OUTPUT_W;
-    let area_reciprocal = 1.0 / f32(area);
-    let width_reciprocal = 1.0 / f32(OUTPUT_W);
     let end = min((split + 1u) * CHUNK, ITEMS * area);
     let depth_lane = lane % DEPTH;
     var tile = Tile();
 
+    var own: array<vec4<i32>, 4>;
+    if (OWN_COLUMNS) {
+        for (var e = 0u; e < 4u; e++) {
+            own[e] = taps[thread_column(lane) * 4u + e];
+        }
+    }
+
     for (var first = split * CHUNK; first < end; first += DEPTH) {
-        let r = first + depth_lane;
-        let valid = r < end;
-        let item = divide(r, area, area_reciprocal);
-        let pixel = r - item * area;
-        let i = divide(pixel, OUTPUT_W, width_reciprocal);
-        let j = pixel - i * OUTPUT_W;
-        let dy_base = (item * GROUPS + group) * ROWS * area + pixel;
+        let at_term = term_at(first + depth_lane, end, group);
         for (var quad = lane / DEPTH; quad < row_quads; quad += 64u / DEPTH) {
             let row = at.row + quad * 4u;
-            let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(valid);
-            let place = select(vec4(0u), vec4(dy_base + row * area) + vec4(0u, 1u, 2u, 3u) * area, inside);
+            let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(at_term.valid);
+            let place = select(vec4(0u), vec4(at_term.dy + row * area) + vec4(0u, 1u, 2u, 3u) * area, inside);
             let loaded = vec4(dy[place.x], dy[place.y], dy[place.z], dy[place.w]);
             left[depth_lane * row_quads + quad] = select(vec4(0.0), loaded, inside);
         }
-        let x_base = (item * GROUPS + group) * CHANNELS * INPUT_H * INPUT_W;
-        let x_row = i32(i * STRIDE_H);
-        let x_column = i32(j * STRIDE_W);
-        for (var quad = lane / DEPTH; quad < column_quads; quad += 64u / DEPTH) {
-            right[depth_lane * column_quads + quad] = vec4(
-                value_at(taps[quad * 4u], x_base, x_row, x_column, valid),
-                value_at(taps[quad * 4u + 1u], x_base, x_row, x_column, valid),
-                value_at(taps[quad * 4u + 2u], x_base, x_row, x_column, valid),
-                value_at(taps[quad * 4u + 3u], x_base, x_row, x_column, valid),
-            );
+        if (OWN_COLUMNS) {
+            workgroupBarrier();
+            for (var d = split_of(lane); d < DEPTH; d += SPLITS) {
+                let term = term_at(first + d, end, group);
+                let b = vec4(value_at(own[0], term), value_at(own[1], term), value_at(own[2], term), value_at(own[3], term));
+                add_own(&tile, lane, d, b);
+            }
+            workgroupBarrier();
+        } else {
+            for (var quad = lane / DEPTH; quad < column_quads; quad += 64u / DEPTH) {
+                right[depth_lane * column_quads + quad] = vec4(
+                    value_at(taps[quad * 4u], at_term),
+                    value_at(taps[quad * 4u + 1u], at_term),
+                    value_at(taps[quad * 4u + 2u], at_term),
+                    value_at(taps[quad * 4u + 3u], at_term),
+                );
+            }
+            add_staged(&tile, lane);
         }
-        add_staged(&tile, lane);
+        close_round(&tile);
     }
 
-    store_tile(Place(split * GROUPS + group), &tile, at, lane);
+    store_tile(Place((split * SPLITS + split_of(lane)) * GROUPS + group), &tile, at, lane);
 }

@@ -73,6 +73,7 @@ fn main(
             right[d * column_quads + quad] = select(vec4(0.0), loaded, inside);
         }
         add_staged(&tile, lane);
+        close_round(&tile);
     }
 
     store_tile(Place(at.product), &tile, at, lane);

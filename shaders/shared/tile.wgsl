@@ -1,11 +1,13 @@
 // A tile of a matrix product, made by 64 invocations in registers out of factors staged in workgroup memory; put in front of the
-// kernels that are such products. They ask `corner` which results are theirs, stage DEPTH terms in `left` and `right` and call
-// `add_staged` until there are no more, and end with `store_tile`, which calls their `store` for each block of 4 x 4 results: it gets what
-// kind of `Place` they say the results lie in.
+// kernels that are such products. They ask `corner` which results are theirs. In rounds, until there are no more terms, they stage DEPTH of
+// them in `left` and `right` and call `add_staged` (or, with OWN_COLUMNS, stage `left` and call `add_own` for each), and then `close_round`. They
+// end with `store_tile`, which calls their `store` for each block of 4 x 4 results: it gets what kind of `Place` they say the results lie in.
 
-override THREAD_ROWS: u32; // 64 invocations stand in THREAD_ROWS rows
+override SPLITS: u32; // the 64 invocations are so many equal parts, which take turns at the terms; each part makes a whole tile
+override THREAD_ROWS: u32; // the invocations of a part stand in so many rows
 override WIDE_ROWS: bool; // each owns 8 rows of results, else 4
 override WIDE_COLUMNS: bool; // and 8 columns, else 4
+override OWN_COLUMNS: bool; // columns are not wide, and each invocation reads for its own instead of having them staged
 override DEPTH: u32; // terms of the sum that are staged at a time
 override BLOCK: u32; // terms that are summed before their sum is added to the total; 0: all
 override ROW_TILES: u32;
@@ -34,7 +36,21 @@ struct Tile {
 }
 
 fn thread_columns() -> u32 {
-    return 64u / THREAD_ROWS;
+    return 64u / SPLITS / THREAD_ROWS;
+}
+
+// The part that an invocation belongs to, and its row and column there. Where there is one part, or one row, that is said without a
+// division: a compiler then knows that all invocations read the same.
+fn split_of(lane: u32) -> u32 {
+    return select(lane / (64u / SPLITS), 0u, SPLITS == 1u);
+}
+
+fn thread_row(lane: u32) -> u32 {
+    return select(lane % (64u / SPLITS) / thread_columns(), 0u, THREAD_ROWS == 1u);
+}
+
+fn thread_column(lane: u32) -> u32 {
+    return lane % thread_columns();
 }
 
 fn row_quads() -> u32 {
@@ -57,10 +73,10 @@ fn accumulate(acc: mat4x4<f32>, a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
 
 // Adds the products of what all invocations have staged, and waits until all have read it.
 fn add_staged(tile: ptr<function, Tile>, lane: u32) {
-    let my_row = lane / thread_columns();
-    let my_column = lane % thread_columns();
+    let my_row = thread_row(lane);
+    let my_column = thread_column(lane);
     workgroupBarrier();
-    for (var d = 0u; d < DEPTH; d++) {
+    for (var d = split_of(lane); d < DEPTH; d += SPLITS) {
         let a0 = left[d * row_quads() + my_row];
         let b0 = right[d * column_quads() + my_column];
         (*tile).sum00 = accumulate((*tile).sum00, a0, b0);
@@ -76,6 +92,19 @@ fn add_staged(tile: ptr<function, Tile>, lane: u32) {
         }
     }
     workgroupBarrier();
+}
+
+// The same for one term, where no columns are staged (OWN_COLUMNS): each invocation knows what its own, four of them, read.
+fn add_own(tile: ptr<function, Tile>, lane: u32, d: u32, b: vec4<f32>) {
+    let at = d * row_quads() + thread_row(lane);
+    (*tile).sum00 = accumulate((*tile).sum00, left[at], b);
+    if (WIDE_ROWS) {
+        (*tile).sum10 = accumulate((*tile).sum10, left[at + THREAD_ROWS], b);
+    }
+}
+
+// To be called after each round of DEPTH terms.
+fn close_round(tile: ptr<function, Tile>) {
     if (BLOCK > 0u) {
         (*tile).in_block += DEPTH;
         if ((*tile).in_block >= BLOCK) {
@@ -108,8 +137,8 @@ fn corner(number: u32) -> Corner {
 }
 
 fn store_tile(place: Place, tile: ptr<function, Tile>, at: Corner, lane: u32) {
-    let row = at.row + lane / thread_columns() * 4u;
-    let column = at.column + lane % thread_columns() * 4u;
+    let row = at.row + thread_row(lane) * 4u;
+    let column = at.column + thread_column(lane) * 4u;
     store(place, (*tile).total00 + (*tile).sum00, row, column);
     if (WIDE_COLUMNS) {
         store(place, (*tile).total01 + (*tile).sum01, row, column + thread_columns() * 4u);

@@ -9,58 +9,121 @@ static MATMUL: Shader = shader!("matmul", "tile");
 const LONG_SUM: usize = 4096;
 /// Length of such a block; a multiple of every [`GpuTile::depth`].
 const BLOCK: usize = 1024;
-/// Terms staged in workgroup memory at a time.
+/// Terms staged in workgroup memory at a time, unless [`STAGED`] allows fewer only.
 const DEPTH: usize = 16;
+/// Terms for each part of a workgroup that is in parts.
+const SPLIT_DEPTH: usize = 8;
+/// Numbers of both factors staged at a time, at most: 9 of the 16 KiB of workgroup memory that WebGPU promises.
+const STAGED: usize = 2304;
 
 /// The part of a product that one workgroup makes: its 64 invocations stand in `thread_rows` rows, and each owns 4 or 8
-/// rows by 4 or 8 columns of results in registers.
+/// rows by 4 or 8 columns of results in registers. Where a product is smaller than that, they are `splits` equal parts, each of
+/// which makes the whole tile out of its share of the terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GpuTile {
+    splits: usize,
     thread_rows: usize,
     wide_rows: bool,
     wide_columns: bool,
+    /// Whether invocations read the right factor for their own columns, instead of having it staged in workgroup memory.
+    own_columns: bool,
+}
+
+/// What the right factor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Right {
+    /// A matrix.
+    Matrix,
+    /// Elements of a map, gathered by taps that the kernel works out from the term: reading one costs more than a load, so where at most two
+    /// invocations share a column, each reads what it needs.
+    Gathered,
+    /// The same, by taps that lie in workgroup memory.
+    Tabled,
 }
 
 impl GpuTile {
     /// The shapes that are worth having; the kernels' workgroup memory is as large as the tile asks for.
-    const ALL: [Self; 7] = [
-        Self::new(8, true, true),
-        Self::new(4, true, true),
-        Self::new(4, false, true),
-        Self::new(2, true, false),
-        Self::new(2, false, false),
-        Self::new(4, false, false),
-        Self::new(8, false, false),
+    const WHOLE: [Self; 9] = [
+        Self::new(1, 8, true, true),
+        Self::new(1, 4, true, true),
+        Self::new(1, 2, true, true),
+        Self::new(1, 4, false, true),
+        Self::new(1, 1, true, false),
+        Self::new(1, 2, true, false),
+        Self::new(1, 2, false, false),
+        Self::new(1, 4, false, false),
+        Self::new(1, 8, false, false),
+    ];
+    const SPLIT: [Self; 10] = [
+        Self::new(2, 1, true, false),
+        Self::new(4, 1, true, false),
+        Self::new(2, 2, true, false),
+        Self::new(4, 2, true, false),
+        Self::new(2, 4, true, true),
+        Self::new(2, 2, true, true),
+        Self::new(4, 4, true, true),
+        Self::new(4, 2, true, true),
+        Self::new(4, 2, false, true),
+        Self::new(4, 4, false, true),
     ];
 
-    const fn new(thread_rows: usize, wide_rows: bool, wide_columns: bool) -> Self {
-        Self { thread_rows, wide_rows, wide_columns }
+    const fn new(splits: usize, thread_rows: usize, wide_rows: bool, wide_columns: bool) -> Self {
+        Self { splits, thread_rows, wide_rows, wide_columns, own_columns: false }
     }
 
     /// The tile for `products` products of `rows` by `columns` results each.
-    ///
-    /// An invocation's time per term goes with the products it adds up, the loads from workgroup memory, and its share of
-    /// staging. Many tiles share the machine, so their times add up; a few run side by side, so that small tiles win.
     pub(super) fn choose(rows: usize, columns: usize, products: usize) -> Self {
+        Self::cheapest(Self::WHOLE.into_iter(), rows, columns, products, Right::Matrix)
+    }
+
+    /// The same where the right factor is gathered from a map.
+    pub(super) fn choose_gathered(rows: usize, columns: usize, products: usize) -> Self {
+        Self::cheapest(Self::WHOLE.into_iter(), rows, columns, products, Right::Gathered)
+    }
+
+    /// The same for long sums over what is gathered by a table of taps; the caller adds up the [parts](Self::splits).
+    pub(super) fn choose_split(rows: usize, columns: usize, products: usize) -> Self {
+        let all = Self::WHOLE.into_iter().chain(Self::SPLIT);
+        Self::cheapest(all, rows, columns, products, Right::Tabled)
+    }
+
+    /// An invocation's time per term goes with the products it adds up, the loads from workgroup memory, and its share of
+    /// staging, or what it reads itself. Many tiles share the machine, so their times add up; a few run side by side, so that small tiles win.
+    fn cheapest(among: impl Iterator<Item = Self>, rows: usize, columns: usize, products: usize, right: Right) -> Self {
+        let staging = if right == Right::Tabled { 0.25 } else { 0.125 };
         let cost = |tile: &Self| {
-            let (r, c) = (tile.own_rows() as f64, tile.own_columns() as f64);
-            let time = r * c + 2.0 * (r + c) + (tile.rows() + tile.columns()) as f64 / 8.0;
+            let (r, c) = (tile.own_rows() as f64, tile.width() as f64);
+            let (reading, staged) = if tile.own_columns { (6.0, 0) } else { (2.0, tile.columns()) };
+            let own = (r * c + 2.0 * r + reading * c) / tile.splits as f64;
+            let time = own + tile.rows() as f64 / 8.0 + staged as f64 * staging;
             time * (1.0 + (tile.count(rows, columns) * products) as f64 / 16.0)
         };
-        let mut best = Self::ALL[0];
-        for tile in &Self::ALL[1..] {
-            if cost(tile) < cost(&best) {
-                best = *tile;
-            }
-        }
-        best
+        among
+            .map(|tile| {
+                let own_columns = right != Right::Matrix && tile.thread_rows <= 2 && !tile.wide_columns;
+                Self { own_columns, ..tile }
+            })
+            .min_by(|a, b| cost(a).total_cmp(&cost(b)))
+            .expect("there are tiles")
+    }
+
+    /// Partial sums that a workgroup makes of each result.
+    pub(super) fn splits(self) -> usize {
+        self.splits
+    }
+
+    /// Terms staged at a time: a power of two.
+    fn depth(self) -> usize {
+        let most = STAGED / (self.rows() + self.columns());
+        DEPTH.max(SPLIT_DEPTH * self.splits).min(1 << most.ilog2())
     }
 
     fn own_rows(self) -> usize {
         if self.wide_rows { 8 } else { 4 }
     }
 
-    fn own_columns(self) -> usize {
+    /// Columns of an invocation.
+    fn width(self) -> usize {
         if self.wide_columns { 8 } else { 4 }
     }
 
@@ -71,7 +134,7 @@ impl GpuTile {
 
     /// Columns of the tile.
     pub(super) fn columns(self) -> usize {
-        64 / self.thread_rows * self.own_columns()
+        64 / self.splits / self.thread_rows * self.width()
     }
 
     /// Tiles that cover one product.
@@ -88,13 +151,16 @@ impl GpuTile {
         terms: usize,
         products: usize,
     ) -> Vec<(&'static str, f64)> {
+        let right = if self.own_columns { 1 } else { self.columns() / 4 * self.depth() };
         vec![
+            ("SPLITS", self.splits as f64),
             ("THREAD_ROWS", self.thread_rows as f64),
             ("WIDE_ROWS", f64::from(u8::from(self.wide_rows))),
             ("WIDE_COLUMNS", f64::from(u8::from(self.wide_columns))),
-            ("DEPTH", DEPTH as f64),
-            ("LEFT_LEN", (self.rows() / 4 * DEPTH) as f64),
-            ("RIGHT_LEN", (self.columns() / 4 * DEPTH) as f64),
+            ("OWN_COLUMNS", f64::from(u8::from(self.own_columns))),
+            ("DEPTH", self.depth() as f64),
+            ("LEFT_LEN", (self.rows() / 4 * self.depth()) as f64),
+            ("RIGHT_LEN", right as f64),
             ("BLOCK", if terms > LONG_SUM { BLOCK as f64 } else { 0.0 }),
             ("ROW_TILES", rows.div_ceil(self.rows()) as f64),
             ("COLUMN_TILES", columns.div_ceil(self.columns()) as f64),
@@ -162,23 +228,29 @@ mod tests {
 
     #[test]
     fn tiles_fit_the_workgroup_memory_of_the_kernels() {
-        for tile in GpuTile::ALL {
-            assert!(tile.rows() <= 64 && tile.columns() <= 128, "{tile:?}");
+        for tile in GpuTile::WHOLE.into_iter().chain(GpuTile::SPLIT) {
+            let (rows, columns, depth) = (tile.rows(), tile.columns(), tile.depth());
+            assert!((rows + columns) * depth <= STAGED, "{tile:?}");
+            // Every part has the same number of terms of a round, and a block is a number of rounds.
+            assert!(depth.is_multiple_of(tile.splits) && BLOCK.is_multiple_of(depth), "{tile:?}");
             // Every round of staging gives each invocation whole quads of one term.
-            assert!(
-                64usize.is_multiple_of(tile.columns() / 4) && DEPTH.is_multiple_of(64 / (tile.columns() / 4)),
-                "{tile:?}"
-            );
+            assert!(64usize.is_multiple_of(depth), "{tile:?}");
+            assert!(64usize.is_multiple_of(columns / 4) && depth.is_multiple_of(64 / (columns / 4)), "{tile:?}");
         }
-        const { assert!(BLOCK.is_multiple_of(DEPTH) && 64usize.is_multiple_of(DEPTH)) };
     }
 
     #[test]
     fn tiles_follow_the_product() {
-        assert_eq!(GpuTile::choose(4096, 4096, 1), GpuTile::new(8, true, true));
+        assert_eq!(GpuTile::choose(4096, 4096, 1), GpuTile::new(1, 8, true, true));
         assert_eq!(GpuTile::choose(8, 100_000, 1).rows(), 8);
         assert_eq!(GpuTile::choose(16, 100_000, 1).rows(), 16);
         // Few results: rather more workgroups than wide ones.
         assert!(GpuTile::choose(64, 96, 1).columns() < 128);
+        // Eight channels, whose pixels nobody shares.
+        assert!(GpuTile::choose_gathered(8, 100_000, 1).own_columns);
+        // Fewer results than 64 invocations could own: each part sums some of the terms.
+        let tile = GpuTile::choose_split(8, 51, 64);
+        assert_eq!((tile.splits, tile.rows(), tile.columns()), (4, 8, 64));
+        assert_eq!(GpuTile::choose_split(64, 289, 64).splits, 1);
     }
 }

@@ -21,8 +21,8 @@ static WEIGHT_GRADIENT_SUM: Shader = shader!("conv2d_weight_gradient_sum");
 
 /// Workgroups that the weight gradient is cut into at least, where its sums are long enough.
 const WORKGROUPS_WANTED: usize = 256;
-/// Partial results at most: the second kernel adds them one after another.
-const MAX_PARTIALS: usize = 64;
+/// Stretches at most: the second kernel adds their partial results one after another.
+const MAX_STRETCHES: usize = 64;
 /// Sums of so few terms are not cut: a second launch would take longer.
 const SHORT_SUM: usize = 512;
 /// Terms of a partial sum at least; fewer would not pay for writing and reading the partial result.
@@ -120,7 +120,7 @@ impl Map {
         let classes = height.classes * width.classes;
         let pixels = height.result.div_ceil(height.classes) * width.result.div_ceil(width.classes) * sizes.items;
         let products = classes * sizes.groups;
-        let tile = GpuTile::choose(self.rows, pixels, products);
+        let tile = GpuTile::choose_gathered(self.rows, pixels, products);
         let mut constants = tile.constants(self.rows, pixels, self.channels * sizes.taps(), products);
         constants.extend(height.constants(NAMES_H));
         constants.extend(width.constants(NAMES_W));
@@ -189,8 +189,15 @@ struct SumCut {
     elements: usize,
     /// Terms of a partial sum.
     chunk: usize,
+    /// Stretches that the terms are cut into.
+    stretches: usize,
+}
+
+impl SumCut {
     /// Partial results.
-    partials: usize,
+    fn partials(&self) -> usize {
+        self.stretches * self.tile.splits()
+    }
 }
 
 impl Conv2dWeightGradient {
@@ -200,20 +207,26 @@ impl Conv2dWeightGradient {
         let elements = sizes.groups * sizes.out_channels * columns;
         let terms = sizes.items * sizes.pixels();
         // Which tile serves best does not depend on the split: whatever the tile, there is enough to do.
-        let tile =
-            GpuTile::choose(sizes.out_channels, columns, sizes.groups * terms.div_ceil(MIN_CHUNK).min(MAX_PARTIALS));
+        let products = sizes.groups * terms.div_ceil(MIN_CHUNK).min(MAX_STRETCHES);
+        if terms <= SHORT_SUM {
+            let tile = GpuTile::choose_gathered(sizes.out_channels, columns, products);
+            return SumCut { tile, columns, elements, chunk: terms, stretches: 1 };
+        }
+        let tile = GpuTile::choose_split(sizes.out_channels, columns, products);
         let wanted = WORKGROUPS_WANTED.div_ceil(tile.count(sizes.out_channels, columns) * sizes.groups);
-        let wanted = if terms <= SHORT_SUM { 1 } else { wanted };
-        let most = MAX_PARTIALS.min(MAX_PARTIAL_ELEMENTS / elements).min(terms.div_ceil(MIN_CHUNK)).max(1);
+        let most =
+            MAX_STRETCHES.min(MAX_PARTIAL_ELEMENTS / elements / tile.splits()).min(terms.div_ceil(MIN_CHUNK)).max(1);
         let chunk = terms.div_ceil(wanted.min(most));
-        SumCut { tile, columns, elements, chunk, partials: terms.div_ceil(chunk) }
+        SumCut { tile, columns, elements, chunk, stretches: terms.div_ceil(chunk) }
     }
 
     pub(in crate::ops) fn launches(&self, _: &[Spec], _: &[Spec]) -> Vec<Launch> {
         let sizes = &self.sizes;
         let ConvOptions { stride, padding, dilation, .. } = sizes.options;
-        let SumCut { tile, columns, elements, chunk, partials } = self.split();
-        let products = sizes.groups * partials;
+        let cut = self.split();
+        let partials = cut.partials();
+        let SumCut { tile, columns, elements, chunk, stretches } = cut;
+        let products = sizes.groups * stretches;
         let mut constants = tile.constants(sizes.out_channels, columns, chunk, products);
         let own = [
             ("ITEMS", sizes.items),
@@ -269,7 +282,8 @@ impl Conv2dWeightGradient {
     }
 
     pub(in crate::ops) fn gpu_temporaries(&self, _: &[Spec], _: &[Spec]) -> Vec<usize> {
-        let SumCut { elements, partials, .. } = self.split();
+        let cut = self.split();
+        let (elements, partials) = (cut.elements, cut.partials());
         let mut lengths = Vec::new();
         lengths.extend((partials > 1).then_some(elements * partials));
         lengths.extend((!self.bias).then_some(1));
