@@ -15,9 +15,8 @@ use std::path::Path;
 
 /// Seconds from one pitch of a passage to the next: half as many as elsewhere tell as well whether it is sung.
 const HOP: f64 = 0.02;
-/// The share of held pitches at either end of a passage that may be a noise's, and the seconds that it keeps beyond the others.
-const STRAY: f64 = 0.02;
-const MARGIN: f64 = 1.0;
+/// Seconds that a passage keeps before its first held pitch and after its last.
+const MARGIN: f64 = 0.5;
 
 /// How passages are looked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,7 +105,7 @@ impl Listener {
             found.extend(self.infer(predictor, last)?);
         }
         let rest = self.finder.finish();
-        found.extend(self.sung(rest));
+        found.extend(self.sung(predictor, rest, self.end())?);
         Ok(found)
     }
 
@@ -139,25 +138,14 @@ impl Listener {
 
     /// Infers the window that begins at this sample.
     fn infer(&mut self, predictor: &mut Predictor, from: usize) -> Result<Vec<Passage>> {
-        let part = from - self.begin..(from + self.window).min(self.end()) - self.begin;
-        let samples: Vec<Vec<f32>> = self.channels.iter().map(|all| all[part.clone()].to_vec()).collect();
-        let seconds = |samples: usize| samples as f64 / f64::from(self.rate);
-        let (start, end) = (seconds(from), seconds(from + part.len()));
-        let outputs = predictor.model.header.outputs;
-        let window = if samples.iter().all(|channel| is_silent(channel)) {
-            WindowPrediction { start, end, probabilities: vec![0.0; outputs], in_distribution: 1.0 }
-        } else {
-            let clip = Clip::alone(Path::new(&self.name), samples);
-            let inferred = predictor.windows(&clip, true)?.pop();
-            let inferred = inferred.ok_or_else(|| Error::Data(format!("{}: no window was inferred", self.name)))?;
-            WindowPrediction { start, end, ..inferred }
-        };
+        let to = (from + self.window).min(self.end());
+        let window = self.look(predictor, from, to)?;
         let most = |window: &WindowPrediction| window.probabilities.iter().copied().fold(0.0, f64::max);
         if self.surest.as_ref().is_none_or(|surest| surest.is_silent() || most(surest) < most(&window)) {
             self.surest = Some(window.clone());
         }
         let found = self.finder.push(window);
-        let found = self.sung(found);
+        let found = self.sung(predictor, found, to)?;
         // What neither a window nor a passage needs any more.
         let needed = ((self.finder.undecided_from() * f64::from(self.rate)) as usize).min(from);
         let done = needed.saturating_sub(self.begin);
@@ -166,30 +154,66 @@ impl Listener {
         Ok(found)
     }
 
-    /// Those of the passages that are of a song, and sung and not spoken, from where pitches are held to where they are.
-    fn sung(&self, found: Vec<Passage>) -> Vec<Passage> {
-        let found = found.into_iter().filter(|passage| !self.no_songs.get(passage.output).is_some_and(|&none| none));
-        found.filter_map(|passage| self.sung_part(passage)).collect()
+    /// What the model says of the sound from one sample to another, a window at most.
+    fn look(&self, predictor: &mut Predictor, from: usize, to: usize) -> Result<WindowPrediction> {
+        let part = from - self.begin..to - self.begin;
+        let samples: Vec<Vec<f32>> = self.channels.iter().map(|all| all[part.clone()].to_vec()).collect();
+        let seconds = |samples: usize| samples as f64 / f64::from(self.rate);
+        let (start, end) = (seconds(from), seconds(to));
+        let outputs = predictor.model.header.outputs;
+        if samples.iter().all(|channel| is_silent(channel)) {
+            return Ok(WindowPrediction { start, end, probabilities: vec![0.0; outputs], in_distribution: 1.0 });
+        }
+        let clip = Clip::alone(Path::new(&self.name), samples);
+        let inferred = predictor.windows(&clip, true)?.pop();
+        let inferred = inferred.ok_or_else(|| Error::Data(format!("{}: no window was inferred", self.name)))?;
+        Ok(WindowPrediction { start, end, ..inferred })
     }
 
-    fn sung_part(&self, mut passage: Passage) -> Option<Passage> {
-        if !passage.may_be_sung(self.how.threshold) {
-            return None;
+    /// What is sung in those of the passages that are of a song. Sound from sample `to` on is not looked at, so that the answer does not depend
+    /// on how it comes.
+    fn sung(&self, predictor: &mut Predictor, found: Vec<Passage>, to: usize) -> Result<Vec<Passage>> {
+        let mut sung = Vec::new();
+        for passage in found {
+            if !self.no_songs.get(passage.output).is_some_and(|&none| none) {
+                sung.extend(self.tunes(predictor, &passage, to)?);
+            }
         }
-        let sample = |seconds: f64| ((seconds * f64::from(self.rate)) as usize).saturating_sub(self.begin);
-        let part = |channel: &Vec<f32>| {
-            channel[sample(passage.start).min(channel.len())..sample(passage.end).min(channel.len())].to_vec()
-        };
-        let mix = channels::to_count(self.channels.iter().map(part).collect(), 1).swap_remove(0);
-        let held = Held::of(&self.tracker.track(&mix));
-        if !passage.is_sung(held.tunefulness(), self.how.threshold) {
-            return None;
+        Ok(sung)
+    }
+
+    /// The tunes in a passage, each from where its pitches are held to where they are: the most tuneful one, and what else there is before it and
+    /// after it. The windows show the first; another one is judged by the look at itself alone.
+    fn tunes(&self, predictor: &mut Predictor, passage: &Passage, to: usize) -> Result<Vec<Passage>> {
+        let (rate, threshold) = (f64::from(self.rate), self.how.threshold);
+        let sample = |seconds: f64| ((seconds * rate) as usize).clamp(self.begin, to);
+        let part = sample(passage.start) - self.begin..sample(passage.end) - self.begin;
+        let mix: Vec<Vec<f32>> = self.channels.iter().map(|channel| channel[part.clone()].to_vec()).collect();
+        let held = Held::of(&self.tracker.track(&channels::to_count(mix, 1).swap_remove(0)));
+        let mut tunes = Vec::new();
+        let mut left = vec![(0.0..passage.end - passage.start, *passage)];
+        while let Some((within, shown)) = left.pop() {
+            let Some(tune) = held.tune(within.clone(), self.window as f64 / rate) else { continue };
+            // No look would be enough.
+            if within.end - within.start < self.how.least - 1e-6 || !shown.is_sung(tune.tunefulness, 1.0, threshold) {
+                continue;
+            }
+            let from = sample(passage.start + tune.best);
+            let look = self.look(predictor, from, (from + self.window).min(to))?;
+            let look = look.probabilities.get(passage.output).copied().unwrap_or(0.0);
+            let first = tunes.is_empty();
+            let shown = if first { shown } else { Passage { confidence: look, score: look, ..shown } };
+            if !shown.is_sung(tune.tunefulness, look, threshold) {
+                continue;
+            }
+            let (start, end) = (within.start.max(tune.start - MARGIN), within.end.min(tune.end + MARGIN));
+            let rest = Passage { confidence: 1.0, score: 1.0, ..shown };
+            left.extend([(within.start..start, rest), (end..within.end, rest)]);
+            let (start, end) = (passage.start + start, passage.start + end);
+            tunes.push(Passage { start, end, confidence: shown.confidence.max(look), ..shown });
         }
-        // Windows show more than the hum.
-        if let Some((from, to)) = held.span(STRAY) {
-            passage.end = passage.end.min(passage.start + to + MARGIN);
-            passage.start = passage.start.max(passage.start + from - MARGIN);
-        }
-        (passage.end - passage.start >= self.how.least - 1e-6).then_some(passage)
+        tunes.retain(|tune| tune.end - tune.start >= self.how.least - 1e-6);
+        tunes.sort_by(|a, b| a.start.total_cmp(&b.start));
+        Ok(tunes)
     }
 }
