@@ -117,14 +117,21 @@ fn write_msl(module: &Module, info: &ModuleInfo) -> Result<()> {
     back::msl::write_string(module, info, &options, &pipeline).map(drop).map_err(|error| error.to_string())
 }
 
-fn write_hlsl(module: &Module, info: &ModuleInfo) -> Result<()> {
+fn write_hlsl(module: &Module, info: &ModuleInfo) -> Result<String> {
     let options = back::hlsl::Options { fake_missing_bindings: true, ..Default::default() };
     let pipeline = back::hlsl::PipelineOptions::default();
     let mut text = String::new();
     let mut writer = back::hlsl::Writer::new(&mut text, &options, &pipeline);
     let reflection = writer.write(module, info, None).map_err(|error| error.to_string())?;
     // The names of entry points are results of their own.
-    reflection.entry_point_names.into_iter().try_for_each(|name| name.map(drop).map_err(|error| error.to_string()))
+    reflection.entry_point_names.into_iter().try_for_each(|name| name.map(drop).map_err(|error| error.to_string()))?;
+    Ok(text)
+}
+
+/// The kernel as HLSL, whose entry point is `main`.
+pub fn hlsl(kernel: &Kernel) -> Result<String> {
+    let (module, info) = module(kernel)?;
+    write_hlsl(&module, &info)
 }
 
 /// What came of translating a kernel, by target.
@@ -134,7 +141,7 @@ pub fn targets(kernel: &Kernel) -> Vec<(&'static str, Result<()>)> {
         Ok((module, info)) => vec![
             ("SPIR-V", write_spirv(&module, &info, true).map(drop)),
             ("MSL", write_msl(&module, &info)),
-            ("HLSL", write_hlsl(&module, &info)),
+            ("HLSL", write_hlsl(&module, &info).map(drop)),
         ],
     }
 }

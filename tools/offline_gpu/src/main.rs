@@ -1,6 +1,7 @@
 //! Holds the kernels of exported plans (`docs/plan-format.md`) against compilers that this machine's drivers do not use.
 //!
 //!     offline-gpu translate FOLDER    every kernel through naga to SPIR-V, MSL and HLSL
+//!     offline-gpu hlsl FOLDER OUT NAME..  writes them as HLSL into OUT, one file each
 //!     offline-gpu table FOLDER NAME.. what the Vulkan driver's compiler says of the kernels of plans whose file name holds NAME
 
 mod driver;
@@ -27,6 +28,15 @@ fn translate(folder: &Path) -> Result<()> {
         return Err(format!("{failures} translations of {} kernels failed", kernels.len()));
     }
     println!("{} kernels translate to SPIR-V, MSL and HLSL", kernels.len());
+    Ok(())
+}
+
+fn hlsl(folder: &Path, out: &Path, pattern: &str) -> Result<()> {
+    for (number, kernel) in kernels::of_plans(folder, pattern)?.iter().enumerate() {
+        let text = kernels::hlsl(kernel).map_err(|error| format!("{}: {error}", kernel.name))?;
+        let path = out.join(format!("{pattern}.{}.{number}.hlsl", kernel.name));
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     Ok(())
 }
 
@@ -75,6 +85,9 @@ fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["translate", folder] => translate(Path::new(folder)),
+        ["hlsl", folder, out, patterns @ ..] if !patterns.is_empty() => {
+            patterns.iter().try_for_each(|pattern| hlsl(Path::new(folder), Path::new(out), pattern))
+        }
         ["table", folder, patterns @ ..] if !patterns.is_empty() => {
             patterns.iter().try_for_each(|pattern| table(Path::new(folder), pattern))
         }
