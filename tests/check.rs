@@ -301,3 +301,18 @@ fn tables_as_people_have_them() {
     let data = Dataset::load(&folder.join("comma.csv"), &LoadOptions::default()).unwrap();
     assert_eq!(SplitBy::default_for(&data), SplitBy::Random);
 }
+
+#[test]
+fn names_in_file_names_are_told_where_nobody_is_known() {
+    let folder = scratch().join("named");
+    for (k, name) in ["A/Anna-1", "A/ben-1", "B/anna-2", "B/Ben-2"].into_iter().enumerate() {
+        clip(&folder.join(format!("{name}.wav")), 10 * k as u32);
+    }
+    let notes = checked(&folder)["notes"].to_string();
+    assert!(notes.contains("who sings is not known; the file names begin with 2 names (anna, ben)"), "{notes}");
+    let said = all(&["check", text(&folder)]);
+    assert!(said.contains("if these are people, --split name keeps each on one side"), "{said}");
+    // Names that say nothing are not told of.
+    let notes = checked(&songs("unnamed", &["A", "B"], 2))["notes"].to_string();
+    assert!(!notes.contains("who sings"), "{notes}");
+}

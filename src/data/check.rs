@@ -3,6 +3,7 @@
 use super::alike;
 use super::dataset::progress_bar;
 use super::labels::{Labelled, LeftOut, Listing};
+use super::names;
 use super::reader;
 use crate::Result;
 use crate::audio::decode::Encoding;
@@ -80,6 +81,11 @@ pub fn check(listing: &Listing, progress: bool) -> Report {
     let people = count(used().filter_map(|file| file.person.as_deref()));
     if songs.len() < 2 {
         notes.push(format!("{} can be used; training needs two songs at least", counted(songs.len(), "song")));
+    }
+    if people.is_empty() {
+        let named = used().filter_map(|file| Some((file.path.as_str(), file.song.as_deref()?)));
+        notes
+            .extend(names::of_files(named).ok().map(|names| format!("who sings is not known; {}", names::hint(names))));
     }
     let known: Vec<&str> = listing.files.iter().map(|file| file.id.as_str()).collect();
     files.extend(listing.left_out.iter().flat_map(|left_out| not_used(left_out, &known)));

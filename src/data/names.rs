@@ -7,7 +7,15 @@
 use super::Dataset;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The name in each clip's file name, in small letters.
+/// The name in each clip's file name, in small letters: see [`of_files`].
+///
+/// # Errors
+/// As [`of_files`].
+pub fn names(data: &Dataset) -> Result<Vec<String>, String> {
+    of_files(data.clips.iter().map(|clip| (clip.id.as_str(), clip.label)))
+}
+
+/// The name in each of some files' names, in small letters; of each file its path and its song.
 ///
 /// A file is called `<name>-<number>` or `<name>_<number>`, with the same sign in all files, and the name is one word of letters
 /// and digits, at least one of them a letter. Two names at least occur in more than one song: where none does, they are
@@ -15,20 +23,20 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// # Errors
 /// Where one of this does not hold: which, in a few words.
-pub fn names(data: &Dataset) -> Result<Vec<String>, String> {
-    let mut names = Vec::with_capacity(data.clips.len());
+pub fn of_files<'a, S: Ord>(files: impl Iterator<Item = (&'a str, S)>) -> Result<Vec<String>, String> {
+    let mut names = Vec::new();
     let mut first: Option<(char, &str)> = None;
-    let mut songs = BTreeMap::<String, BTreeSet<usize>>::new();
-    for clip in &data.clips {
-        let Some((name, sign)) = parse(&clip.id) else {
-            return Err(format!("{} is not named <name>-<number> or <name>_<number>", clip.id));
+    let mut songs = BTreeMap::<String, BTreeSet<S>>::new();
+    for (path, song) in files {
+        let Some((name, sign)) = parse(path) else {
+            return Err(format!("{path} is not named <name>-<number> or <name>_<number>"));
         };
-        let (usual, other) = *first.get_or_insert((sign, &clip.id));
+        let (usual, other) = *first.get_or_insert((sign, path));
         if sign != usual {
-            return Err(format!("before the number {other} has `{usual}`, but {} has `{sign}`", clip.id));
+            return Err(format!("before the number {other} has `{usual}`, but {path} has `{sign}`"));
         }
         let name = name.to_lowercase();
-        songs.entry(name.clone()).or_default().insert(clip.label);
+        songs.entry(name.clone()).or_default().insert(song);
         names.push(name);
     }
     if songs.len() < 2 {
@@ -38,6 +46,18 @@ pub fn names(data: &Dataset) -> Result<Vec<String>, String> {
         return Err("the names before the number are not people's: hardly any occurs in more than one song".into());
     }
     Ok(names)
+}
+
+/// What to tell somebody whose recordings do not say who sings, though their file names have names: these, and what to do.
+pub fn hint(mut names: Vec<String>) -> String {
+    names.sort_unstable();
+    names.dedup();
+    let (count, more) = (names.len(), if names.len() > 3 { ", ..." } else { "" });
+    names.truncate(3);
+    format!(
+        "the file names begin with {count} names ({}{more}): if these are people, setting `split` = `name` keeps each on one side",
+        names.join(", ")
+    )
 }
 
 /// The name in a file name, and the sign after it.

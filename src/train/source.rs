@@ -223,15 +223,9 @@ pub fn note_on_names(config: &Config, data: &Dataset) -> Option<String> {
         SplitBy::Random => {}
         _ => return None,
     }
-    let mut names = names::names(data).ok()?;
-    names.sort_unstable();
-    names.dedup();
-    let (count, more) = (names.len(), if names.len() > 3 { ", ..." } else { "" });
-    names.truncate(3);
+    let hint = names::hint(names::names(data).ok()?);
     Some(format!(
-        "note: who sings is not known, so clips are split at random, and the same voices are on both sides. The file names begin with \
-         {count} names ({}{more}): if these are people, --split name keeps each on one side",
-        names.join(", ")
+        "note: who sings is not known, so clips are split at random, and the same voices are on both sides; {hint}"
     ))
 }
 
