@@ -5,9 +5,11 @@
 #[path = "common/program.rs"]
 mod program;
 
+use humdinger::Tensor;
 use humdinger::data::synth::tunes;
 use humdinger::train::{Model, base};
 use program::{fail, run, scratch, small_data, succeed, text};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 fn train(name: &str, more: &[&str]) -> (PathBuf, String) {
@@ -62,7 +64,8 @@ fn predict_names_the_built_in_tunes_without_a_model() {
 fn melody_begins_with_it_and_says_so() {
     let known = format!("the base model of this program ({})", base::checksum());
     // What the program chooses for its own base model and few clips is not what it chooses for another file.
-    let quick = ["--epochs", "1", "--batch-size", "4", "--learning-rate", "0.004", "--frozen", "0"];
+    let quick = "--epochs 1 --batch-size 4 --learning-rate 0.004 --frozen 0 --frozen-norms false";
+    let quick: Vec<&str> = quick.split(' ').collect();
     let (usual, told) = train("usual", &quick);
     assert!(told.contains("begins with") && told.contains(&known), "{told}");
     assert_eq!(model(&usual).header.began_with, Some(known.clone()));
@@ -141,4 +144,28 @@ fn frozen_blocks_stay_as_they_begin() {
     // What is resumed is frozen as before.
     let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
     assert!(config.contains("frozen = 4"), "{config}");
+}
+
+#[test]
+fn norms_keep_the_base_models_statistics() {
+    let statistics = |run: &Path| {
+        let mut tensors = model(run).weights.tensors;
+        tensors.retain(|name, _| name.contains(".running_"));
+        tensors
+    };
+    let mut known = base::model().unwrap().weights.tensors;
+    known.retain(|name, _| name.contains(".running_"));
+    let few = ["--epochs", "1", "--batch-size", "4", "--frozen", "0", "--frozen-norms"];
+    let (keeping, told) = train("keeping norms", &[&few[..], &["true"]].concat());
+    assert!(told.contains("keeps the statistics"), "{told}");
+    assert!(statistics(&keeping) == known);
+    let weights = |tensors: BTreeMap<String, Tensor>| tensors["conv1.weight"].clone();
+    assert!(weights(model(&keeping).weights.tensors) != weights(base::model().unwrap().weights.tensors));
+    let read = |run: &Path| std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(read(&keeping).contains("frozen_norms = true"));
+    // As it was for everybody, and is in runs of before, which say nothing of it.
+    let (learning, told) = train("learning norms", &[&few[..], &["false"]].concat());
+    assert!(!told.contains("keeps the statistics"), "{told}");
+    assert!(statistics(&learning) != known);
+    assert!(!read(&learning).contains("frozen_norms"));
 }

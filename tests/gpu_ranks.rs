@@ -104,7 +104,8 @@ fn gradients_and_statistics_are_those_of_the_whole_batch() -> Result<()> {
     let Some(gpu) = gpu() else { return Ok(()) };
     for (pooling, frozen) in [(Pooling::Mean, 0), (Pooling::MaxFrequencyMeanTime, 1)] {
         let blocks = [(5, 2), (6, 1), (4, 2)].map(|(channels, stride)| Block::square(channels, 3, stride)).to_vec();
-        let network = Classifier { channels: 2, blocks, pooling, outputs: CLASSES, init_slope: 0.1, frozen };
+        let network =
+            Classifier { channels: 2, blocks, pooling, outputs: CLASSES, init_slope: 0.1, frozen, frozen_norms: false };
         let mut states = States::new();
         let learned = network.add_states(&mut states, 3)?;
         let states = Arc::new(states);

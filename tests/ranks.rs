@@ -196,7 +196,7 @@ impl Training {
 
 fn network(blocks: &[(usize, usize)], pooling: Pooling) -> Classifier {
     let blocks = blocks.iter().map(|&(channels, stride)| Block::square(channels, 3, stride)).collect();
-    Classifier { channels: 2, blocks, pooling, outputs: CLASSES, init_slope: 0.1, frozen: 0 }
+    Classifier { channels: 2, blocks, pooling, outputs: CLASSES, init_slope: 0.1, frozen: 0, frozen_norms: false }
 }
 
 #[test]

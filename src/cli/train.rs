@@ -49,9 +49,9 @@ pub struct Args {
     /// nothing 120 with 400 clips to train on, more for fewer, at least 90]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     epochs: Option<usize>,
-    #[arg(long, help = by_recipe("Clips in each step", |d| d.batch_size as f64), value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
+    #[arg(long, help = by_recipe("Clips in each step", |d| d.batch_size as f64, "; 4 from the base model on with 20 to 99 clips to train on"), value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     batch_size: Option<usize>,
-    #[arg(long, help = by_recipe("The highest learning rate", |d| d.learning_rate), value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, help = by_recipe("The highest learning rate", |d| d.learning_rate, ""), value_name = "X", allow_negative_numbers = true)]
     learning_rate: Option<f64>,
     /// Everything random is drawn from this; env takes the number of a job of a Slurm array (from 1) or of an indexed job of
     /// Kubernetes [default: 1]
@@ -86,6 +86,10 @@ pub struct Args {
     /// the base model on with fewer than 20 clips to train on, else 0]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     frozen: Option<usize>,
+    /// Whether batch norm keeps the statistics that it begins with [default: true from the base model on with 20 to 99 clips
+    /// to train on, else false]
+    #[arg(long, value_name = "BOOL")]
+    frozen_norms: Option<bool>,
     /// Go on with an interrupted run
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "config", "init"])]
     resume: Option<PathBuf>,
@@ -119,10 +123,10 @@ pub struct Args {
     reading: super::ReadingArgs,
 }
 
-/// The help of an option whose default is the recipe's.
-fn by_recipe(text: &str, value: impl Fn(&Defaults) -> f64) -> String {
+/// The help of an option whose default is the recipe's, and `more` about it.
+fn by_recipe(text: &str, value: impl Fn(&Defaults) -> f64, more: &str) -> String {
     let defaults = Recipe::ALL.map(|recipe| format!("{} for {recipe}", value(&recipe.defaults())));
-    format!("{text} [default: {}]", defaults.join(", "))
+    format!("{text} [default: {}{more}]", defaults.join(", "))
 }
 
 /// A path that means the same from any folder, so that a run can be resumed from elsewhere.
@@ -163,6 +167,7 @@ impl Args {
             init: self.init.clone().map(absolute_init),
             patience: self.patience,
             frozen: self.frozen,
+            frozen_norms: self.frozen_norms,
             embed_audio: self.embed_audio.then_some(true),
         }
     }

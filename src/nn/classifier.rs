@@ -87,6 +87,9 @@ pub struct Classifier {
     pub init_slope: f64,
     /// How many of the blocks, from the first on, stay as they are in training: batch norm evaluates there, and no gradient is taken.
     pub frozen: usize,
+    /// Whether batch norm evaluates in training in all blocks: it keeps the statistics that it begins with, and an item's gradient does not
+    /// depend on the others of its batch.
+    pub frozen_norms: bool,
 }
 
 impl Classifier {
@@ -94,7 +97,8 @@ impl Classifier {
     pub fn notebook(outputs: usize) -> Self {
         let block = |channels, kernel| Block::square(channels, kernel, 2);
         let blocks = vec![block(8, 5), block(16, 3), block(32, 3), block(64, 3)];
-        Self { channels: 2, blocks, pooling: Pooling::Mean, outputs, init_slope: 0.1, frozen: 0 }
+        let pooling = Pooling::Mean;
+        Self { channels: 2, blocks, pooling, outputs, init_slope: 0.1, frozen: 0, frozen_norms: false }
     }
 
     /// The network of the recipe `melody`: six blocks, 1 to 128 channels; keeps the frequency axis apart until the end,
@@ -112,7 +116,8 @@ impl Classifier {
     pub fn first_melody(outputs: usize) -> Self {
         let block = Block::square;
         let blocks = vec![block(16, 5, 2), block(32, 3, 2), block(64, 3, 2), block(96, 3, 2), block(128, 3, 1)];
-        Self { channels: 1, blocks, pooling: Pooling::MaxFrequencyMeanTime, outputs, init_slope: 0.0, frozen: 0 }
+        let pooling = Pooling::MaxFrequencyMeanTime;
+        Self { channels: 1, blocks, pooling, outputs, init_slope: 0.0, frozen: 0, frozen_norms: false }
     }
 
     /// Adds parameters (freshly drawn) and running statistics to `states`; returns the group of the parameters.
@@ -162,7 +167,7 @@ impl Classifier {
             x = graph.conv2d(x, w, Some(b), block.options())?;
             x = graph.relu(x)?;
             x = match mode {
-                Mode::Train | Mode::TrainPart(_) if i >= self.frozen => {
+                Mode::Train | Mode::TrainPart(_) if i >= self.frozen && !self.frozen_norms => {
                     let channel = [gamma, beta, mean, var];
                     let made = match mode {
                         Mode::TrainPart(part) => graph.batch_norm_of_part(x, channel, MOMENTUM, EPSILON, part)?,

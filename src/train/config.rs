@@ -5,6 +5,7 @@ use super::recipe::Recipe;
 use super::suggest::did_you_mean;
 use super::variations::{Parts, Variation, Variations};
 use crate::data::columns::ColumnNames;
+use crate::nn::Classifier;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -58,11 +59,13 @@ pub struct Settings {
     pub patience: Option<usize>,
     /// Blocks of the network, from the first on, that stay as they begin.
     pub frozen: Option<usize>,
+    /// Whether batch norm keeps the statistics that it begins with, in every block.
+    pub frozen_norms: Option<bool>,
     /// Whether the report holds the clips that it plays, instead of playing them from where they lie.
     pub embed_audio: Option<bool>,
 }
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "data",
     "columns",
     "recipe",
@@ -85,6 +88,7 @@ const KEYS: [&str; 23] = [
     "init",
     "patience",
     "frozen",
+    "frozen_norms",
     "embed_audio",
 ];
 
@@ -148,6 +152,7 @@ impl Settings {
             init: self.init.or(other.init),
             patience: self.patience.or(other.patience),
             frozen: self.frozen.or(other.frozen),
+            frozen_norms: self.frozen_norms.or(other.frozen_norms),
             embed_audio: self.embed_audio.or(other.embed_audio),
         }
     }
@@ -188,8 +193,9 @@ impl Settings {
             folds: self.folds,
             augment: self.augment.unwrap_or(true),
             without: self.without.unwrap_or_default(),
-            // Runs of before there was a choice say nothing of it, and were cut like this.
+            // Runs of before there was a choice say nothing of these, and had them like this.
             parts: self.parts.unwrap_or(Parts::SOME),
+            frozen_norms: self.frozen_norms.unwrap_or(false),
             balance: self.balance.unwrap_or(false),
             shuffle: self.shuffle.unwrap_or(true),
             outputs: self.outputs,
@@ -229,6 +235,7 @@ pub struct Config {
     pub init: Init,
     pub patience: usize,
     pub frozen: usize,
+    pub frozen_norms: bool,
     pub embed_audio: bool,
 }
 
@@ -286,6 +293,12 @@ impl Config {
         Ok(())
     }
 
+    /// The network that is trained.
+    pub fn classifier(&self, outputs: usize) -> Classifier {
+        let Self { frozen, frozen_norms, .. } = *self;
+        Classifier { frozen, frozen_norms, ..self.recipe.classifier(outputs) }
+    }
+
     /// How `melody` varies its training clips, where it does.
     pub fn variations(&self) -> Variations {
         Variations::without(&self.without).cut(self.parts)
@@ -318,7 +331,8 @@ impl Config {
             init: Some(own.init.path()),
             patience: Some(own.patience),
             frozen: Some(own.frozen),
-            // Programs of before know no such key.
+            // Programs of before know no such keys.
+            frozen_norms: own.frozen_norms.then_some(true),
             embed_audio: own.embed_audio.then_some(true),
         }
     }
@@ -383,6 +397,9 @@ impl Config {
                 format!("the first {} of {} blocks", self.frozen, self.recipe.classifier(2).blocks.len()),
             ));
         }
+        if self.frozen_norms {
+            rows.push(("batch norm", "keeps the statistics that it begins with".into()));
+        }
         if self.patience > 0 {
             rows.push(("patience", format!("{} epochs without a better model", self.patience)));
         }
@@ -444,6 +461,7 @@ mod tests {
             without: Some(vec![Variation::Key]),
             parts: Some(Parts::MOST),
             balance: Some(true),
+            frozen_norms: Some(true),
             embed_audio: Some(true),
             ..Settings::default()
         }

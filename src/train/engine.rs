@@ -114,7 +114,7 @@ impl Engine {
 
     fn training(device: &Device, config: &Config, outputs: usize, steps: usize, samples: usize) -> Result<Self> {
         let front_end = config.recipe.front_end();
-        let classifier = Classifier { frozen: config.frozen, ..config.recipe.classifier(outputs) };
+        let classifier = config.classifier(outputs);
         let (mut network, adam) = Network::of(config.recipe, &front_end, classifier, config.seed, true, samples)?;
         network.label_smoothing = config.label_smoothing;
         let session = device.session(network.states.clone())?;

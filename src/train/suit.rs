@@ -14,11 +14,16 @@ pub struct Chosen {
     pub frozen: bool,
     /// `parts`.
     pub parts: bool,
+    /// `batch_size`.
+    pub batch_size: bool,
+    /// `frozen_norms`.
+    pub frozen_norms: bool,
 }
 
 impl Chosen {
     /// All of them: of a run that goes on.
-    pub const ALL: Self = Self { epochs: true, learning_rate: true, frozen: true, parts: true };
+    pub const ALL: Self =
+        Self { epochs: true, learning_rate: true, frozen: true, parts: true, batch_size: true, frozen_norms: true };
 
     /// Those that somebody set.
     pub fn of(settings: &Settings) -> Self {
@@ -27,6 +32,8 @@ impl Chosen {
             learning_rate: settings.learning_rate.is_some(),
             frozen: settings.frozen.is_some(),
             parts: settings.parts.is_some(),
+            batch_size: settings.batch_size.is_some(),
+            frozen_norms: settings.frozen_norms.is_some(),
         }
     }
 }
@@ -42,19 +49,27 @@ pub struct FineTuning {
     pub frozen: usize,
     /// How clips are cut.
     pub parts: Parts,
+    /// Clips in a step.
+    pub batch_size: usize,
+    /// Whether batch norm keeps the base model's statistics.
+    pub frozen_norms: bool,
 }
 
 impl FineTuning {
     /// What is best with so many training clips. Chosen with 8 to 384 recordings of 8 songs: see RESULTS.md.
     pub fn with(clips: usize) -> Self {
-        if clips < 20 {
-            // What so few clips change in the network's middle is chance, and parts of them tell less than they cost.
-            return Self { epochs: 100, learning_rate: 8e-3, frozen: 5, parts: Parts::SOME };
-        }
         let passes = |over: f64| (over / clips as f64).round() as usize;
         // Short parts are learnt from many of them: ten passes, or as many steps as ten passes over 384 clips are.
         let epochs = passes(1500.0).max(passes(3840.0).min(10)).clamp(6, 100);
-        Self { epochs, learning_rate: 4e-3, frozen: 0, parts: Parts::MOST }
+        let many =
+            Self { epochs, learning_rate: 4e-3, frozen: 0, parts: Parts::MOST, batch_size: 16, frozen_norms: false };
+        match clips {
+            // What so few clips change in the network's middle is chance, and parts of them tell less than they cost.
+            0..20 => Self { epochs: 100, learning_rate: 8e-3, frozen: 5, parts: Parts::SOME, ..many },
+            // Four times as many steps in the same time. A batch of so few clips says less of the statistics than the base model knows.
+            20..100 => Self { batch_size: 4, frozen_norms: true, ..many },
+            _ => many,
+        }
     }
 }
 
@@ -67,7 +82,7 @@ impl Config {
             }
             return;
         }
-        let FineTuning { epochs, learning_rate, frozen, parts } = FineTuning::with(clips);
+        let FineTuning { epochs, learning_rate, frozen, parts, batch_size, frozen_norms } = FineTuning::with(clips);
         if !chosen.epochs {
             self.epochs = epochs;
         }
@@ -79,6 +94,12 @@ impl Config {
         }
         if !chosen.parts {
             self.parts = parts;
+        }
+        if !chosen.batch_size {
+            self.batch_size = batch_size;
+        }
+        if !chosen.frozen_norms {
+            self.frozen_norms = frozen_norms;
         }
     }
 }
@@ -94,8 +115,28 @@ mod tests {
         assert_eq!(FineTuning::with(384).epochs, 10);
         assert!(epochs.windows(2).all(|pair| pair[0] >= pair[1]), "{epochs:?}");
         assert!(epochs[5] >= 5 && epochs[0] <= 120, "{epochs:?}");
-        let steps = [8, 24, 40].map(|clips: usize| FineTuning::with(clips).epochs * clips.div_ceil(16));
+        let steps = [8, 24, 40].map(|clips: usize| {
+            let FineTuning { epochs, batch_size, .. } = FineTuning::with(clips);
+            epochs * clips.div_ceil(batch_size)
+        });
         assert!(steps.iter().all(|&steps| steps >= 90), "{steps:?}");
+    }
+
+    #[test]
+    fn some_dozen_clips_have_small_batches_and_fixed_norms_unless_somebody_chose_otherwise() -> Result<()> {
+        let suited = |clips, settings: Settings| {
+            let chosen = Chosen::of(&settings);
+            let mut config = settings.resolve()?;
+            config.suit(clips, chosen);
+            Ok::<_, Error>((config.batch_size, config.frozen_norms))
+        };
+        let usual = |clips| suited(clips, Settings::default());
+        assert_eq!([usual(8)?, usual(384)?], [(16, false); 2]);
+        assert_eq!([usual(20)?, usual(40)?, usual(99)?], [(4, true); 3]);
+        let own = Settings { batch_size: Some(16), frozen_norms: Some(false), ..Settings::default() };
+        assert_eq!(suited(40, own)?, (16, false));
+        assert_eq!(suited(40, Settings { init: Some("none".into()), ..Settings::default() })?, (16, false));
+        Ok(())
     }
 
     #[test]

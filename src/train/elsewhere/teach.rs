@@ -17,7 +17,7 @@ use crate::audio::Audio;
 use crate::data::split::{self, Split, SplitBy};
 use crate::data::{Clip, Dataset, draws};
 use crate::graph::{Plan, Session, Target};
-use crate::nn::{Adam, Classifier, Progress, Schedule};
+use crate::nn::{Adam, Progress, Schedule};
 use crate::ops::AdamStep;
 use crate::{Error, Result, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,7 +108,7 @@ impl Teacher {
         let outputs = data.classes.len();
         let recordings = Recordings::of(&data.clips, usize::MAX);
         let recordings = recordings.ok_or_else(|| Error::Data("two recordings of a song have one name".into()))?;
-        let classifier = Classifier { frozen: config.frozen, ..config.recipe.classifier(outputs) };
+        let classifier = config.classifier(outputs);
         let (mut network, adam) = Network::of(config.recipe, &front_end, classifier, seed, true, recordings.samples())?;
         network.label_smoothing = config.label_smoothing;
         let mut adam = adam.ok_or_else(|| Error::Data("nothing is to be trained".into()))?;
