@@ -186,9 +186,10 @@ fn frozen_blocks_compute_the_same() -> Result<()> {
     for (network, items, size) in
         [(Classifier::notebook(CLASSES), 3, [40, 54]), (Classifier::melody(CLASSES), 2, [41, 50])]
     {
-        for frozen in 0..=network.blocks.len() {
-            let what = format!("{frozen} of {} blocks frozen", network.blocks.len());
-            let training = Training::of(Classifier { frozen, ..network.clone() }, items, size)?;
+        let some = (0..=network.blocks.len()).map(|frozen| (frozen, false));
+        for (frozen, frozen_norms) in some.chain([(0, true), (2, true)]) {
+            let what = format!("{frozen} of {} blocks frozen, all norms: {frozen_norms}", network.blocks.len());
+            let training = Training::of(Classifier { frozen, frozen_norms, ..network.clone() }, items, size)?;
             let gradients =
                 |plan: Plan| plan.steps.iter().filter(|step| step.name().starts_with("conv_block_gradient")).count();
             assert_eq!(gradients(training.plan(BLOCKS, Target::Cpu)?), network.blocks.len() - frozen, "{what}");

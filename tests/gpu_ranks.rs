@@ -102,10 +102,12 @@ fn results(session: &mut dyn Session, plan: Plan, own: Range<usize>) -> Result<V
 #[test]
 fn gradients_and_statistics_are_those_of_the_whole_batch() -> Result<()> {
     let Some(gpu) = gpu() else { return Ok(()) };
-    for (pooling, frozen) in [(Pooling::Mean, 0), (Pooling::MaxFrequencyMeanTime, 1)] {
+    for (pooling, frozen, frozen_norms) in
+        [(Pooling::Mean, 0, false), (Pooling::MaxFrequencyMeanTime, 1, false), (Pooling::Mean, 0, true)]
+    {
         let blocks = [(5, 2), (6, 1), (4, 2)].map(|(channels, stride)| Block::square(channels, 3, stride)).to_vec();
         let network =
-            Classifier { channels: 2, blocks, pooling, outputs: CLASSES, init_slope: 0.1, frozen, frozen_norms: false };
+            Classifier { channels: 2, blocks, pooling, outputs: CLASSES, init_slope: 0.1, frozen, frozen_norms };
         let mut states = States::new();
         let learned = network.add_states(&mut states, 3)?;
         let states = Arc::new(states);

@@ -221,8 +221,11 @@ fn what_is_not_fused_and_does_not_learn_is_alike_too() -> Result<()> {
     let blocks = [(4, 2), (6, 1)];
     let plain = Training::new(network(&blocks, Pooling::MaxFrequencyMeanTime), 5, [9, 11])?;
     Training { fusions: Fusions::NONE, ..plain }.alike(&[2, 3])?;
-    let network = Classifier { frozen: 1, ..network(&blocks, Pooling::Mean) };
-    Training::new(network, 6, [9, 11])?.alike(&[2, 4])
+    for (frozen, frozen_norms) in [(1, false), (0, true)] {
+        let network = Classifier { frozen, frozen_norms, ..network(&blocks, Pooling::Mean) };
+        Training::new(network, 6, [9, 11])?.alike(&[2, 4])?;
+    }
+    Ok(())
 }
 
 /// Ranks that note what is underway while they exchange something else, and fail at an exchange of this number.
