@@ -1,8 +1,8 @@
 //! `humdinger folds`: a cross-validation whose folds were trained by several jobs.
 
 use super::outcome::folds_summary;
+use super::signals::stop_flag;
 use super::terminal::Terminal;
-use super::train::listen;
 use super::warn;
 use crate::device::Device;
 use crate::train::folder::RunFolder;
@@ -44,7 +44,7 @@ pub fn run(args: Args) -> Result<()> {
     run::check_folds(folder.path(), &config)?;
     let data = source::dataset(&config, reading.into(), &|text| warn(text))?;
     let device = Device::choose(choice)?;
-    let stop = listen(false)?;
+    let stop = stop_flag(false)?;
     let mut watch = Terminal::new(&config);
     let ending = run::run(&config, &data, &device, &folder, Start::Complete, &stop, &mut watch);
     watch.clear();

@@ -3,6 +3,8 @@
 use crate::{Error, Result};
 #[cfg(unix)]
 use nix::sys::signal::{SigHandler, Signal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Has `told` called, on a thread of its own, whenever the process is asked to end. A signal that is ignored, as `nohup` ignores
 /// the one of a closed terminal and shells that of Ctrl-C in background jobs of scripts, stays ignored.
@@ -18,6 +20,24 @@ pub(super) fn on_end(told: impl FnMut() + Send + 'static) -> Result<()> {
         ignore(signal)?;
     }
     Ok(())
+}
+
+/// A flag that Ctrl-C sets. A second Ctrl-C ends the process at once.
+///
+/// # Errors
+/// Where signals cannot be listened for.
+pub(super) fn stop_flag(quietly: bool) -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    on_end(move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        if !quietly {
+            super::warn("stopping after this step; once more to stop at once");
+        }
+    })?;
+    Ok(stop)
 }
 
 /// From now on a file that grows beyond what the process may write (`ulimit -f`) is an error of that file, like a full disk, and no

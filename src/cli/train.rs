@@ -1,6 +1,7 @@
 //! `humdinger train`.
 
 use super::outcome::{folds_summary, summary};
+use super::signals::stop_flag;
 use super::synth::recordings;
 use super::terminal::{Terminal, entry, say};
 use super::{task, warn, whole};
@@ -19,8 +20,6 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Train a classifier, on recordings of one's own or on built-in synthetic ones.
 ///
@@ -342,7 +341,7 @@ pub(super) fn go(Begun { config, data, device, ranks, folder, start }: &Begun, q
     if !quietly && !super::is_quiet() {
         begins(config, data, device, ranks, out)?;
     }
-    let stop = listen(quietly)?;
+    let stop = stop_flag(quietly)?;
     let mut watch = Terminal::new(config);
     let ending = if quietly {
         run::run(config, data, device, folder, *start, &stop, &mut Quiet)
@@ -415,7 +414,7 @@ fn one_fold(args: &Args, out: &Path, number: usize) -> Result<ExitCode> {
     if !super::is_quiet() {
         begins(&config, &data, &device, &[], &inner)?;
     }
-    let stop = listen(false)?;
+    let stop = stop_flag(false)?;
     let mut watch = Terminal::new(&config);
     let outcome = run::fold(&config, &data, &device, out, number, &stop, &mut watch);
     watch.clear();
@@ -486,21 +485,6 @@ fn of_run(folder: &Path, args: &Args) -> Result<(Config, Start)> {
         return Err(Error::usage("--resume", detail));
     }
     Ok((config, Start::Resume))
-}
-
-/// A flag that Ctrl-C sets. A second Ctrl-C ends the process at once.
-pub(super) fn listen(quietly: bool) -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    super::signals::on_end(move || {
-        if flag.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-        if !quietly {
-            warn("stopping after this step; once more to stop at once");
-        }
-    })?;
-    Ok(stop)
 }
 
 fn stopped(at: &str, out: &Path) -> Result<()> {
