@@ -227,7 +227,8 @@ fn uneven_songs_are_told_with_their_counts() {
     let folder = songs("uneven", &["A", "B"], 2);
     (2..12).for_each(|i| clip(&folder.join(format!("A/{i}.wav")), i));
     let notes = checked(&folder)["notes"].to_string();
-    assert!(notes.contains(r#"\"A\" 12, \"B\" 2"#), "{notes}");
+    assert!(notes.contains(r#"\"A\" 12, \"B\" 2"#) && notes.contains("train with setting `balance`"), "{notes}");
+    assert!(all(&["check", text(&folder)]).contains("train with --balance"));
     // Balanced, an epoch has as many clips of each: three steps of four instead of two; the same again when it is gone on with.
     let steps = |name: &str, more: &[&str]| {
         let out = scratch().join(name);

@@ -124,7 +124,7 @@ fn imbalance(songs: &BTreeMap<String, usize>) -> Vec<String> {
         };
         notes.push(format!(
             "songs are unevenly recorded ({counts}): the rare ones will hardly be recognised, and accuracy hides it; record \
-             more of them, or train with --balance"
+             more of them, or train with setting `balance`"
         ));
     }
     let single: Vec<String> = order.iter().filter(|(_, n)| *n == 1).map(|(song, _)| format!("\"{song}\"")).collect();

@@ -131,7 +131,7 @@ impl Model {
             return Err(Error::file(
                 path,
                 "holds weights but no description of a model (songs, recipe); it was not written by humdinger. \
-                 To begin training with such weights, use --init",
+                 To begin training with such weights, name it in setting `init`",
             ));
         };
         let distribution =
