@@ -66,8 +66,10 @@ impl FineTuning {
         match clips {
             // What so few clips change in the network's middle is chance, and parts of them tell less than they cost.
             0..20 => Self { epochs: 100, learning_rate: 8e-3, frozen: 5, parts: Parts::SOME, ..many },
-            // Four times as many steps in the same time. A batch of so few clips says less of the statistics than the base model knows.
-            20..100 => Self { batch_size: 4, frozen_norms: true, ..many },
+            // Four times as many steps in the same time. A batch of so few clips says less of the statistics than the base model knows, and the fewer
+            // there are, the more is lost for whole clips where many are cut.
+            20..32 => Self { parts: Parts::SOME, batch_size: 4, frozen_norms: true, ..many },
+            32..100 => Self { parts: Parts::HALF, batch_size: 4, frozen_norms: true, ..many },
             _ => many,
         }
     }
@@ -148,8 +150,8 @@ mod tests {
             Ok::<_, Error>(config)
         };
         assert_eq!(
-            [8, 400].map(|clips| suited(clips, free).map(|c| c.parts).ok()),
-            [Some(Parts::SOME), Some(Parts::MOST)]
+            [8, 24, 40, 400].map(|clips| suited(clips, free).map(|c| c.parts).ok()),
+            [Some(Parts::SOME), Some(Parts::SOME), Some(Parts::HALF), Some(Parts::MOST)]
         );
         assert_eq!(suited(400, Chosen { parts: true, ..free })?.parts, Parts::SOME);
         let text = suited(400, free)?.to_toml()?;

@@ -66,6 +66,8 @@ pub struct Parts {
 impl Parts {
     /// Three clips in ten, cut to any length from three eighths of a window up.
     pub const SOME: Self = Self { share: 0.3, shortest: 0.375, longest: 1.0 };
+    /// One clip in two, cut to about half a window.
+    pub const HALF: Self = Self { share: 0.5, ..Self::MOST };
     /// Three clips in four, cut to about half a window.
     pub const MOST: Self = Self { share: 0.75, shortest: 0.375, longest: 0.65 };
 
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn parts_that_make_no_sense_are_refused() {
-        assert!([Parts::SOME, Parts::MOST].iter().all(|parts| parts.check().is_ok()));
+        assert!([Parts::SOME, Parts::HALF, Parts::MOST].iter().all(|parts| parts.check().is_ok()));
         let wrong = [
             Parts { share: 1.1, ..Parts::SOME },
             Parts { share: f64::NAN, ..Parts::SOME },
