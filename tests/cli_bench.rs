@@ -25,6 +25,7 @@ fn every_work_is_measured() {
     for (arguments, checked) in [
         (&["step"][..], true),
         (&["step", "--batch", "3"], true),
+        (&["melody_step", "--batch", "2"], true),
         (&["inference", "--batch", "2"], true),
         (&["conv2d", "--variant", "28x28"], true),
         (&["front_end"], true),
@@ -44,7 +45,7 @@ fn every_work_is_measured() {
 
 #[test]
 fn the_width_of_vectors_makes_no_difference_to_the_work() {
-    for work in ["step", "inference", "front_end", "resample"] {
+    for work in ["step", "melody_step", "inference", "front_end", "resample"] {
         let check = |bits: &usize| number(&bench(&[work, "--vectors", &bits.to_string()])[0], "check");
         let checks: Vec<f64> = vectors::widths().iter().map(check).collect();
         for other in &checks[1..] {

@@ -1,4 +1,4 @@
-"""The notebook's PyTorch module, and inputs that Rust and Python make alike. NOTEBOOK.md specifies the module."""
+"""PyTorch modules of the notebook and of the recipe melody, and inputs that Rust and Python make alike. NOTEBOOK.md specifies the module."""
 
 import numpy as np
 import torch
@@ -23,6 +23,26 @@ class Notebook(torch.nn.Module):
         for i in range(1, 5):
             x = getattr(self, f"bn{i}")(torch.relu(getattr(self, f"conv{i}")(x)))
         return self.lin(torch.nn.functional.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+class Melody(torch.nn.Module):
+    """The recipe melody: six blocks; maximum over the bands, mean over the frames; linear. [N, 1, 120, 251] -> [N, outputs]."""
+
+    def __init__(self, outputs=10):
+        super().__init__()
+        channels, strides, dilations = [1, 16, 32, 64, 96, 96, 128], [2, 2, 2, 2, 1, 1], [1, 1, 1, 1, 1, 2]
+        for i, (stride, dilation) in enumerate(zip(strides, dilations), 1):
+            kernel = 5 if i == 1 else 3
+            half = kernel // 2
+            padding, dilation = (half, half * dilation), (1, dilation)
+            setattr(self, f"conv{i}", torch.nn.Conv2d(channels[i - 1], channels[i], kernel, stride, padding, dilation))
+            setattr(self, f"bn{i}", torch.nn.BatchNorm2d(channels[i]))
+        self.lin = torch.nn.Linear(channels[-1], outputs)
+
+    def forward(self, x):
+        for i in range(1, 7):
+            x = getattr(self, f"bn{i}")(torch.relu(getattr(self, f"conv{i}")(x)))
+        return self.lin(x.amax(2).mean(2))
 
 
 def hashed_uniform(seed, count):

@@ -4,7 +4,7 @@
     python benches/peers/pytorch_peer.py WORK [--variant V] [--batch N] [--seconds S] [--device cpu|cuda] [--threads T]
     python benches/peers/pytorch_peer.py --serve [--device ..] [--threads T]
 
-WORK is one of step, inference, conv2d, front_end, resample, notebook_run. The first form measures once and prints one JSON
+WORK is one of step, melody_step, inference, conv2d, front_end, resample, notebook_run. The first form measures once and prints one JSON
 line. The second reads lines of such arguments from standard input and answers each with one JSON line, so that a driver can
 alternate it with another program without paying for the start each time.
 """
@@ -26,29 +26,30 @@ import torch.nn.functional as F
 import torchaudio
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
-from notebook_model import Notebook, hashed_uniform  # noqa: E402
+from notebook_model import Melody, Notebook, hashed_uniform  # noqa: E402
 
 RATE, SAMPLES, CLASSES = 11_000, 44_000, 10
 CHECK_STEPS = 10
 # The variant where none is named.
 VARIANTS = {
     "step": "eager",
+    "melody_step": "eager",
     "inference": "eager",
     "conv2d": "56x56",
     "front_end": "eager",
     "resample": "kept",
     "notebook_run": "notebook",
 }
-BATCHES = {"conv2d": 0, "step": 4, "notebook_run": 4}
+BATCHES = {"conv2d": 0, "step": 4, "melody_step": 4, "notebook_run": 4}
 
 
 def uniform(seed, *shape):
     return torch.from_numpy(hashed_uniform(seed, int(np.prod(shape)))).reshape(shape)
 
 
-def formula_model():
-    """The classifier with weights that any program can make: README.md, "The same work"."""
-    model = Notebook(CLASSES)
+def formula_model(classifier=Notebook):
+    """A classifier with weights that any program can make: README.md, "The same work"."""
+    model = classifier(CLASSES)
     with torch.no_grad():
         for index, (name, p) in enumerate(model.named_parameters()):
             values = hashed_uniform(1000 + index, p.numel()).astype(np.float64)
@@ -134,8 +135,13 @@ class Peer:
     # The works. Each returns (run, check): a function to be timed, and a number that both sides must agree on.
 
     def step(self, batch, variant):
-        model = formula_model().to(self.device).train()
-        x = uniform(7, batch, 2, 64, 86).to(self.device)
+        return self.training_step(formula_model(), uniform(7, batch, 2, 64, 86), variant)
+
+    def melody_step(self, batch, variant):
+        return self.training_step(formula_model(Melody), uniform(7, batch, 1, 120, 251), variant)
+
+    def training_step(self, model, x, variant):
+        model, batch, x = model.to(self.device).train(), len(x), x.to(self.device)
         labels = (torch.arange(batch) % 8).to(self.device)
         options = {"eager": {}, "compiled": {"fused": True}, "cudagraph": {"fused": True, "capturable": True}}[variant]
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, **options)

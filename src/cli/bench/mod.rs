@@ -10,6 +10,7 @@ use super::{VectorArgs, say};
 use crate::device::Device;
 use crate::fusion::{Fusions, fuse};
 use crate::graph::{Graph, Plan, PlanId, Session};
+use crate::train::Recipe;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use std::time::Instant;
@@ -22,6 +23,8 @@ const OUTPUTS: usize = 10;
 enum Work {
     /// A training step of the notebook's classifier on spectrograms
     Step,
+    /// The same of the recipe melody's classifier
+    MelodyStep,
     /// From samples to probabilities
     Inference,
     /// A convolution forward and backward; variants 56x56 and 28x28
@@ -69,7 +72,7 @@ struct Measured {
 
 pub fn run(args: Args) -> Result<()> {
     let batch = args.batch.unwrap_or(match args.work {
-        Work::Step | Work::NotebookRun | Work::Kernels => 4,
+        Work::Step | Work::MelodyStep | Work::NotebookRun | Work::Kernels => 4,
         Work::Conv2d => 0,
         _ => 1,
     });
@@ -96,7 +99,8 @@ pub fn run(args: Args) -> Result<()> {
         return kernels::run(&device, variant, batch, args.seconds, args.json);
     }
     let mut measured = match args.work {
-        Work::Step => whole::step(&device, batch, clock)?,
+        Work::Step => whole::step(&device, Recipe::Notebook, batch, clock)?,
+        Work::MelodyStep => whole::step(&device, Recipe::Melody, batch, clock)?,
         Work::Inference => whole::inference(&device, batch, clock)?,
         Work::Conv2d => parts::convolution(&device, batch, variant, clock)?,
         Work::FrontEnd => parts::front_end(&device, batch, clock)?,

@@ -5,7 +5,7 @@ use crate::data::synth::{self, Channels, Options};
 use crate::data::{Clip, Dataset, LoadOptions};
 use crate::device::Device;
 use crate::graph::{Graph, States};
-use crate::nn::{Adam, Classifier, Mode};
+use crate::nn::{Adam, Mode};
 use crate::train::batch::Draw;
 use crate::train::engine::{Engine, batch_sizes};
 use crate::train::metrics::softmax;
@@ -20,14 +20,15 @@ const CHECK_STEPS: usize = 10;
 /// Recordings of the notebook's training set.
 const RECORDINGS: usize = 78;
 
-/// A training step on spectrograms.
-pub(super) fn step(device: &Device, batch: usize, clock: Clock) -> Result<Measured> {
-    let classifier = Classifier::notebook(OUTPUTS);
+/// A training step of a recipe's classifier on spectrograms.
+pub(super) fn step(device: &Device, recipe: Recipe, batch: usize, clock: Clock) -> Result<Measured> {
+    let (classifier, front_end) = (recipe.classifier(OUTPUTS), recipe.front_end());
+    let image = [front_end.channels, front_end.bands, front_end.frames()];
     let mut states = States::new();
     let parameters = classifier.add_states(&mut states, 0)?;
     let mut adam = Adam::new(&mut states, parameters)?;
     let mut graph = Graph::new(Arc::new(states));
-    let x = graph.input("x", [batch, 2, 64, 86])?;
+    let x = graph.input("x", [batch, image[0], image[1], image[2]])?;
     let labels = graph.index_input("labels", [batch])?;
     let logits = classifier.logits(&mut graph, x, Mode::Train)?;
     let loss = graph.cross_entropy(logits, labels, 0.0)?.loss;
@@ -35,7 +36,7 @@ pub(super) fn step(device: &Device, batch: usize, clock: Clock) -> Result<Measur
     graph.output("loss", loss)?;
     let (mut session, plan) = prepare(device, graph)?;
     formula::weights(&mut *session)?;
-    session.write(plan, "x", &formula::uniform(7, batch * 2 * 64 * 86))?;
+    session.write(plan, "x", &formula::uniform(7, batch * image.iter().product::<usize>()))?;
     session.write_indices(plan, "labels", &(0..batch as u32).map(|i| i % 8).collect::<Vec<_>>())?;
     let mut loss = [0.0];
     let mut one = || {
