@@ -84,13 +84,15 @@ fn decode_stream(bytes: Bytes, path: &Path, most: usize) -> Result<(Audio, Encod
         joined += 1;
     }
     let (mut audio, encoding) = whole.ok_or_else(|| Error::file(path, "holds no sound that can be decoded"))?;
-    if joined > 1 {
-        audio.warnings.push(format!("{joined} recordings joined in one file; read one after the other"));
-    }
-    if lost > 0 {
-        audio.warnings.push(format!("{lost} more parts of the file hold no sound that can be decoded"));
-    }
+    audio.warnings.extend(of_joined(joined, lost));
     Ok((audio, encoding))
+}
+
+/// What is said of so many recordings in one file, and of parts that are none.
+pub(super) fn of_joined(joined: usize, lost: usize) -> impl Iterator<Item = String> {
+    let several = (joined > 1).then(|| format!("{joined} recordings joined in one file; read one after the other"));
+    let none = (lost > 0).then(|| format!("{lost} more parts of the file hold no sound that can be decoded"));
+    several.into_iter().chain(none)
 }
 
 fn decode_flac(flac: &Flac<'_>, path: &Path, most: usize) -> Result<(Audio, Encoding)> {
@@ -117,7 +119,7 @@ fn decode_flac(flac: &Flac<'_>, path: &Path, most: usize) -> Result<(Audio, Enco
     Ok((audio, encoding))
 }
 
-/// The one stream of packets that a file is.
+/// A stream of packets: a file, or one of the recordings that are joined in it.
 pub struct Single {
     pub bytes: Bytes,
     /// Of FLAC the bits of a sample, and how many frames it says that there are.
@@ -125,16 +127,19 @@ pub struct Single {
 }
 
 impl Single {
-    /// None where a file has to be looked at as a whole before it is decoded: several recordings in one, or FLAC whose sample rate
-    /// changes.
-    pub fn find(bytes: Bytes) -> Option<Self> {
+    /// Those of a file, several where recordings are joined. None where it has to be looked at as a whole before it is decoded: FLAC
+    /// whose sample rate changes.
+    pub fn all(bytes: Bytes) -> Option<Vec<Self>> {
         let bytes = bytes.part(0..bytes.len() - tail_length(&bytes));
         if let Some(flac) = Flac::find(&bytes) {
             let (said, whole) = ((flac.bits(), flac.frames()), flac.parts().is_empty());
-            return whole.then(|| Self { bytes: Bytes::from(flac.bytes()), flac: Some(said) });
+            return whole.then(|| vec![Self { bytes: Bytes::from(flac.bytes()), flac: Some(said) }]);
         }
-        let several = mpeg::is_mpeg(&bytes) && mpeg::recordings(&bytes).len() > 1;
-        (!several).then_some(Self { bytes, flac: None })
+        let recordings = if mpeg::is_mpeg(&bytes) { mpeg::recordings(&bytes) } else { vec![] };
+        if recordings.len() < 2 {
+            return Some(vec![Self { bytes, flac: None }]);
+        }
+        Some(recordings.into_iter().map(|range| Self { bytes: bytes.part(range), flac: None }).collect())
     }
 
     /// What is said of FLAC, when it is decoded: of its checksum, and of its length.

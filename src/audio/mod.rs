@@ -8,6 +8,8 @@ mod chunks;
 #[cfg(feature = "compressed-audio")]
 mod compressed;
 #[cfg(feature = "compressed-audio")]
+mod compressed_pieces;
+#[cfg(feature = "compressed-audio")]
 mod container;
 #[cfg(feature = "app")]
 pub mod decode;

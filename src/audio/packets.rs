@@ -313,6 +313,11 @@ impl Packets {
         self.sample_rate
     }
 
+    /// Channels of what is given; 0 before there is anything.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// How the file holds the sound, as far as is known.
     pub fn encoding(&self) -> &Encoding {
         &self.encoding

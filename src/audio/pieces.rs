@@ -2,16 +2,20 @@
 //! never more of them in memory than are asked for.
 //!
 //! A WAV file may be of any length. What is compressed is in memory as it is, and decoded as it is needed. Long files are gone through
-//! twice, for whether one channel is the other inverted is known only at the end.
+//! twice, because only at the end is it known whether one channel is the inverse of the other.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "compressed-audio")]
+use super::bytes::Bytes;
+#[cfg(feature = "compressed-audio")]
+use super::compressed_pieces::CompressedPieces;
 use super::decode::{Encoding, id3_length};
 use super::faults::{Scan, Tops, too_short, turn};
 use super::stream::StreamResampler;
-use super::wav_pieces::{HEAD, WavPieces};
+use super::wav_pieces::{self, HEAD, WavPieces};
 use super::{Audio, faults};
 use crate::{Error, Result};
 
@@ -34,7 +38,7 @@ pub struct Pieces {
 enum From {
     Wav(WavPieces),
     #[cfg(feature = "compressed-audio")]
-    Compressed(Box<compressed::Compressed>),
+    Compressed(Box<CompressedPieces>),
 }
 
 impl Pieces {
@@ -63,25 +67,33 @@ impl Pieces {
         let tag = id3_length(&head);
         let is_wav = head.get(tag..).is_some_and(super::wav::is_wav);
         let from = match is_wav {
-            true if meta.len() <= wav / 4 => None,
-            false if meta.len() <= compressed => None,
-            true => {
-                let opened = WavPieces::open(file, path, &head[tag..], tag as u64, meta.len())?;
-                opened.filter(|opened| opened.is_compressed() || meta.len() > wav).map(From::Wav)
-            }
+            true if !wav_pieces::holds_mpeg(&head[tag..], meta.len() - tag as u64) => match meta.len() <= wav / 4 {
+                true => None,
+                false => {
+                    let opened = WavPieces::open(file, path, &head[tag..], tag as u64, meta.len())?;
+                    opened.filter(|opened| opened.is_compressed() || meta.len() > wav).map(From::Wav)
+                }
+            },
+            _ if meta.len() <= compressed => None,
             #[cfg(feature = "compressed-audio")]
-            false => {
+            _ => {
                 let size = usize::try_from(meta.len()).unwrap_or(usize::MAX);
                 head.try_reserve_exact(size.saturating_sub(head.len())).map_err(|_| {
                     let megabytes = meta.len() / 1_000_000;
                     Error::file(path, format!("is {megabytes} MB long, for which there is not enough memory"))
                 })?;
                 file.take(meta.len() - head.len() as u64).read_to_end(&mut head).map_err(failed)?;
-                let opened = compressed::Compressed::open(head, path);
+                let all = Bytes::from(head);
+                let all = all.part(tag..all.len());
+                let opened = match wav_pieces::mpeg_of(&all) {
+                    Some((frames, mended)) => CompressedPieces::open(all.part(frames), path, mended),
+                    None if is_wav => None,
+                    None => CompressedPieces::open(all, path, Vec::new()),
+                };
                 opened.map(|compressed| From::Compressed(Box::new(compressed)))
             }
             #[cfg(not(feature = "compressed-audio"))]
-            false => None,
+            _ => None,
         };
         let path = path.to_path_buf();
         Ok(from.map(|from| Self { path, from, scan: None, tops: Tops::default() }))
@@ -198,6 +210,10 @@ impl Pieces {
     pub fn part(mut self, start: f64, end: Option<f64>) -> Result<(Audio, Option<f64>)> {
         let (path, sample_rate) = (self.path.clone(), self.sample_rate());
         let rate = f64::from(sample_rate);
+        if self.from.is_joined() {
+            // Where the later recordings begin is known when the earlier ones were gone through.
+            self.examine()?;
+        }
         let from = (start * rate).round() as u64;
         let to = end.map_or(u64::MAX, |end| ((end * rate).round() as u64).max(from + 1));
         let mut at = self.from.seek(from)?;
@@ -233,11 +249,23 @@ impl From {
         }
     }
 
+    /// Whether it is several recordings, one after the other.
+    fn is_joined(&self) -> bool {
+        match self {
+            Self::Wav(_) => false,
+            #[cfg(feature = "compressed-audio")]
+            Self::Compressed(compressed) => compressed.is_joined(),
+        }
+    }
+
     fn rewind(&mut self) -> Result<()> {
         match self {
             Self::Wav(wav) => wav.seek(0).map(drop),
             #[cfg(feature = "compressed-audio")]
-            Self::Compressed(compressed) => compressed.rewind(),
+            Self::Compressed(compressed) => {
+                compressed.rewind();
+                Ok(())
+            }
         }
     }
 
@@ -254,7 +282,7 @@ impl From {
         match self {
             Self::Wav(wav) => wav.warnings(),
             #[cfg(feature = "compressed-audio")]
-            Self::Compressed(compressed) => compressed.warnings(),
+            Self::Compressed(compressed) => Ok(compressed.warnings()),
         }
     }
 }
@@ -320,123 +348,5 @@ impl<'a> Into<'a> {
         self.push(nothing, true)?;
         self.audio.warnings = warnings;
         Ok(self.audio)
-    }
-}
-
-#[cfg(feature = "compressed-audio")]
-mod compressed {
-    use super::*;
-    use crate::audio::bytes::Bytes;
-    use crate::audio::compressed::{Single, guarded};
-    use crate::audio::packets::{Packets, not_finite};
-    use crate::audio::wav::silence_non_finite;
-
-    /// Most samples of a long file, for each of its bytes: as [`crate::audio::decode::most_samples`], but what comes piece by piece is not
-    /// bounded by memory.
-    const SAMPLES_A_BYTE: usize = 64;
-
-    /// A compressed file, decoded as it is needed.
-    pub(super) struct Compressed {
-        path: PathBuf,
-        stream: Single,
-        /// None when all is said and done.
-        packets: Option<Packets>,
-        /// The first samples, from which the rate is known.
-        first: Option<Vec<Vec<f32>>>,
-        pub sample_rate: u32,
-        pub encoding: Encoding,
-        /// All frames with what an encoder put around the sound, once they are known; which of them are the sound, and how many came.
-        total: Option<usize>,
-        part: (usize, usize),
-        at: usize,
-        silenced: usize,
-    }
-
-    impl Compressed {
-        /// None where it has to be decoded at once, which also says what is wrong with it.
-        pub fn open(bytes: Vec<u8>, path: &Path) -> Option<Self> {
-            let stream = guarded(|| Single::find(Bytes::from(bytes)))??;
-            let (packets, first) = begin(&stream.bytes, path)?;
-            let sample_rate = packets.sample_rate();
-            let encoding = packets.encoding().clone();
-            // What a file is of no known length holds is known after the first pass.
-            let part = packets.part(usize::MAX);
-            Some(Self {
-                path: path.to_path_buf(),
-                stream,
-                packets: Some(packets),
-                first: Some(first),
-                sample_rate,
-                encoding,
-                total: None,
-                part,
-                at: 0,
-                silenced: 0,
-            })
-        }
-
-        /// Begins again; what is the sound is known now.
-        pub fn rewind(&mut self) -> Result<()> {
-            let (packets, first) = begin(&self.stream.bytes, &self.path).ok_or_else(|| failed(&self.path))?;
-            self.part = packets.part(self.total.unwrap_or(usize::MAX));
-            (self.packets, self.first, self.at, self.silenced) = (Some(packets), Some(first), 0, 0);
-            Ok(())
-        }
-
-        /// Frames of the sound, once all of it was gone through.
-        pub fn frames(&self) -> usize {
-            let total = self.total.unwrap_or(0);
-            self.part.1.min(total).saturating_sub(self.part.0)
-        }
-
-        pub fn next(&mut self) -> Result<Option<Vec<Vec<f32>>>> {
-            loop {
-                let Some(packets) = &mut self.packets else { return Ok(None) };
-                let piece = match self.first.take() {
-                    Some(first) => Some(first),
-                    None => guarded(|| packets.next()).ok_or_else(|| failed(&self.path))?,
-                };
-                let Some(mut piece) = piece else {
-                    self.total = Some(self.at);
-                    return Ok(None);
-                };
-                let length = piece[0].len();
-                let (first, last) =
-                    (self.part.0.saturating_sub(self.at).min(length), self.part.1.saturating_sub(self.at).min(length));
-                self.at += length;
-                if first >= last {
-                    continue;
-                }
-                for channel in &mut piece {
-                    channel.truncate(last);
-                    channel.drain(..first);
-                    self.silenced += silence_non_finite(channel);
-                }
-                return Ok(Some(piece));
-            }
-        }
-
-        pub fn warnings(&mut self) -> Result<Vec<String>> {
-            let Some(packets) = self.packets.take() else { return Ok(Vec::new()) };
-            let ended = guarded(|| packets.end()).ok_or_else(|| failed(&self.path))??;
-            let mut warnings = ended.warnings;
-            warnings.extend(not_finite(self.silenced));
-            warnings.extend(self.stream.of_flac(ended.matches, self.frames(), self.sample_rate, &self.path)?);
-            Ok(warnings)
-        }
-    }
-
-    fn failed(path: &Path) -> Error {
-        Error::file(path, "its decoder failed on damaged data")
-    }
-
-    /// A stream with its first samples; none where there are none.
-    fn begin(bytes: &Bytes, path: &Path) -> Option<(Packets, Vec<Vec<f32>>)> {
-        let most = (1 << 24) + bytes.len().saturating_mul(SAMPLES_A_BYTE);
-        guarded(|| {
-            let mut packets = Packets::open(bytes.clone(), path, most).ok()?;
-            let first = packets.next()?;
-            Some((packets, first))
-        })?
     }
 }

@@ -39,6 +39,26 @@ impl Samples {
     }
 }
 
+/// Whether a WAV file of `total` bytes, of which `head` is the beginning, holds MPEG audio.
+pub(super) fn holds_mpeg(head: &[u8], total: u64) -> bool {
+    let Some(container) = Container::of(head) else { return false };
+    let format = container.chunks(head, total, &mut |_| ()).format;
+    let format = format.and_then(|format| Format::read(format, container, Path::new("")).ok());
+    format.is_some_and(|format| Coding::of(format.tag) == Some(Coding::Mpeg))
+}
+
+/// Where in the bytes of a whole WAV file its MPEG audio is, and what had to be mended in the header; none where it holds none.
+#[cfg(feature = "compressed-audio")]
+pub(super) fn mpeg_of(bytes: &[u8]) -> Option<(std::ops::Range<usize>, Vec<String>)> {
+    let total = bytes.len() as u64;
+    if !holds_mpeg(bytes, total) {
+        return None;
+    }
+    let mut mended = Vec::new();
+    let data = Container::of(bytes)?.chunks(bytes, total, &mut |text| mended.push(text)).data?;
+    Some((data.start as usize..data.end as usize, mended))
+}
+
 /// The samples of a WAV file, from one place on.
 pub(super) struct WavPieces {
     file: File,

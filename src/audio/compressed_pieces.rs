@@ -1,0 +1,204 @@
+//! Compressed files, decoded as they are needed; see [`super::pieces`].
+//!
+//! A file may be several recordings, one after the other. Those that follow are brought to the rate and the channels of the first.
+
+use std::path::{Path, PathBuf};
+
+use super::bytes::Bytes;
+use super::channels;
+use super::compressed::{Single, guarded, of_joined};
+use super::decode::Encoding;
+use super::packets::{Packets, not_finite};
+use super::resample::Resampler;
+use super::stream::StreamResampler;
+use super::wav::silence_non_finite;
+use crate::{Error, Result};
+
+/// Most samples of a long file, for each of its bytes: as [`super::decode::most_samples`], but what comes piece by piece is not bounded by
+/// memory.
+const SAMPLES_A_BYTE: usize = 64;
+
+/// A recording of the file.
+struct Recording {
+    stream: Single,
+    /// Samples a second.
+    rate: u32,
+    /// All frames with what an encoder put around the sound, once they are known.
+    total: Option<usize>,
+    /// Which of them are the sound.
+    part: (usize, usize),
+}
+
+impl Recording {
+    /// Frames of the sound, once all of it was gone through.
+    fn frames(&self) -> usize {
+        let total = self.total.unwrap_or(0);
+        self.part.1.min(total).saturating_sub(self.part.0)
+    }
+}
+
+/// The one that is being decoded.
+struct Decoding {
+    packets: Packets,
+    /// The first samples, from which the rate is known.
+    first: Option<Vec<Vec<f32>>>,
+    resampler: StreamResampler,
+    /// How many frames came.
+    at: usize,
+    silenced: usize,
+}
+
+/// See the top of this file.
+pub(super) struct CompressedPieces {
+    path: PathBuf,
+    /// Those that hold sound.
+    recordings: Vec<Recording>,
+    /// Parts of the file that hold none.
+    lost: usize,
+    /// Which recording is being decoded, and its decoder; none when it has to begin, or all is decoded.
+    current: usize,
+    decoding: Option<Decoding>,
+    pub sample_rate: u32,
+    channels: usize,
+    pub encoding: Encoding,
+    /// What is said of the file, before what is said of the recordings.
+    mended: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl CompressedPieces {
+    /// A file whose header has been `mended`. None where it has to be decoded at once, which also says what is wrong with it.
+    pub fn open(bytes: Bytes, path: &Path, mended: Vec<String>) -> Option<Self> {
+        let streams = guarded(|| Single::all(bytes))??;
+        let (mut recordings, mut lost, mut begun) = (Vec::new(), 0, None);
+        for stream in streams {
+            let Some((packets, first)) = begin(&stream.bytes, path) else {
+                lost += 1;
+                continue;
+            };
+            let rate = packets.sample_rate();
+            // What a recording of no known length holds is known after the first pass.
+            let part = packets.part(usize::MAX);
+            recordings.push(Recording { stream, rate, total: None, part });
+            begun.get_or_insert((packets, first));
+        }
+        let (packets, first) = begun?;
+        let (sample_rate, channels, encoding) = (packets.sample_rate(), first.len(), packets.encoding().clone());
+        let resampler = StreamResampler::new(sample_rate, sample_rate).ok()?;
+        Some(Self {
+            path: path.to_path_buf(),
+            recordings,
+            lost,
+            current: 0,
+            decoding: Some(Decoding { packets, first: Some(first), resampler, at: 0, silenced: 0 }),
+            sample_rate,
+            channels,
+            encoding,
+            mended,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Whether it is several recordings, one after the other.
+    pub fn is_joined(&self) -> bool {
+        self.recordings.len() > 1
+    }
+
+    /// Begins again; what is the sound is known now.
+    pub fn rewind(&mut self) {
+        (self.current, self.decoding) = (0, None);
+        self.warnings.clear();
+    }
+
+    /// Frames of the sound, once all of it was gone through.
+    pub fn frames(&self) -> usize {
+        let of = |recording: &Recording| {
+            let frames = recording.frames();
+            // As many as come of them at the first recording's rate.
+            match recording.rate == self.sample_rate {
+                true => frames,
+                false => {
+                    Resampler::shared(recording.rate, self.sample_rate).map_or(0, |table| table.output_len(frames))
+                }
+            }
+        };
+        self.recordings.iter().map(of).sum()
+    }
+
+    pub fn next(&mut self) -> Result<Option<Vec<Vec<f32>>>> {
+        while self.current < self.recordings.len() {
+            let recording = &mut self.recordings[self.current];
+            let mut decoding = match self.decoding.take() {
+                Some(decoding) => decoding,
+                None => {
+                    let (packets, first) =
+                        begin(&recording.stream.bytes, &self.path).ok_or_else(|| failed(&self.path))?;
+                    recording.part = packets.part(recording.total.unwrap_or(usize::MAX));
+                    let resampler = StreamResampler::new(recording.rate, self.sample_rate)?;
+                    Decoding { packets, first: Some(first), resampler, at: 0, silenced: 0 }
+                }
+            };
+            let piece = match decoding.first.take() {
+                Some(first) => Some(first),
+                None => guarded(|| decoding.packets.next()).ok_or_else(|| failed(&self.path))?,
+            };
+            let made = match piece {
+                Some(mut piece) => {
+                    let (length, at, (first, last)) = (piece[0].len(), decoding.at, recording.part);
+                    let [first, last] = [first, last].map(|place| place.saturating_sub(at).min(length));
+                    decoding.at += length;
+                    for channel in &mut piece {
+                        channel.truncate(last);
+                        channel.drain(..first.min(last));
+                        decoding.silenced += silence_non_finite(channel);
+                    }
+                    let made = decoding.resampler.push(piece, false);
+                    self.decoding = Some(decoding);
+                    made
+                }
+                None => {
+                    recording.total = Some(decoding.at);
+                    let made = decoding.resampler.push(vec![Vec::new(); decoding.packets.channels()], true);
+                    self.end(decoding)?;
+                    self.current += 1;
+                    made
+                }
+            };
+            if !made[0].is_empty() {
+                return Ok(Some(channels::to_count(made, self.channels)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes what is to be said of a recording that has been decoded.
+    fn end(&mut self, decoding: Decoding) -> Result<()> {
+        let recording = &self.recordings[self.current];
+        let ended = guarded(|| decoding.packets.end()).ok_or_else(|| failed(&self.path))??;
+        self.warnings.extend(ended.warnings);
+        self.warnings.extend(not_finite(decoding.silenced));
+        let frames = recording.frames();
+        self.warnings.extend(recording.stream.of_flac(ended.matches, frames, self.sample_rate, &self.path)?);
+        Ok(())
+    }
+
+    /// What is to be said of it, when all of it was read.
+    pub fn warnings(&mut self) -> Vec<String> {
+        let said = self.mended.iter().cloned().chain(std::mem::take(&mut self.warnings));
+        said.chain(of_joined(self.recordings.len(), self.lost)).collect()
+    }
+}
+
+fn failed(path: &Path) -> Error {
+    Error::file(path, "its decoder failed on damaged data")
+}
+
+/// A recording with its first samples; none where there are none.
+fn begin(bytes: &Bytes, path: &Path) -> Option<(Packets, Vec<Vec<f32>>)> {
+    let most = (1 << 24) + bytes.len().saturating_mul(SAMPLES_A_BYTE);
+    guarded(|| {
+        let mut packets = Packets::open(bytes.clone(), path, most).ok()?;
+        let first = packets.next()?;
+        Some((packets, first))
+    })?
+}
