@@ -1,19 +1,19 @@
-//! Reverse-mode differentiation: gradients are further nodes of the same graph.
+//! Reverse-mode differentiation, which adds the nodes of the gradients to the same graph.
 
 use super::{Gradient, Graph, Node, Source, Value};
 use crate::error::{Error, Result};
 use crate::tensor::DType;
 
-/// Adds two values; handed in because the graph knows no operations.
+/// Adds two values. It is a parameter because the graph knows no operations.
 pub type Add = fn(&mut Graph, Value, Value) -> Result<Value>;
 
 impl Graph {
     /// The gradient of `loss` (one element) with respect to each of `wrt`, by reverse accumulation: every node's gradient
-    /// rule is applied once, from the loss back, to the sum of what arrives at its outputs.
+    /// rule is applied once, from the loss backwards, to the sum of the gradients of its outputs.
     /// [`Graph::gradients`] is this with the operation `add`.
     ///
     /// # Errors
-    /// Where the loss has more than one element, does not depend on one of `wrt`, or depends on it through an operation that
+    /// If the loss has more than one element, does not depend on one of `wrt`, or depends on it through an operation that
     /// has no gradient.
     pub fn backpropagate(&mut self, loss: Value, wrt: &[Value], add: Add) -> Result<Vec<Value>> {
         let shape = self.shape(loss);

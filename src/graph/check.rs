@@ -1,4 +1,4 @@
-//! What must hold of a graph before it is planned, and of the steps after.
+//! Checks of a graph before it is planned, and of the steps after.
 
 use super::plan::{BufferKind, Place, Plan, Step, Work};
 use super::{Constant, Graph, Op, Source, Target, Value};
@@ -117,10 +117,10 @@ pub(super) fn kernels(steps: &[Step], target: Target) -> Result<()> {
     Ok(())
 }
 
-/// What a session on the CPU relies on when it hands out memory: every place lies in its buffer and is as long as its value, and
-/// nothing that a step writes overlaps anything else that it reads or writes, but for inputs that it replaces in place.
+/// Checks what a session on the CPU relies on: every place lies in its buffer and is as long as its value, and
+/// nothing that a step writes overlaps anything else that it reads or writes, except inputs that it replaces in place.
 ///
-/// A plan's parts are public, and an operation may answer differently each time that it is asked: neither may lead to two
+/// A plan's fields are public, and an operation may return different answers at each call: neither may lead to two
 /// references to the same memory.
 pub fn memory(plan: &Plan) -> Result<()> {
     for buffer in &plan.buffers {

@@ -1,4 +1,4 @@
-//! What one run of a plan does on a GPU, as plain data: the list that a GPU session is built from, and that is exported.
+//! The commands of one run of a plan on a GPU, as plain data. A GPU session is built from this list, and it can be exported.
 
 use super::{Launch, MAX_WORKGROUPS, Operand, Place, Plan, Shader, Step, Target, Work};
 use crate::error::{Error, Result};
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 /// The largest number of storage buffers that a kernel of baseline WebGPU may have.
 const MAX_BINDINGS: usize = 8;
 
-/// What one slot of a kernel is given.
+/// The memory that is bound to one slot of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// Where the elements lie.
@@ -36,7 +36,7 @@ impl Dispatch {
         self.shader.name()
     }
 
-    /// The kernel's text.
+    /// The kernel's source.
     pub fn source(&self) -> &'static str {
         self.shader.source()
     }
@@ -47,27 +47,27 @@ impl Dispatch {
     }
 }
 
-/// One thing that a run does on a GPU.
+/// One command of a run on a GPU.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Launches a kernel.
     Dispatch(Dispatch),
-    /// Copies elements. Both places may lie in one buffer, where WebGPU needs another between them.
+    /// Copies elements. If both places lie in the same buffer, WebGPU needs another buffer between them.
     Copy {
         /// The number of its step in [`Plan::steps`].
         step: usize,
-        /// From where.
+        /// The source.
         from: Place,
-        /// To where; as long.
+        /// The destination, of the same length.
         to: Place,
     },
 }
 
 impl Plan {
-    /// What one run does on a GPU, in order. [`GpuSession`](crate::gpu::GpuSession) runs exactly this.
+    /// The commands of one run on a GPU, in order. [`GpuSession`](crate::gpu::GpuSession) runs exactly these.
     ///
     /// # Errors
-    /// Where the plan was made for the CPU, and where a launch breaks a rule of WebGPU: too many workgroups or bindings, an
+    /// If the plan was made for the CPU, or if a launch breaks a rule of WebGPU: too many workgroups or bindings, an
     /// operand that does not exist, a buffer that is read and written at once.
     pub fn commands(&self) -> Result<Vec<Command>> {
         if self.target != Target::Gpu {

@@ -6,12 +6,12 @@ use crate::error::{Error, Result};
 use crate::tensor::DType;
 use serde_json::{Map, Value as Json, json};
 
-/// The version of the format: it grows where a reader of an older one would go wrong.
+/// The version of the format. It increases when a reader of an older version would be wrong.
 pub const PLAN_FORMAT: u32 = 1;
 
 impl Plan {
-    /// The plan as JSON: shaders, kernels, buffers, commands, inputs and outputs, states by name. It holds what
-    /// [`Plan::commands`] gives and no values of states.
+    /// The plan as JSON: shaders, kernels, buffers, commands, inputs and outputs, states by name. It contains the result of
+    /// [`Plan::commands`] and no values of states.
     ///
     /// # Errors
     /// Those of [`Plan::commands`]; a constant of a shader that is not finite.

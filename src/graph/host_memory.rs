@@ -1,12 +1,12 @@
-//! Memory of the host that sessions may read where it is.
+//! Memory of the host that sessions may read without copying it.
 
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Numbers in memory of the host: in a vector, in a mapped file, or wherever else they lie and stay. A clone is the same memory, not a
-/// copy of it.
+/// Numbers in memory of the host: in a vector, in a mapped file, or anywhere else where they do not move. A clone is the same memory, not a
+/// copy.
 ///
 /// ```
 /// use humdinger::graph::HostMemory;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub struct HostMemory(Arc<dyn AsRef<[f32]> + Send + Sync>);
 
 impl HostMemory {
-    /// What its owner, who is given away, always shows in the same place.
+    /// The memory of an owner, which must always return the same slice.
     pub fn new(owner: impl AsRef<[f32]> + Send + Sync + 'static) -> Self {
         Self(Arc::new(owner))
     }
@@ -34,7 +34,7 @@ impl HostMemory {
         (&self.0 as &dyn Any).downcast_ref().cloned()
     }
 
-    /// How many hold this memory.
+    /// The number of clones of this memory.
     pub fn holders(&self) -> usize {
         Arc::strong_count(&self.0)
     }

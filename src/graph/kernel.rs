@@ -1,4 +1,4 @@
-//! What a CPU kernel sees of the plan that runs it.
+//! The part of a plan that a CPU kernel sees.
 
 use super::pieces::Stretches;
 use super::ranks::Share;
@@ -9,16 +9,16 @@ use std::ops::Range;
 /// Runs numbered tasks on some number of threads.
 ///
 /// # Safety
-/// What [`Parallel::run`] and [`Parallel::workers`] promise must hold: kernels hand out memory by it.
+/// The guarantees of [`Parallel::run`] and [`Parallel::workers`] must hold: kernels divide memory according to them.
 pub unsafe trait Parallel: Sync {
     /// Calls `task(i, worker)` once for every i below `tasks`, possibly at the same time, and returns when all are done.
     /// `worker` is below [`Parallel::workers`], and no two tasks with the same worker overlap in time.
     fn run(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync));
     /// The number of threads.
     fn workers(&self) -> usize;
-    /// Whether each thread does its share of the jobs to come from its last task to its first. Makes no difference to results.
+    /// Whether each thread runs its tasks of the following jobs from the last to the first. This does not change results.
     fn set_backwards(&self, backwards: bool);
-    /// The task that probably follows this one on its thread; perhaps none of the job's.
+    /// The task that probably follows this one on its thread. It may be beyond the job's tasks.
     fn after(&self, task: usize) -> usize;
 }
 
@@ -37,7 +37,7 @@ unsafe impl Sync for Region {}
 
 /// The operands of one CPU kernel call, and the threads to run it on.
 ///
-/// How work is cut into tasks must not depend on the number of threads: that is what makes results the same to the bit
+/// How work is divided into tasks must not depend on the number of threads, so that results are the same bits
 /// on any machine.
 pub struct Kernel<'a, T> {
     inputs: &'a [Option<Region>],
@@ -50,7 +50,7 @@ pub struct Kernel<'a, T> {
     share: Share<'a>,
 }
 
-/// Temporary memory of which every thread has a part of its own.
+/// Temporary memory of which every thread has its own part.
 pub struct Private<'a, T> {
     pointer: *mut T,
     each: usize,
@@ -71,7 +71,7 @@ impl<'a, T> Private<'a, T> {
     }
 
     /// The part of this worker: what [`Op::private_scratch`](super::Op::private_scratch) asked for, or more. Its content
-    /// is whatever was left there.
+    /// is arbitrary.
     ///
     /// # Safety
     /// Only from within a task that was started with this worker's number, and once per task.
@@ -119,7 +119,7 @@ impl<'a, T: Real> Kernel<'a, T> {
     /// The elements of real input `i`.
     ///
     /// # Panics
-    /// Where it holds indices, or an output [replaces](super::Op::updates) it.
+    /// If it holds indices, or an output [replaces](super::Op::updates) it.
     pub fn input(&self, i: usize) -> &'a [T] {
         self.read(i, DType::Real, "indices")
     }
@@ -127,7 +127,7 @@ impl<'a, T: Real> Kernel<'a, T> {
     /// The elements of index input `i`.
     ///
     /// # Panics
-    /// Where it holds real numbers, or an output [replaces](super::Op::updates) it.
+    /// If it holds real numbers, or an output [replaces](super::Op::updates) it.
     pub fn indices(&self, i: usize) -> &'a [u32] {
         self.read(i, DType::Index, "real numbers")
     }
@@ -154,7 +154,7 @@ impl<'a, T: Real> Kernel<'a, T> {
     /// The elements of the first `N` outputs.
     ///
     /// # Panics
-    /// Where there are fewer, or one holds indices.
+    /// If there are fewer, or one holds indices.
     pub fn outputs<const N: usize>(&mut self) -> [&mut [T]; N] {
         assert!(N <= self.outputs.len(), "there are {} outputs, not {N}", self.outputs.len());
         self.outputs_and_scratch::<N, 0>().0
@@ -164,7 +164,7 @@ impl<'a, T: Real> Kernel<'a, T> {
     /// have in this form is empty.
     ///
     /// # Panics
-    /// Where an output holds indices, or there are fewer scratch buffers.
+    /// If an output holds indices, or there are fewer scratch buffers.
     #[allow(clippy::type_complexity)]
     pub fn outputs_and_scratch<const N: usize, const M: usize>(&mut self) -> ([&mut [T]; N], [&mut [T]; M]) {
         // A region of indices is not as long in bytes as one of as many real numbers.
@@ -182,10 +182,10 @@ impl<'a, T: Real> Kernel<'a, T> {
         (outputs, scratch)
     }
 
-    /// Each thread's own temporary memory: once, since whoever has it has it alone.
+    /// Each thread's own temporary memory. It can be taken only once, so that its owner is the only one.
     ///
     /// # Panics
-    /// Where it was taken before.
+    /// If it was taken before.
     pub fn private(&mut self) -> Private<'a, T> {
         self.private.take().unwrap_or_else(|| panic!("each thread's temporary memory is handed out once"))
     }
@@ -195,8 +195,8 @@ impl<'a, T: Real> Kernel<'a, T> {
         Self { share, ..self }
     }
 
-    /// Which part of the work is this process's, where an operation [says](super::Op::division) that it divides it; all of it
-    /// elsewhere.
+    /// This process's part of the work, if an operation [says](super::Op::division) that it is divided; otherwise all of
+    /// it.
     pub fn share(&self) -> Share<'a> {
         self.share
     }
@@ -207,7 +207,7 @@ impl<'a, T: Real> Kernel<'a, T> {
     }
 }
 
-/// Cuts `data` into pieces of `piece` elements (the last may be shorter) and calls `f(i, piece)` for each, in parallel.
+/// Divides `data` into pieces of `piece` elements (the last may be shorter) and calls `f(i, piece)` for each, in parallel.
 pub fn for_each_piece<T: Send>(
     parallel: &dyn Parallel,
     data: &mut [T],
@@ -217,7 +217,7 @@ pub fn for_each_piece<T: Send>(
     parallel.for_pieces(Stretches::new(data, piece), f);
 }
 
-/// A slice that several tasks write to at the same time, each in places of its own.
+/// A slice that several tasks write to at the same time, each to its own elements.
 pub struct SharedMut<'a, T> {
     pointer: *mut T,
     len: usize,
@@ -241,7 +241,7 @@ impl<'a, T> SharedMut<'a, T> {
         self.len
     }
 
-    /// Where the elements start. Whoever uses it answers for who else does.
+    /// A pointer to the first element. The caller must make sure that accesses do not conflict.
     pub fn pointer(&self) -> *mut T {
         self.pointer
     }
@@ -268,7 +268,7 @@ impl<'a, T> SharedMut<'a, T> {
     /// No two slices that are alive at the same time may overlap.
     ///
     /// # Panics
-    /// Where the range does not lie inside.
+    /// If the range is not inside the slice.
     #[allow(clippy::mut_from_ref)]
     #[inline(always)]
     pub unsafe fn slice(&self, range: Range<usize>) -> &mut [T] {

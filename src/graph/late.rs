@@ -1,17 +1,17 @@
-//! Results that ranks exchange while they go on computing. A kernel begins it and returns; the session sees to it that the results are
-//! there before anything reads them.
+//! Results that ranks exchange while they continue computing. A kernel starts the exchange and returns; the session makes sure that the results
+//! are there before anything reads them.
 
 use super::{Communicator, Parallel};
 use crate::error::Result;
 use std::ops::Range;
 
-/// An exchange that was begun and goes on while this rank does something else. One that is dropped before its end is given up: the
-/// ranks cannot go on together then.
+/// An exchange that was started and continues while this rank does something else. If it is dropped before its end, the
+/// ranks cannot continue together.
 pub trait Underway: Send {
-    /// Lets it go on, for those that do so only when they are called; returns at once.
+    /// Makes progress, for implementations that do so only when called. Returns immediately.
     fn advance(&mut self) {}
 
-    /// Waits for its end: what the other ranks sent.
+    /// Waits for its end and returns what the other ranks sent.
     ///
     /// # Errors
     /// As [`Communicator::all_to_all`].

@@ -1,8 +1,8 @@
-//! What is computed: values and the nodes that make them, with shapes checked as the graph is built.
+//! The computation graph: values and the nodes that compute them, with shapes checked as the graph is built.
 //!
 //! A graph is static and in single-assignment form. A [`Value`] is an input, a constant, a state, a view of another value,
-//! or an output of a [`Node`]; every value is made after the ones it depends on, so the order of their numbers is an order
-//! in which they can be computed. The operations themselves live in [`ops`](crate::ops), which adds the builder methods
+//! or an output of a [`Node`]. Every value is created after the ones it depends on, so they can be computed in the order
+//! of their numbers. The operations themselves live in [`ops`](crate::ops), which adds the builder methods
 //! (`graph.conv2d(..)`, `graph.relu(..)`); this module knows them only through the trait [`Op`].
 
 mod backward;
@@ -76,11 +76,11 @@ pub enum Source {
     Constant(Constant),
     /// The whole buffer of a group of states.
     State(GroupId),
-    /// The same memory as another value, or a stretch of it, in another shape.
+    /// The same memory as another value, or a part of it, in another shape.
     View {
         /// The other value.
         of: Value,
-        /// Where the stretch starts, in elements.
+        /// The start of the part, in elements.
         offset: usize,
     },
     /// Values side by side in one flat buffer, each at its offset, with zeros between them. Where possible the parts
@@ -161,7 +161,7 @@ impl Graph {
     /// Real numbers that the host writes before a run.
     ///
     /// # Errors
-    /// Where the name is taken or an axis has length zero.
+    /// If the name is taken or an axis has length zero.
     pub fn input(&mut self, name: &str, shape: impl Into<Shape>) -> Result<Value> {
         self.any_input(name, Spec::real(shape))
     }
@@ -169,7 +169,7 @@ impl Graph {
     /// Indices that the host writes before a run. The operations that use them set the bound they must stay below.
     ///
     /// # Errors
-    /// Where the name is taken or an axis has length zero.
+    /// If the name is taken or an axis has length zero.
     pub fn index_input(&mut self, name: &str, shape: impl Into<Shape>) -> Result<Value> {
         self.any_input(name, Spec::index(shape))
     }
@@ -185,16 +185,16 @@ impl Graph {
     /// Real numbers that are the same in every run.
     ///
     /// # Errors
-    /// Where their number is not the shape's.
+    /// If their number is not the shape's.
     pub fn constant(&mut self, shape: impl Into<Shape>, data: impl Into<Arc<[f64]>>) -> Result<Value> {
         let data = data.into();
         self.any_constant(Spec::real(shape), data.len(), Constant::Real(data))
     }
 
-    /// Indices that are the same in every run. An operation that they are beyond the bound of refuses them.
+    /// Indices that are the same in every run. An operation refuses indices beyond its bound.
     ///
     /// # Errors
-    /// Where their number is not the shape's.
+    /// If their number is not the shape's.
     pub fn index_constant(&mut self, shape: impl Into<Shape>, data: impl Into<Arc<[u32]>>) -> Result<Value> {
         let data = data.into();
         self.any_constant(Spec::index(shape), data.len(), Constant::Index(data))
@@ -209,10 +209,10 @@ impl Graph {
         Ok(self.define(spec, Source::Constant(data)))
     }
 
-    /// A state, as a value: what it holds when the run begins.
+    /// A state, as a value: its content at the start of the run.
     ///
     /// # Errors
-    /// Where there is no state of this name.
+    /// If there is no state of this name.
     pub fn state(&mut self, name: &str) -> Result<Value> {
         if let Some(&value) = self.state_views.get(name) {
             return Ok(value);
@@ -238,7 +238,7 @@ impl Graph {
     /// Makes `value` the content of `state` (or of a whole group) from the end of each run on.
     ///
     /// # Errors
-    /// Where `state` is no state, the shapes differ, or `value` is not computed by a node.
+    /// If `state` is no state, the shapes differ, or `value` is not computed by a node.
     pub fn assign(&mut self, state: Value, value: Value) -> Result<()> {
         let Some(group) = self.group_of(state) else {
             return Err(Error::op("assign", "the target is not a state"));
@@ -258,7 +258,7 @@ impl Graph {
         Ok(())
     }
 
-    /// The group that a value is a part of, where it is a state.
+    /// The group that a value is a part of, if it is a state.
     fn group_of(&self, value: Value) -> Option<GroupId> {
         match self.source(value) {
             Source::State(group) => Some(*group),
@@ -267,10 +267,10 @@ impl Graph {
         }
     }
 
-    /// Makes a value readable after each run, under a name.
+    /// Makes a value an output, which can be read after each run by this name.
     ///
     /// # Errors
-    /// Where the name is taken, the value holds indices, or it is a state (a session reads those by name).
+    /// If the name is taken, the value holds indices, or it is a state (a session reads those by name).
     pub fn output(&mut self, name: &str, value: Value) -> Result<()> {
         if self.outputs.iter().any(|(other, _)| other == name) {
             return Err(Error::value(name, "an output of this name exists already"));
@@ -288,7 +288,7 @@ impl Graph {
     /// The same elements in another shape.
     ///
     /// # Errors
-    /// Where the number of elements differs.
+    /// If the number of elements differs.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -307,10 +307,10 @@ impl Graph {
         Ok(self.define(Spec { shape, dtype: spec.dtype }, Source::View { of: x, offset: 0 }))
     }
 
-    /// All axes from `first` on as one.
+    /// Flattens all axes from `first` on into one.
     ///
     /// # Errors
-    /// Where there is no such axis.
+    /// If there is no such axis.
     pub fn flatten(&mut self, x: Value, first: usize) -> Result<Value> {
         let shape = self.spec(x).shape;
         if first >= shape.rank() {
@@ -324,7 +324,7 @@ impl Graph {
     /// Values side by side in one flat buffer laid out like a group of states: `parts` are in the order of its states.
     ///
     /// # Errors
-    /// Where numbers or shapes differ from the group's.
+    /// If numbers or shapes differ from the group's.
     pub fn pack(&mut self, group: GroupId, parts: &[Value]) -> Result<Value> {
         let members: Vec<State> = self.states.of_group(group).cloned().collect();
         let len = self.states.groups()[group.0].len;
@@ -344,7 +344,7 @@ impl Graph {
     /// Applies an operation. The builder methods of [`ops`](crate::ops) call this.
     ///
     /// # Errors
-    /// What the operation's shape rule refuses; a zero-sized axis; an operand of the wrong element type.
+    /// If the operation's shape rule refuses the inputs, an axis has size zero, or an operand has the wrong element type.
     pub fn apply(&mut self, op: impl Op, inputs: &[Value]) -> Result<Vec<Value>> {
         self.apply_shared(Arc::new(op), inputs)
     }
@@ -408,7 +408,7 @@ impl Graph {
         }
     }
 
-    /// The nodes that are there, with their numbers, in an order in which they can be run.
+    /// The nodes with their numbers, in an order in which they can be run.
     pub fn nodes(&self) -> impl Iterator<Item = (usize, &Node)> {
         self.nodes.iter().enumerate().filter_map(|(i, node)| node.as_ref().map(|node| (i, node)))
     }

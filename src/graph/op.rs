@@ -1,4 +1,4 @@
-//! What an operation must provide. The graph declares it and does not know which operations exist.
+//! The interface of operations. The graph declares it and does not know which operations exist.
 
 use super::kernel::Kernel;
 use super::ranks::Division;
@@ -12,23 +12,23 @@ use std::sync::Arc;
 /// One kind of operation with its parameters (a stride, an axis); its inputs and outputs are values of a graph.
 ///
 /// Every operation states its shape rule, its gradient rule, its CPU kernel, its GPU kernel and its cost. None has a
-/// default, so that an operation with a missing gradient does not compile; one that has none says so with
-/// [`no_gradient`], and asking for it is an error when the graph is built.
+/// default, so an operation with a missing gradient does not compile. An operation without a gradient says so with
+/// [`no_gradient`], and requesting that gradient is an error when the graph is built.
 pub trait Op: Any + Debug + Send + Sync {
     /// The operation's name in messages, listings and benchmarks.
     fn name(&self) -> &'static str;
 
-    /// The shape rule: what the outputs are for these inputs.
+    /// The shape rule: shapes and types of the outputs for these inputs.
     ///
     /// # Errors
-    /// [`Error::Op`] with the operation's name, the shapes at fault, and what would fit.
+    /// [`Error::Op`] with the operation's name, the wrong shapes, and what would fit.
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>>;
 
-    /// The gradient rule, as further nodes of the graph: for every input the gradient of the loss with respect to it,
-    /// or `None` for an input that takes none (class indices, running statistics).
+    /// The gradient rule, which adds nodes to the graph. It returns the gradient of the loss with respect to every input,
+    /// or `None` for an input without a gradient (class indices, running statistics).
     ///
     /// # Errors
-    /// Where there is no gradient, or not through the outputs that were asked for.
+    /// If there is no gradient, or none through the outputs that the loss uses.
     fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>>;
 
     /// The CPU kernel in f32.
@@ -37,13 +37,13 @@ pub trait Op: Any + Debug + Send + Sync {
     /// The CPU kernel in f64: the same generic code, see [`cpu_kernels!`](crate::cpu_kernels).
     fn cpu_f64(&self, kernel: &mut Kernel<'_, f64>);
 
-    /// The GPU kernels, to be launched one after another.
+    /// The GPU launches, in order.
     fn gpu(&self, inputs: &[Spec], outputs: &[Spec]) -> Vec<Launch>;
 
     /// Arithmetic and memory traffic of one run.
     fn cost(&self, inputs: &[Spec], outputs: &[Spec]) -> Cost;
 
-    /// Lengths in elements of temporary buffers that live while this operation runs.
+    /// Lengths, in elements, of temporary buffers for the duration of the operation.
     fn scratch(&self, _inputs: &[Spec], _outputs: &[Spec], _target: Target) -> Vec<usize> {
         Vec::new()
     }
@@ -54,54 +54,54 @@ pub trait Op: Any + Debug + Send + Sync {
     }
 
     /// Pairs (output, input) of one shape where the output replaces the input in place, as Adam's new moments replace the old.
-    /// The kernel is not handed such an input, and panics where it asks for it: the output's memory holds its values when the
+    /// The kernel cannot read such an input (it panics): the output's memory holds its values when the
     /// kernel starts.
     fn updates(&self) -> &'static [(usize, usize)] {
         &[]
     }
 
-    /// How several processes may divide its work on a batch of `items` among themselves. What does not say so is done by each of
-    /// them, which is right for every operation.
+    /// How several processes may divide its work on a batch of `items`. By default each of them does all of the work,
+    /// which is correct for every operation.
     fn division(&self, _inputs: &[Spec], _items: usize) -> Division {
         Division::Whole
     }
 
-    /// Outputs that its kernel may leave to be finished until something reads them, where it [divides](Op::division) its work among ranks:
-    /// what these exchange for them travels while the plan goes on. Only operations of this crate have a way to leave something.
+    /// Outputs that may be finished after the kernel, before something reads them, if it [divides](Op::division) its work among ranks:
+    /// the ranks exchange data for them while the plan continues. Only operations of this crate can do that.
     fn late(&self) -> &'static [usize] {
         &[]
     }
 
-    /// For an operation that goes by rows and holds their number: the same one for `own` of the batch's `items`.
+    /// For an operation that is divided by rows and stores their number: the same operation for `own` of the batch's `items`.
     fn of_rows(&self, _items: usize, _own: usize) -> Option<Arc<dyn Op>> {
         None
     }
 
-    /// For an operation whose output is the sum of its input over all ranks, which a session adds up itself: whether this rank's
-    /// own input counts. Its GPU kernel is none.
+    /// For an operation whose output is the sum of its input over all ranks, which the session computes: whether this rank's
+    /// own input counts. It has no GPU kernel.
     fn sum_over_ranks(&self) -> Option<bool> {
         None
     }
 
-    /// For an integer input: values must be below this bound. Checked whenever the input is written.
+    /// For an input of indices: they must be below this bound. It is checked whenever the input is written.
     fn index_bound(&self, _input: usize, _inputs: &[Spec]) -> Option<usize> {
         None
     }
 }
 
-/// What a gradient rule is given: the node's values and the gradients that arrive at its outputs.
+/// The arguments of a gradient rule: the node's values and the gradients of its outputs.
 pub struct Gradient<'a> {
     /// The node's inputs.
     pub inputs: &'a [Value],
     /// The node's outputs.
     pub outputs: &'a [Value],
-    /// The gradient of the loss with respect to each output; `None` where the loss does not depend on it.
+    /// The gradient of the loss with respect to each output; `None` if the loss does not depend on it.
     pub arriving: &'a [Option<Value>],
-    /// For each input, whether anybody asks for its gradient: a rule may leave out costly ones that nobody wants.
+    /// For each input, whether its gradient is needed. A rule may leave out expensive gradients that are not.
     pub wanted: &'a [bool],
 }
 
-/// The answer of a gradient rule that does not exist.
+/// The result of the gradient rule of an operation without a gradient.
 ///
 /// # Errors
 /// Always.
@@ -109,7 +109,7 @@ pub fn no_gradient<T>(op: &'static str) -> Result<T> {
     Err(Error::op(op, "has no gradient; no parameter may lie upstream of it"))
 }
 
-/// An operation that exists on the CPU alone: all that an [`Op`] states but a GPU kernel, and with this it is one. A plan with it for a
+/// An operation without a GPU kernel. It has all methods of [`Op`] except that for the GPU, and every `CpuOp` is an `Op`. A plan with it for a
 /// GPU is an error.
 pub trait CpuOp: Any + Debug + Send + Sync {
     /// As [`Op::name`].
@@ -118,13 +118,13 @@ pub trait CpuOp: Any + Debug + Send + Sync {
     /// As [`Op::outputs`].
     ///
     /// # Errors
-    /// [`Error::Op`] with the operation's name, the shapes at fault, and what would fit.
+    /// [`Error::Op`] with the operation's name, the wrong shapes, and what would fit.
     fn outputs(&self, inputs: &[Spec]) -> Result<Vec<Spec>>;
 
     /// As [`Op::gradient`].
     ///
     /// # Errors
-    /// Where there is no gradient, or not through the outputs that were asked for.
+    /// If there is no gradient, or none through the outputs that the loss uses.
     fn gradient(&self, graph: &mut Graph, node: &Gradient<'_>) -> Result<Vec<Option<Value>>>;
 
     /// As [`Op::cpu_f32`].
@@ -230,7 +230,7 @@ impl<T: CpuOp> Op for T {
     }
 }
 
-/// The answer of [`Op::gpu`] where an operation has no such kernel with these parameters; one that never has is a [`CpuOp`]. A plan
+/// The result of [`Op::gpu`] if an operation has no GPU kernel for these parameters; one that never has is a [`CpuOp`]. A plan
 /// with it for a GPU is an error.
 pub fn no_gpu_kernel() -> Vec<Launch> {
     Vec::new()
@@ -249,7 +249,7 @@ macro_rules! cpu_kernels {
     };
 }
 
-/// A real type that knows which of an operation's kernels is its own.
+/// A real type that selects the operation's kernel for it.
 pub trait CpuReal: Real {
     /// Runs the operation's kernel for this type.
     fn run(op: &dyn Op, kernel: &mut Kernel<'_, Self>);
@@ -267,7 +267,7 @@ impl CpuReal for f64 {
     }
 }
 
-/// What a plan is made for.
+/// The kind of device that a plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Threads of this machine.
@@ -293,10 +293,10 @@ impl Cost {
     }
 }
 
-/// One WGSL file: its name and its text. The entry point is always `main`.
+/// One WGSL file: its name and its source. The entry point is always `main`.
 ///
-/// Those of this crate are compiled without some of the checks that WebGPU asks for: their loops end, and they write workgroup
-/// memory before they read it. Others have all checks, so that no text gets at what is not its own.
+/// Shaders of this crate are compiled without some of the checks that WebGPU requires: their loops end, and they write workgroup
+/// memory before they read it. Others are compiled with all checks, so that they cannot access foreign memory.
 #[derive(Debug)]
 pub struct Shader {
     name: &'static str,
@@ -305,7 +305,7 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// A kernel of another crate: its name in messages, and its text.
+    /// A kernel of another crate: its name in messages, and its source.
     pub const fn new(name: &'static str, source: &'static str) -> Self {
         Self { name, source, own: false }
     }
@@ -320,7 +320,7 @@ impl Shader {
         self.name
     }
 
-    /// The text.
+    /// The source.
     pub const fn source(&self) -> &'static str {
         self.source
     }
@@ -331,7 +331,7 @@ impl Shader {
     }
 }
 
-/// Declares the [`Shader`] of a file in `shaders/`, behind what the files of `shaders/shared/` hold that are named after it.
+/// Declares the [`Shader`] of a file in `shaders/`, preceded by the contents of the files of `shaders/shared/` that are named after it.
 macro_rules! shader {
     ($name:literal $(, $shared:literal)*) => {
         $crate::graph::Shader::of_crate(
@@ -362,10 +362,10 @@ pub enum Operand {
 
 /// One kernel launch: plain data, so that a plan can be printed and checked without a device.
 ///
-/// One invocation may go through 65 535 rounds of all its loops together and no more: Mesa's llvmpipe ends every loop after
-/// that, without a word.
+/// All loops of an invocation together may have at most 65 535 iterations: Mesa's llvmpipe silently ends every loop after
+/// that.
 ///
-/// Which constants a kernel is launched with is for the crate that it belongs to: this crate's kernels are launched by its own
+/// Only the crate that a kernel belongs to decides its constants: this crate's kernels are launched by its own
 /// operations alone.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -378,7 +378,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// A launch of `shader` with these values of its `override` constants, these operands, and so many workgroups along
+    /// A launch of `shader` with these values of its `override` constants, these operands, and this number of workgroups along
     /// each dimension; see [`grid`].
     pub fn new(
         shader: &'static Shader,
@@ -394,7 +394,7 @@ impl Launch {
         self.shader.name
     }
 
-    /// The kernel's text.
+    /// The kernel's source.
     pub fn source(&self) -> &'static str {
         self.shader.source
     }
@@ -408,8 +408,8 @@ impl Launch {
 /// The largest number of workgroups along one dimension that baseline WebGPU allows.
 pub const MAX_WORKGROUPS: usize = 65_535;
 
-/// Spreads `count` workgroups over two dimensions where one does not hold them. The kernel finds its number as
-/// `workgroup_id.y * num_workgroups.x + workgroup_id.x` and must leave numbers of `count` and above alone.
+/// Spreads `count` workgroups over two dimensions if one is not enough. In the kernel, the number of a workgroup is
+/// `workgroup_id.y * num_workgroups.x + workgroup_id.x`; workgroups with a number of `count` or more must do nothing.
 pub fn grid(count: usize) -> [u32; 3] {
     let rows = count.div_ceil(MAX_WORKGROUPS).max(1);
     [count.div_ceil(rows) as u32, rows as u32, 1]

@@ -1,17 +1,17 @@
-//! Safe ways to cut memory into pieces that tasks write at the same time.
+//! Safe ways to divide memory into pieces that tasks write at the same time.
 //!
-//! Which piece belongs to which task is arithmetic on sizes alone, so no two tasks get at the same element, and results do not
+//! The pieces depend on sizes alone, so no two tasks access the same element, and results do not
 //! depend on the number of threads.
 
 use super::kernel::{Parallel, Private, SharedMut};
 use std::ops::Range;
 
-/// Memory that is cut into numbered pieces, one for each task of a job.
+/// Memory that is divided into numbered pieces, one for each task of a job.
 ///
 /// # Safety
 /// No two pieces of different numbers may share an element.
 pub unsafe trait Pieces: Sync {
-    /// What a task is given.
+    /// The piece of a task.
     type Piece;
 
     /// How many pieces there are.
@@ -20,7 +20,7 @@ pub unsafe trait Pieces: Sync {
     /// The piece of this number.
     ///
     /// # Safety
-    /// The number must be below [`Pieces::count`], and no number may be asked for twice.
+    /// The number must be below [`Pieces::count`], and no number may be used twice.
     unsafe fn piece(&self, number: usize) -> Self::Piece;
 }
 
@@ -56,16 +56,16 @@ pub struct Stretches<'a, T> {
 }
 
 impl<'a, T> Stretches<'a, T> {
-    /// Cuts `data` into stretches of `each` elements.
+    /// Divides `data` into stretches of `each` elements.
     ///
     /// # Panics
-    /// Where `each` is 0.
+    /// If `each` is 0.
     pub fn new(data: &'a mut [T], each: usize) -> Self {
         assert!(each > 0, "a stretch has elements");
         Self { data: SharedMut::new(data), each }
     }
 
-    /// Where the elements start, for hints about what is written next.
+    /// A pointer to the first element, for prefetching what is written next.
     pub fn pointer(&self) -> *const T {
         self.data.pointer()
     }
@@ -98,8 +98,8 @@ pub struct Blocks<'a, T> {
 }
 
 impl<'a, T> Blocks<'a, T> {
-    /// A matrix whose rows have `row` elements, in blocks of `rows` by `columns`, each at least 1; with more columns than there are,
-    /// blocks are whole rows. What is left behind the last whole row belongs to no block.
+    /// A matrix whose rows have `row` elements, in blocks of `rows` by `columns`, each at least 1; with more columns than the matrix has,
+    /// blocks are whole rows. Elements after the last whole row belong to no block.
     pub fn new(data: &'a mut [T], row: usize, [rows, columns]: [usize; 2]) -> Self {
         let data = SharedMut::new(data);
         Self { data, pitch: row, columns: 0..row, rows_each: rows.max(1), columns_each: columns.max(1) }
@@ -108,7 +108,7 @@ impl<'a, T> Blocks<'a, T> {
     /// Only of these columns.
     ///
     /// # Panics
-    /// Where there are fewer.
+    /// If there are fewer.
     #[must_use]
     pub fn within(self, columns: Range<usize>) -> Self {
         assert!(columns.start <= columns.end && columns.end <= self.pitch, "{columns:?} of {}", self.pitch);
@@ -163,10 +163,10 @@ impl<T> Block<'_, T> {
         self.columns.clone()
     }
 
-    /// What it has of a row of the matrix.
+    /// Its part of a row of the matrix.
     ///
     /// # Panics
-    /// Where it has nothing of that row.
+    /// If it has no part of that row.
     #[inline(always)]
     pub fn row(&mut self, row: usize) -> &mut [T] {
         assert!(self.rows.contains(&row), "row {row} of {:?}", self.rows);
@@ -175,7 +175,7 @@ impl<T> Block<'_, T> {
         unsafe { self.data.slice(start + self.columns.start..start + self.columns.end) }
     }
 
-    /// What it has of each of its rows, in order.
+    /// Its part of each of its rows, in order.
     #[inline(always)]
     pub fn each_row(&mut self) -> impl Iterator<Item = &mut [T]> {
         let Self { data, pitch, rows, columns } = self;
@@ -186,7 +186,7 @@ impl<T> Block<'_, T> {
     }
 }
 
-/// No memory, but so many tasks.
+/// A number of tasks without memory.
 pub struct Tasks(pub usize);
 
 // SAFETY: there is nothing to share.
@@ -200,7 +200,7 @@ unsafe impl Pieces for Tasks {
     unsafe fn piece(&self, _: usize) {}
 }
 
-/// Pieces of several that are cut into as many: a task gets one of each.
+/// Several memories with the same number of pieces: a task gets one piece of each.
 macro_rules! together {
     ($($name:ident $index:tt),+) => {
         // SAFETY: each part's promise, passed on.

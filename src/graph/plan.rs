@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub enum BufferKind {
     /// Holds values between steps; reused when they are no longer needed.
     Temporary,
-    /// Holds one value from its making to the end of the run. Starts as zeros.
+    /// Holds one value from its computation to the end of the run. It starts as zeros.
     Kept,
     /// Written by the host.
     Input,
@@ -22,14 +22,14 @@ pub enum BufferKind {
     State(GroupId),
 }
 
-/// A stretch of device memory.
+/// A buffer in device memory.
 #[derive(Clone, Debug)]
 pub struct Buffer {
     /// Length in elements.
     pub len: usize,
     /// Element type.
     pub dtype: DType,
-    /// What it is for.
+    /// Its purpose.
     pub kind: BufferKind,
 }
 
@@ -79,7 +79,7 @@ impl Step {
         }
     }
 
-    /// Whether the kernel is not handed input `i`, since an output replaces it.
+    /// Whether the kernel cannot read input `i`, because an output replaces it.
     pub(crate) fn withheld(&self, i: usize) -> bool {
         let replaced = |op: &Arc<dyn Op>| op.updates().iter().any(|&(_, input)| input == i);
         matches!(&self.work, Work::Run(op) if replaced(op) || self.outputs.contains(&self.inputs[i]))
@@ -109,7 +109,7 @@ impl Step {
         }
     }
 
-    /// The kernel launches on a GPU; none for a copy, which is a transfer command, and for a sum over ranks, which is one as well.
+    /// The kernel launches on a GPU; none for a copy or a sum over ranks, which are transfer commands.
     pub fn launches(&self) -> Vec<Launch> {
         match &self.work {
             Work::Run(op) => op.gpu(&self.input_specs, &self.output_specs),
@@ -127,22 +127,22 @@ pub struct Port {
     pub place: Place,
     /// Shape and type.
     pub spec: Spec,
-    /// For indices: what they must stay below, and the operation that says so.
+    /// For indices: the bound that they must be below, and the operation that sets it.
     pub bound: Option<(usize, &'static str)>,
     /// Whether its first axis counts a batch's items: see [`Graph::by_item`].
     pub by_item: bool,
 }
 
-/// A graph made ready to run: plain data, the same for every device of its target.
+/// A graph prepared to run: plain data, the same for every device of its target.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What it was made for.
+    /// Its target.
     pub target: Target,
     /// The graph, after its passes.
     pub graph: Graph,
     /// All memory.
     pub buffers: Vec<Buffer>,
-    /// What is done, in order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
     /// What the host writes.
     pub inputs: Vec<Port>,
@@ -151,10 +151,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans a graph: removes what nobody needs, orders the rest, and gives every value a place.
+    /// Plans a graph: removes unused nodes, orders the others, and gives every value a place.
     ///
     /// # Errors
-    /// Where a state is assigned twice, where a pass broke the order of nodes, and where an operation has no kernel for the
+    /// If a state is assigned twice, if a pass broke the order of nodes, or if an operation has no kernel for the
     /// target.
     pub fn new(mut graph: Graph, target: Target) -> Result<Self> {
         graph.remove_dead();
@@ -197,7 +197,7 @@ impl Plan {
     /// The input of this name.
     ///
     /// # Errors
-    /// Where there is none.
+    /// If there is none.
     pub fn input(&self, name: &str) -> Result<&Port> {
         find(&self.inputs, name, "input")
     }
@@ -205,7 +205,7 @@ impl Plan {
     /// The output of this name.
     ///
     /// # Errors
-    /// Where there is none.
+    /// If there is none.
     pub fn output(&self, name: &str) -> Result<&Port> {
         find(&self.outputs, name, "output")
     }

@@ -1,9 +1,9 @@
-//! Several processes that compute one batch together: each, a *rank*, works on a stretch of the batch's items, and where an
-//! operation adds up over the batch they tell each other their parts.
+//! Several processes (*ranks*) that compute one batch together. Each works on some of the batch's items, and they exchange their
+//! parts of sums over the batch.
 //!
-//! Work is cut for the whole batch, whoever does it. A rank does whole pieces of that cut, puts its results where one process
-//! alone would have put them, and gets the others' results for the places in between. What follows from all pieces is then
-//! worked out by everybody in the same order. So results are the same to the bit for any number of ranks; see
+//! Work is divided for the whole batch, independently of the ranks. A rank computes whole pieces, stores its results where one process
+//! would store them, and receives the others' results. Every rank then combines all pieces in the same
+//! order. So results are the same bits for any number of ranks; see
 //! docs/decisions/ranks.md.
 
 use super::late::{Arrived, Late, Parcels, Rest, Underway};
@@ -12,19 +12,19 @@ use crate::error::{Error, Result};
 use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// The processes that train together, as one of them sees them. Every rank calls the same methods in the same order with parts
-/// of the same lengths; a call returns when this rank has what it is to get.
+/// The connection of one process to all that train together. Every rank must call the same methods in the same order with parts
+/// of the same lengths. A call returns when this rank has received its data.
 pub trait Communicator: Send + Sync {
     /// This process's number, from 0.
     fn rank(&self) -> usize;
 
-    /// How many processes there are.
+    /// The number of processes.
     fn size(&self) -> usize;
 
-    /// Of `data`, rank r has the bytes `parts[r]`: afterwards every rank has all parts.
+    /// Rank r has the bytes `parts[r]` of `data`; afterwards every rank has all parts.
     ///
     /// # Errors
-    /// Where another rank is gone, or the parts are more than can be sent.
+    /// If another rank is gone, or the parts are too large to be sent.
     fn all_gather(&self, data: &mut [u8], parts: &[Range<usize>]) -> Result<()>;
 
     /// Sends the bytes `to[r]` of `send` to rank r, and puts what comes from rank r into the bytes `from[r]` of `receive`.
@@ -33,8 +33,8 @@ pub trait Communicator: Send + Sync {
     /// As [`Communicator::all_gather`].
     fn all_to_all(&self, send: &[u8], to: &[Range<usize>], receive: &mut [u8], from: &[Range<usize>]) -> Result<()>;
 
-    /// Begins an exchange as that of [`Communicator::all_to_all`], which goes on while this rank computes, and may begin and finish others.
-    /// All ranks begin the same ones in the same order among all their exchanges. Where it is not implemented, this exchanges at once.
+    /// Starts an exchange like [`Communicator::all_to_all`], which continues while this rank computes, and starts and finishes others.
+    /// All ranks must start the same exchanges in the same order. The default exchanges immediately.
     ///
     /// # Errors
     /// As [`Communicator::all_gather`].
@@ -45,7 +45,7 @@ pub trait Communicator: Send + Sync {
     }
 }
 
-/// The sum of `values` over all ranks, everywhere the same: added up in f64 in the order of the ranks, and rounded.
+/// The sum of `values` over all ranks, the same on each: added in f64 in the order of the ranks, and rounded.
 ///
 /// # Errors
 /// As [`Communicator::all_gather`].
@@ -69,45 +69,45 @@ pub fn sum_over(ranks: &dyn Communicator, values: &mut [f32]) -> Result<()> {
 /// several rows for each item).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Division {
-    /// Not at all: every rank gets all inputs whole, and does everything.
+    /// Not divided: every rank has all inputs in full, and computes everything.
     Whole,
-    /// Row by row: what an item's rows of all outputs are depends on that item's rows of these inputs, to the bit, and on
-    /// the others as a whole. A rank calls the operation with its own rows alone, as if there were no others. An operation that
-    /// holds the number of rows itself is replaced by what [`Op::of_rows`](super::Op::of_rows) makes of it.
+    /// Row by row: an item's rows of all outputs depend, bit for bit, on that item's rows of these inputs and on
+    /// the other inputs as a whole. A rank calls the operation with its own rows alone. An operation that
+    /// stores the number of rows is replaced by [`Op::of_rows`](super::Op::of_rows).
     Rows {
-        /// Of each input, whether an item needs its own rows alone.
+        /// For each input, whether an item needs its own rows alone.
         inputs: Vec<bool>,
     },
-    /// By the operation itself, which is given the whole operands, finds what is its rank's in [`Kernel::share`](super::Kernel::share),
-    /// and has the ranks exchange there what it adds up.
+    /// Divided by the operation itself. It gets the whole operands, finds its rank's part in [`Kernel::share`](super::Kernel::share),
+    /// and exchanges sums through it.
     Shared {
-        /// Of each input, whether a rank needs its own items' rows alone.
+        /// For each input, whether a rank needs its own items' rows alone.
         inputs: Vec<bool>,
-        /// Of each output, whether a rank makes its own items' rows alone. The others it makes whole.
+        /// For each output, whether a rank computes its own items' rows alone. It computes the others in full.
         outputs: Vec<bool>,
-        /// How many items at least a piece of the operation's cut takes: a rank's items begin at a multiple of it.
+        /// The smallest number of items of a piece: a rank's items begin at a multiple of it.
         items: usize,
     },
 }
 
 impl Division {
-    /// Row by row, for an operation with this many inputs, of which all go by rows.
+    /// Row by row, for an operation with this many inputs, all of which are divided by rows.
     pub fn rows(inputs: usize) -> Self {
         Self::Rows { inputs: vec![true; inputs] }
     }
 
-    /// Row by row, where these inputs go by rows and the others are read as a whole.
+    /// Row by row, if these inputs are divided by rows and the others are read as a whole.
     pub fn rows_of(inputs: &[bool]) -> Self {
         Self::Rows { inputs: inputs.to_vec() }
     }
 }
 
 impl Graph {
-    /// Says that the first axis of an input counts the items of a batch, which several processes may share out among themselves:
+    /// Says that the first axis of an input counts the items of a batch, which several processes may share:
     /// see [`Communicator`].
     ///
     /// # Errors
-    /// Where the value is no input, or an input that was named before has another number of items.
+    /// If the value is not an input, or has another number of items than an earlier one.
     pub fn by_item(&mut self, input: Value) -> Result<()> {
         let items = self.shape(input).dims().first().copied();
         if !matches!(self.source(input), Source::Input(_)) || items.is_none() {
@@ -123,13 +123,13 @@ impl Graph {
         Ok(())
     }
 
-    /// The items of a batch, where inputs were said to have [one row for each](Graph::by_item).
+    /// The items of a batch, if inputs have [one row for each](Graph::by_item).
     pub fn items(&self) -> Option<usize> {
         self.by_item.first().map(|&input| self.shape(input)[0])
     }
 }
 
-/// Which part of a batch is this rank's, and the way to the other ranks.
+/// This rank's part of a batch, and the connection to the other ranks.
 #[derive(Clone, Copy)]
 pub struct Share<'a> {
     among: Option<Among<'a>>,
@@ -149,7 +149,7 @@ struct Among<'a> {
 }
 
 impl<'a> Share<'a> {
-    /// All of it, without other ranks.
+    /// The whole batch, without other ranks.
     pub const ALONE: Self = Self { among: None };
 
     /// The items `parts[r]` of a batch of `items` are rank r's. The first exchange that fails says so in `failed`; later ones do
@@ -164,7 +164,7 @@ impl<'a> Share<'a> {
         Self { among: Some(Among { ranks, items, parts, failed, late }) }
     }
 
-    /// How many ranks there are.
+    /// The number of ranks.
     pub fn ranks(&self) -> usize {
         self.among.map_or(1, |among| among.parts.len())
     }
@@ -174,24 +174,24 @@ impl<'a> Share<'a> {
         self.among.map_or(0, |among| among.ranks.rank())
     }
 
-    /// Of so many rows, the same number for each item, those of rank r.
+    /// The rows of rank r, of `rows` in all, the same number for each item.
     pub fn rows_of(&self, r: usize, rows: usize) -> Range<usize> {
         let Some(Among { items, parts, .. }) = self.among else { return 0..rows };
         parts[r].start * (rows / items)..parts[r].end * (rows / items)
     }
 
-    /// Of so many rows, the same number for each item, this rank's.
+    /// This rank's rows, of `rows` in all, the same number for each item.
     pub fn rows(&self, rows: usize) -> Range<usize> {
         self.rows_of(self.rank(), rows)
     }
 
-    /// Of `data`, which has as many elements for each item as for any other, every rank has its items': afterwards all have all.
+    /// Each rank has its items' elements of `data`, the same number for each item; afterwards every rank has all.
     pub fn gather<T: bytemuck::Pod>(&self, data: &mut [T]) {
         let len = data.len();
         self.gather_parts(data, |r| self.rows_of(r, len));
     }
 
-    /// Of `data`, rank r has the elements `part(r)`: afterwards all have all.
+    /// Rank r has the elements `part(r)` of `data`; afterwards every rank has all.
     pub fn gather_parts<T: bytemuck::Pod>(&self, data: &mut [T], part: impl Fn(usize) -> Range<usize>) {
         let Some(among) = self.among else { return };
         let parts: Vec<Range<usize>> = (0..among.parts.len()).map(|r| bytes::<T>(part(r))).collect();

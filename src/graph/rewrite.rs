@@ -1,4 +1,4 @@
-//! What passes over a finished graph are made of: counting uses, and replacing and removing nodes.
+//! Tools for passes over a finished graph: counting uses, and replacing and removing nodes.
 
 use super::{Graph, Node, Op, Source, check};
 use crate::error::{Error, Result};
@@ -24,11 +24,11 @@ impl Graph {
         uses
     }
 
-    /// For passes: puts `op` in the place of node `number`, with these inputs, making these existing values. Values that
-    /// the old node made and that are not listed are gone. Every input must have been made before every output.
+    /// For passes: replaces node `number` by `op`, with these inputs and these existing values as outputs. Outputs
+    /// of the old node that are not listed no longer exist. Every input must have been created before every output.
     ///
     /// # Errors
-    /// Where the shape rule gives other shapes than the values have.
+    /// If the shape rule gives other shapes than the values have.
     pub fn replace(&mut self, number: usize, op: Arc<dyn Op>, inputs: &[Value], outputs: &[Value]) -> Result<()> {
         let specs: Vec<Spec> = inputs.iter().map(|&value| self.spec(value)).collect();
         let made = op.outputs(&specs)?;
@@ -43,12 +43,12 @@ impl Graph {
         Ok(())
     }
 
-    /// For passes: takes a node away whose outputs nobody needs any more, or another node makes now.
+    /// For passes: removes a node whose outputs are no longer used, or are computed by another node now.
     pub fn remove(&mut self, number: usize) {
         self.nodes[number] = None;
     }
 
-    /// For passes: a new value that some node is then [made](Graph::replace) to compute.
+    /// For passes: a new value, which a node will then compute (see [`Graph::replace`]).
     pub fn fresh(&mut self, spec: Spec) -> Value {
         self.define(spec, Source::Node { node: usize::MAX, output: 0 })
     }

@@ -1,4 +1,4 @@
-//! What a device offers to whoever wants plans run on it.
+//! The interface of devices that run plans.
 
 use super::{Cost, HostMemory, Plan, Port, States};
 use crate::error::{Error, Result};
@@ -43,10 +43,10 @@ impl Timing {
 }
 
 /// Values for inputs of a plan over several runs. Each slice holds those of the first run, then those of the second, and so
-/// on; an input that is not here keeps what was last written.
+/// on; an input that is not listed keeps its last value.
 #[derive(Clone, Debug, Default)]
 pub struct Series<'a> {
-    /// How many runs.
+    /// The number of runs.
     pub runs: usize,
     /// Real inputs by name.
     pub real: Vec<(&'a str, &'a [f32])>,
@@ -57,16 +57,16 @@ pub struct Series<'a> {
 /// A device with state in its memory, and plans that run over that state. Several plans (training and evaluation, other
 /// batch sizes) share the same state.
 pub trait Session {
-    /// The device, for people: its name, how many threads, which driver.
+    /// A description of the device: its name, number of threads, driver.
     fn describe(&self) -> String;
 
     /// The layout of the state.
     fn states(&self) -> &States;
 
-    /// Makes a plan ready to run: all its memory is taken now.
+    /// Prepares a plan to run and allocates all its memory.
     ///
     /// # Errors
-    /// Where it was made for another target or other states, or the device has too little memory.
+    /// If it was made for another target or other states, or the device has too little memory.
     fn add(&mut self, plan: Plan) -> Result<PlanId>;
 
     /// A plan that was added.
@@ -75,7 +75,7 @@ pub trait Session {
     /// Writes a real input.
     ///
     /// # Errors
-    /// Where there is no such input, or it has another number or type of elements.
+    /// If there is no such input, or it has another number or type of elements.
     fn write(&mut self, id: PlanId, input: &str, data: &[f32]) -> Result<()>;
 
     /// Writes a real input from numbers in f64: exact on a device that computes in f64, rounded to f32 on others.
@@ -89,57 +89,57 @@ pub trait Session {
     /// Writes an index input.
     ///
     /// # Errors
-    /// As [`Session::write`], and where an index is not below the bound that the operations using it set.
+    /// As [`Session::write`], and if an index is not below the bound that the operations using it set.
     fn write_indices(&mut self, id: PlanId, input: &str, data: &[u32]) -> Result<()>;
 
-    /// Runs the plan once. A GPU may still be at it when this returns; reading waits.
+    /// Runs the plan once. A GPU may still be computing when this returns; reading waits.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// If the device fails.
     fn run(&mut self, id: PlanId) -> Result<()>;
 
-    /// Runs the plan [`Series::runs`] times. `outputs` names outputs and where they go, those of the first run first. A GPU is
-    /// given many runs in one submission, and answers once, at the end.
+    /// Runs the plan [`Series::runs`] times. `outputs` names outputs and the memory for them, those of the first run first. A GPU gets
+    /// many runs in one submission, and its results are read once, at the end.
     ///
     /// # Errors
-    /// As those of [`Session::write`], [`Session::run`] and [`Session::read`]; lengths are those of one run times the runs.
+    /// As for [`Session::write`], [`Session::run`] and [`Session::read`]; lengths are those of one run times the number of runs.
     fn run_series(&mut self, id: PlanId, series: &Series<'_>, outputs: &mut [(&str, &mut [f32])]) -> Result<()>;
 
     /// Runs the plan once and times every launch; returns the sums for each operation and shader, longest first.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// If the device fails.
     fn profile(&mut self, id: PlanId) -> Result<Vec<Timing>>;
 
     /// Reads an output of the last run.
     ///
     /// # Errors
-    /// Where there is no such output, `into` has another length, or the device fails.
+    /// If there is no such output, `into` has another length, or the device fails.
     fn read(&mut self, id: PlanId, output: &str, into: &mut [f32]) -> Result<()>;
 
     /// Reads a state, or a whole group by its name.
     ///
     /// # Errors
-    /// Where there is no such state, `into` has another length, or the device fails.
+    /// If there is no such state, `into` has another length, or the device fails.
     fn read_state(&mut self, name: &str, into: &mut [f32]) -> Result<()>;
 
     /// Writes a state, or a whole group by its name.
     ///
     /// # Errors
-    /// Where there is no such state or `data` has another length.
+    /// If there is no such state or `data` has another length.
     fn write_state(&mut self, name: &str, data: &[f32]) -> Result<()>;
 
     /// Writes a part of a state, or of a whole group by its name, from element `first` on.
     ///
     /// # Errors
-    /// Where there is no such state or the part does not lie inside.
+    /// If there is no such state or the part is not inside it.
     fn write_state_part(&mut self, name: &str, first: usize, data: &[f32]) -> Result<()>;
 
-    /// Makes memory of the host the content of a state of [data](super::Group::data). A CPU that computes in f32 reads it where it
-    /// is, where no plan has been added that reads the state; it can be written no more. Others copy it.
+    /// Makes memory of the host the content of a state of [data](super::Group::data). A CPU session in f32 reads it without a copy, if
+    /// no plan that reads the state has been added yet; the state can then no longer be written. Other sessions copy it.
     ///
     /// # Errors
-    /// Where there is no such state of data, or it has another length.
+    /// If there is no such state of data, or it has another length.
     fn lend_state(&mut self, name: &str, memory: &HostMemory) -> Result<()> {
         locate_data(self.states(), name, memory.len())?;
         for (i, part) in memory.chunks(COPIED).enumerate() {
@@ -152,7 +152,7 @@ pub trait Session {
 /// The group of a state of [data](super::Group::data).
 ///
 /// # Errors
-/// Where there is none, or `len` is not its length.
+/// If there is none, or `len` is not its length.
 pub fn locate_data(states: &States, name: &str, len: usize) -> Result<usize> {
     let (group, _) = locate_state(states, name, len)?;
     if !states.groups()[group].data {
@@ -164,7 +164,7 @@ pub fn locate_data(states: &States, name: &str, len: usize) -> Result<usize> {
 /// The group, offset and length of a state or of a whole group, by name.
 ///
 /// # Errors
-/// Where there is neither, or `len` is not its length.
+/// If there is neither, or `len` is not its length.
 pub fn locate_state(states: &States, name: &str, len: usize) -> Result<(usize, usize)> {
     let (group, offset, have) = find_state(states, name)?;
     if have != len {
@@ -187,7 +187,7 @@ fn find_state(states: &States, name: &str) -> Result<(usize, usize, usize)> {
 /// The group of a state or of a whole group, by name, and the offset there of its element `first`.
 ///
 /// # Errors
-/// Where there is neither, or `len` elements from there on do not lie inside.
+/// If there is neither, or `len` elements from there on do not lie inside.
 pub fn locate_part(states: &States, name: &str, first: usize, len: usize) -> Result<(usize, usize)> {
     let (group, offset, have) = find_state(states, name)?;
     if first.checked_add(len).is_none_or(|end| end > have) {
@@ -224,7 +224,7 @@ pub fn check_series(plan: &Plan, series: &Series<'_>, outputs: &[(&str, &mut [f3
 /// Checks data for an input.
 ///
 /// # Errors
-/// Where the type or the number of elements differs.
+/// If the type or the number of elements differs.
 pub fn check_port(port: &Port, dtype: DType, len: usize) -> Result<()> {
     if port.spec.dtype != dtype {
         let detail = format!("holds {:?} elements, not {dtype:?}", port.spec.dtype);

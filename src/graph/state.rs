@@ -1,4 +1,4 @@
-//! State that lives across runs: parameters, running statistics, an optimiser's moments.
+//! State that survives runs: parameters, running statistics, an optimiser's moments.
 
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
@@ -37,7 +37,7 @@ pub struct Group {
     pub name: String,
     /// Length of the buffer in elements, gaps for alignment included. Gaps hold zeros.
     pub len: usize,
-    /// Whether it holds what the host put there to be read, such as recordings: nothing that a run changes and must keep.
+    /// Whether it holds data of the host, such as recordings, which no run changes.
     pub data: bool,
 }
 
@@ -55,7 +55,7 @@ impl States {
         Self::default()
     }
 
-    /// The group of this name, made where there is none.
+    /// The group of this name; it is created if it does not exist.
     pub fn group(&mut self, name: &str) -> GroupId {
         if let Some(i) = self.groups.iter().position(|group| group.name == name) {
             return GroupId(i);
@@ -68,7 +68,7 @@ impl States {
     /// Adds a state to a group, with its initial values.
     ///
     /// # Errors
-    /// Where the name is taken.
+    /// If the name is taken.
     pub fn add(&mut self, group: &str, name: &str, initial: Tensor<f32>) -> Result<()> {
         if self.states.iter().any(|state| state.name == name) {
             return Err(Error::value(name, "a state of this name exists already"));
@@ -88,7 +88,7 @@ impl States {
     /// are named `<name>.<state>`.
     ///
     /// # Errors
-    /// Where the group exists.
+    /// If the group exists.
     pub fn add_like(&mut self, group: GroupId, name: &str) -> Result<GroupId> {
         if self.groups.iter().any(|other| other.name == name) {
             return Err(Error::value(name, "a group of this name exists already"));
@@ -100,11 +100,11 @@ impl States {
         Ok(self.group(name))
     }
 
-    /// A group of one state of its own name, `len` elements that are zeros until the host writes them; graphs read it, and it is
-    /// no part of what a run must keep.
+    /// A group with one state of the same name, of `len` elements. They are zeros until the host writes them. Graphs read it, and it is
+    /// not part of checkpoints.
     ///
     /// # Errors
-    /// Where the name is taken.
+    /// If the name is taken.
     pub fn add_data(&mut self, name: &str, len: usize) -> Result<()> {
         let taken = self.groups.iter().any(|group| group.name == name) || self.get(name).is_ok();
         if taken {
@@ -121,7 +121,7 @@ impl States {
         &self.groups
     }
 
-    /// The initial contents of a group's buffer; what is missing at its end is zeros.
+    /// The initial contents of a group's buffer; missing elements at its end are zeros.
     pub fn initial(&self, group: GroupId) -> &[f32] {
         &self.initial[group.0]
     }
@@ -131,7 +131,7 @@ impl States {
         self.states.iter()
     }
 
-    /// All states but those of groups that hold [data](Group::data).
+    /// All states except those of groups that hold [data](Group::data).
     pub fn kept(&self) -> impl Iterator<Item = &State> {
         self.states.iter().filter(|state| !self.groups[state.group.0].data)
     }
@@ -144,7 +144,7 @@ impl States {
     /// The state of this name.
     ///
     /// # Errors
-    /// Where there is none.
+    /// If there is none.
     pub fn get(&self, name: &str) -> Result<&State> {
         self.states.iter().find(|state| state.name == name).ok_or_else(|| Error::value(name, "there is no such state"))
     }

@@ -1,7 +1,7 @@
-//! Checkpoints of [`Model::fit`](super::Model::fit): all that it needs to go on as though it had never stopped, in a safetensors file.
+//! Checkpoints of [`Model::fit`](super::Model::fit): a safetensors file with everything that it needs to resume as if it had never stopped.
 //!
 //! The tensors are those of [`Weights::of_session`] (`state.<path>`, the optimiser's moments among them) and the best parameters so far
-//! (`best.<path>`). The rest is text in the file's header, whose numbers come back to the bit.
+//! (`best.<path>`). The rest is text in the file's header, whose numbers are read back bit for bit.
 
 use super::fit::{Epoch, Fitting, Scores};
 use super::module::Module;
@@ -17,9 +17,9 @@ use std::time::Duration;
 /// Where [`Model::fit`](super::Model::fit) writes checkpoints, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoints {
-    /// The file. Where it is there already, training goes on from it.
+    /// The file. If it exists, training resumes from it.
     pub path: PathBuf,
-    /// How long after the last checkpoint one is written in the middle of an epoch; after each epoch there is one, too.
+    /// The time between checkpoints within an epoch. There is also one after each epoch.
     pub every: Duration,
 }
 
@@ -30,12 +30,12 @@ impl Checkpoints {
     }
 }
 
-/// The entry of the header that says what the file is.
+/// The entry of the header that identifies the file.
 const KEY: &str = "humdinger_fit";
 const VERSION: &str = "1";
 const STATE: &str = "state.";
 const BEST: &str = "best.";
-/// What stands for a number that there is not.
+/// Written for a number that does not exist.
 const NONE: &str = "-";
 
 /// The state of a generator of random numbers.
@@ -45,19 +45,19 @@ pub(super) type Draws = [u8; 49];
 #[derive(Debug, PartialEq)]
 pub(super) struct Checkpoint {
     pub progress: Progress,
-    /// Of the epoch in progress.
+    /// The scores of the epoch in progress.
     pub training: Scores,
     pub history: Vec<Epoch>,
-    /// Steps that the optimiser has counted.
+    /// The number of steps of the optimiser.
     pub optimiser: u64,
-    /// What dropout draws from.
+    /// The generator of dropout.
     pub draws: Draws,
     pub states: Weights,
     pub best: Option<Vec<(String, Tensor<f32>)>>,
 }
 
 impl Checkpoint {
-    /// Writes the file, in one piece or not at all.
+    /// Writes the file, completely or not at all.
     pub fn write(self, path: &Path) -> Result<()> {
         let Progress { step, epoch, position, seconds, best_loss, best_epoch, continued_at } = self.progress;
         let mut file = Weights::default();
@@ -87,7 +87,7 @@ impl Checkpoint {
         file.write(path)
     }
 
-    /// Reads a file; nothing where there is none.
+    /// Reads a file; `None` if it does not exist.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         if !path.try_exists().map_err(|e| Error::file(path, format!("cannot be looked for: {e}")))? {
             return Ok(None);
@@ -200,7 +200,7 @@ fn bytes(text: &str) -> Option<Draws> {
 }
 
 impl<M: Module> Fitting<'_, '_, M> {
-    /// Goes on from the file of checkpoints, where there is one.
+    /// Resumes from the checkpoint file, if it exists.
     pub(super) fn resume(&mut self) -> Result<()> {
         let Some(Checkpoints { path, .. }) = &self.fit.checkpoints else { return Ok(()) };
         let Some(found) = Checkpoint::read(path)? else { return Ok(()) };
@@ -224,7 +224,7 @@ impl<M: Module> Fitting<'_, '_, M> {
         Ok(())
     }
 
-    /// Writes the file of checkpoints, where one is wanted.
+    /// Writes the checkpoint file, if one was requested.
     pub(super) fn write(&mut self) -> Result<()> {
         let Some(Checkpoints { path, .. }) = &self.fit.checkpoints else { return Ok(()) };
         let states = Weights::of_session(self.model.session())?;

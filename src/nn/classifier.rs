@@ -13,7 +13,7 @@ pub const PARAMETERS: &str = "parameters";
 /// The group of states that batch norm keeps: running means and variances.
 pub const STATISTICS: &str = "statistics";
 
-/// The group of states that are what they were: parameters and statistics of blocks that do not learn.
+/// The group of states that training does not change: parameters and statistics of frozen blocks.
 pub const FROZEN: &str = "frozen";
 
 /// Share of the batch in the running statistics of batch norm, PyTorch's default.
@@ -21,14 +21,14 @@ const MOMENTUM: f64 = 0.1;
 /// Added to the variance in batch norm, PyTorch's default.
 pub(crate) const EPSILON: f64 = 1e-5;
 
-/// What a graph is built for.
+/// Whether a graph is for training or evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Batch norm uses the batch's statistics and updates the running ones.
     Train,
     /// The same for a rank's part of a batch: the statistics are those of all of it, see [`Part`].
     TrainPart(Part),
-    /// Batch norm uses the running statistics; nothing changes.
+    /// Batch norm uses the running statistics; no state changes.
     Evaluate,
 }
 
@@ -51,7 +51,7 @@ impl Block {
         Self { channels, kernel, stride, time_dilation: 1 }
     }
 
-    /// Its convolution's options. Zeros around the map keep its size, but for the stride.
+    /// Its convolution's options. Padding with zeros keeps the map's size, apart from the stride.
     pub(crate) fn options(&self) -> ConvOptions {
         let reach = self.kernel / 2;
         ConvOptions {
@@ -79,16 +79,17 @@ pub struct Classifier {
     pub channels: usize,
     /// The blocks.
     pub blocks: Vec<Block>,
-    /// What follows them.
+    /// The pooling after them.
     pub pooling: Pooling,
     /// Number of classes.
     pub outputs: usize,
     /// Slope of the leaky ReLU whose gain scales the initial weights.
     pub init_slope: f64,
-    /// How many of the blocks, from the first on, stay as they are in training: batch norm evaluates there, and no gradient is taken.
+    /// The number of frozen blocks, from the first on. Training does not change them: their batch norm uses the running statistics,
+    /// and no gradient is computed.
     pub frozen: usize,
-    /// Whether batch norm evaluates in training in all blocks: it keeps the statistics that it begins with, and an item's gradient does not
-    /// depend on the others of its batch.
+    /// Whether batch norm uses the running statistics in training, too, in all blocks. The statistics then do not change, and an
+    /// item's gradient does not depend on the others of its batch.
     pub frozen_norms: bool,
 }
 
@@ -101,9 +102,9 @@ impl Classifier {
         Self { channels: 2, blocks, pooling, outputs, init_slope: 0.1, frozen: 0, frozen_norms: false }
     }
 
-    /// The network of the recipe `melody`: six blocks, 1 to 128 channels; keeps the frequency axis apart until the end,
-    /// so that a tune can be found at any pitch. What the last block makes of one place depends on 129 frames, about four
-    /// seconds: a phrase, where the three notes that 65 frames hold are common to many tunes.
+    /// The network of the recipe `melody`: six blocks, 1 to 128 channels. It keeps the frequency axis until the end,
+    /// so that a tune can be found at any pitch. The receptive field of the last block is 129 frames, about four
+    /// seconds: a phrase. (65 frames hold three notes, which are common to many tunes.)
     pub fn melody(outputs: usize) -> Self {
         let mut network = Self::first_melody(outputs);
         network.blocks.pop();
@@ -120,10 +121,10 @@ impl Classifier {
         Self { channels: 1, blocks, pooling, outputs, init_slope: 0.0, frozen: 0, frozen_norms: false }
     }
 
-    /// Adds parameters (freshly drawn) and running statistics to `states`; returns the group of the parameters.
+    /// Adds parameters (with random values) and running statistics to `states`; returns the group of the parameters.
     ///
     /// # Errors
-    /// Where states of these names exist.
+    /// If states of these names exist.
     pub fn add_states(&self, states: &mut States, seed: u64) -> Result<GroupId> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut from = self.channels;
@@ -146,11 +147,11 @@ impl Classifier {
         Ok(states.group(PARAMETERS))
     }
 
-    /// The logits `[N, outputs]` of spectrograms x `[N, channels, H, W]`, and the vectors `[N, C]` that the last layer makes
-    /// them of: `[logits, vectors]`.
+    /// The logits `[N, outputs]` of spectrograms x `[N, channels, H, W]`, and the vectors `[N, C]` that are the input of the last
+    /// layer: `[logits, vectors]`.
     ///
     /// # Errors
-    /// Where x has another form, or the graph's states are not this network's.
+    /// If x has another form, or the graph's states are not this network's.
     pub fn logits_and_vectors(&self, graph: &mut Graph, x: Value, mode: Mode) -> Result<[Value; 2]> {
         let shape = graph.shape(x);
         if shape.rank() != 4 || shape[1] != self.channels {

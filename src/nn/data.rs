@@ -1,4 +1,4 @@
-//! What networks learn from: values, batches of them, and data held in memory.
+//! Training data: values, batches of them, and data held in memory.
 
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Shape, Spec, Tensor};
@@ -50,7 +50,7 @@ impl Values {
     /// The items of these numbers, in their order.
     ///
     /// # Errors
-    /// Where there is none, or no such item.
+    /// If there is none, or no such item.
     pub fn select(&self, items: &[usize]) -> Result<Self> {
         Ok(match self {
             Self::Real(values) => Self::Real(select(values, items)?),
@@ -72,7 +72,7 @@ fn select<T: Copy>(values: &Tensor<T>, items: &[usize]) -> Result<Tensor<T>> {
     Tensor::new(Shape::new(&dims), data)
 }
 
-/// Some items and what a network should make of them.
+/// Some items and their targets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// The inputs `[N, ..]`.
@@ -81,13 +81,13 @@ pub struct Batch {
     pub targets: Values,
 }
 
-/// Anything that gives batches, epoch after epoch. `B` is another kind of batch, for a [`Learner`](super::Learner) of one's own.
+/// A source of batches, epoch after epoch. `B` may be another kind of batch, for a custom [`Learner`](super::Learner).
 pub trait Batches<B = Batch> {
-    /// The batches of an epoch, counted from 0: the same ones in the same order whenever it is asked for, so that training can go on in
-    /// the middle of it.
+    /// The batches of an epoch, counted from 0. They must be the same ones in the same order at every call, so that training can resume in
+    /// the middle of an epoch.
     ///
     /// # Errors
-    /// Where they cannot be read.
+    /// If they cannot be read.
     fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<B>> + '_>>;
 }
 
@@ -102,7 +102,7 @@ impl Data {
     /// Inputs and targets, item by item.
     ///
     /// # Errors
-    /// Where there are none, or not as many of the one as of the other.
+    /// If there are none, or not as many of the one as of the other.
     pub fn new(x: impl Into<Values>, targets: impl Into<Values>) -> Result<Self> {
         let (x, targets) = (x.into(), targets.into());
         let (items, wanted) = (x.items(), targets.items());
@@ -132,16 +132,16 @@ impl Data {
     /// The items of these numbers.
     ///
     /// # Errors
-    /// Where there is none, or no such item.
+    /// If there is none, or no such item.
     pub fn select(&self, items: &[usize]) -> Result<Self> {
         Ok(Self { x: self.x.select(items)?, targets: self.targets.select(items)? })
     }
 
-    /// A share of the items, drawn at random, and the others: `[share, rest]`. Items that belong together (of one person, say) should
-    /// be on one side: then choose with [`Data::select`].
+    /// A random share of the items, and the others: `[share, rest]`. If items belong together (those of one person, for example) and should
+    /// be on one side, choose them with [`Data::select`].
     ///
     /// # Errors
-    /// Where a side would be empty.
+    /// If a side would be empty.
     pub fn split(&self, share: f64, seed: u64) -> Result<[Self; 2]> {
         let mut order: Vec<usize> = (0..self.items()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
@@ -153,12 +153,12 @@ impl Data {
         Ok([self.select(a)?, self.select(b)?])
     }
 
-    /// Batches of this many items, the last one with what is left; in another order each epoch, drawn from the seed.
+    /// Batches of this many items, in a random order that differs in each epoch and depends on the seed. The last batch has the remaining items.
     pub fn shuffled(&self, batch: usize, seed: u64) -> InMemory<'_> {
         InMemory { data: self, batch: batch.max(1), seed: Some(seed) }
     }
 
-    /// Batches of this many items in their order, the last one with what is left.
+    /// Batches of this many items in their order. The last batch has the remaining items.
     pub fn batches(&self, batch: usize) -> InMemory<'_> {
         InMemory { data: self, batch: batch.max(1), seed: None }
     }

@@ -11,25 +11,25 @@ use crate::tensor::Tensor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A loss of one's own: from the graph, the network's output and the targets to one number.
+/// A custom loss: from the graph, the network's output and the targets to one number.
 type Custom = Arc<dyn Fn(&mut Graph, Value, Value) -> Result<Value>>;
 
-/// What training makes small.
+/// The loss that training minimises.
 #[derive(Clone)]
 pub enum Loss {
     /// The mean cross-entropy of scores `[N, C, ..]` with classes `[N, ..]`.
     CrossEntropy {
-        /// How much of the target is spread evenly over all classes.
+        /// Label smoothing: the share of the target that is spread evenly over all classes.
         smoothing: f64,
     },
     /// The mean of the squared differences from targets of the output's shape.
     MeanSquare,
-    /// Another one; see [`Loss::custom`].
+    /// A custom loss; see [`Loss::custom`].
     Custom(Custom),
 }
 
 impl Loss {
-    /// A loss of one's own: one number from the graph, the network's output and the targets.
+    /// A custom loss: one number from the graph, the network's output and the targets.
     pub fn custom(loss: impl Fn(&mut Graph, Value, Value) -> Result<Value> + 'static) -> Self {
         Self::Custom(Arc::new(loss))
     }
@@ -69,7 +69,7 @@ impl PartialEq for Loss {
     }
 }
 
-/// The share of items `[N, C]` whose highest score is that of their class `[N]`; 0 where the shapes are others.
+/// The share of items `[N, C]` whose highest score is that of their class `[N]`; 0 if the shapes do not fit.
 pub fn accuracy(output: &Tensor<f32>, targets: &Values) -> f64 {
     let (shape, Values::Index(classes)) = (output.shape(), targets) else { return 0.0 };
     if shape.rank() != 2 || shape[0] != classes.data().len() {
@@ -101,49 +101,49 @@ impl Scores {
     }
 }
 
-/// What an epoch of training came to.
+/// The results of an epoch of training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Epoch {
     /// Its number, from 0.
     pub number: usize,
     /// The learning rate of its last step.
     pub rate: f64,
-    /// While training, before each step.
+    /// The scores in training, before each step.
     pub training: Scores,
-    /// Afterwards, on the data kept apart, where there is some.
+    /// The scores on the validation data after the epoch, if there is any.
     pub validation: Option<Scores>,
-    /// How long it took.
+    /// Its duration.
     pub seconds: f64,
 }
 
-/// What a callback says after an epoch.
+/// The answer of a callback after an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// Train on.
+    /// Continue training.
     Continue,
-    /// This epoch was the last.
+    /// Stop after this epoch.
     Stop,
 }
 
 /// How a model is trained.
 pub struct Fit<'a> {
-    /// How often all batches are gone through.
+    /// The number of epochs.
     pub epochs: usize,
     /// The learning rate, and Adam's beta1, of each step.
     pub schedule: Schedule,
-    /// What is made small.
+    /// The loss.
     pub loss: Loss,
-    /// A number for people, from a batch's output and targets: [`accuracy`], say.
+    /// A metric to report, from a batch's output and targets, such as [`accuracy`].
     pub metric: Option<fn(&Tensor<f32>, &Values) -> f64>,
-    /// Data kept apart. With it, the parameters of the epoch with the lowest validation loss are those that stay.
+    /// Validation data. With it, the model keeps the parameters of the epoch with the lowest validation loss.
     pub validation: Option<&'a mut dyn Batches>,
-    /// Stops after this many epochs without a lower validation loss.
+    /// Early stopping: ends after this many epochs without a lower validation loss.
     pub patience: Option<usize>,
     /// Called after each epoch.
     pub after_epoch: Option<&'a mut dyn FnMut(&Epoch) -> Flow>,
-    /// Set from outside to stop after the step in progress; what was trained of an epoch by then stays out of the history.
+    /// If set by another thread, training stops after the current step. An unfinished epoch is not part of the history.
     pub stop: Option<&'a AtomicBool>,
-    /// Where to write all that is needed to go on after an interruption; see [`Fit::resumable`].
+    /// Where to write checkpoints; see [`Fit::resumable`].
     #[cfg(feature = "weights")]
     pub checkpoints: Option<super::Checkpoints>,
 }
@@ -171,17 +171,17 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// The same, validated on data kept apart.
+    /// The same with validation data.
     #[must_use]
     pub fn validated(mut self, validation: &'a mut dyn Batches) -> Self {
         self.validation = Some(validation);
         self
     }
 
-    /// The same with a checkpoint in this file: after each epoch, every 30 seconds, and where [`Fit::stop`] asks to stop. Where the file
-    /// is there already, training goes on from it, and ends with the same bits as without an interruption if all else is given again as it
-    /// was: the model's network, optimiser and device, the batches, and what is in [`Fit`] (but for the number of epochs, which may be
-    /// another). Callbacks are told of epochs that are new; the history has all.
+    /// The same with a checkpoint in this file: after each epoch, every 30 seconds, and when [`Fit::stop`] stops training. If the file
+    /// exists, training resumes from it. It ends with the same bits as without an interruption if everything else is the
+    /// same: the model's network, optimiser and device, the batches, and [`Fit`] (except for the number of epochs).
+    /// Callbacks are called for new epochs only; the history has all.
     ///
     /// ```
     /// use humdinger::Tensor;
@@ -291,11 +291,11 @@ fn number(step: u64) -> usize {
 }
 
 impl<M: Module> Model<M> {
-    /// Trains on all batches, epoch after epoch; returns what each completed one came to.
+    /// Trains on all batches, epoch after epoch; returns the results of each completed epoch.
     ///
     /// # Errors
-    /// Where there are no batches, a shape does not fit, the loss is no longer finite, patience is asked for without data to validate
-    /// on, or the device fails; where a checkpoint cannot be written, or is one of another model.
+    /// If there are no batches, a shape does not fit, the loss is no longer finite, patience is set without validation
+    /// data, or the device fails; if a checkpoint cannot be written, or belongs to another model.
     pub fn fit(&mut self, batches: &mut dyn Batches, fit: Fit<'_>) -> Result<Vec<Epoch>> {
         fit.schedule.check()?;
         if fit.patience.is_some() && fit.validation.is_none() {
@@ -323,7 +323,7 @@ impl<M: Module> Model<M> {
     /// The mean loss over all batches, and the mean of a metric.
     ///
     /// # Errors
-    /// Where there are no batches, a shape does not fit, or the device fails.
+    /// If there are no batches, a shape does not fit, or the device fails.
     pub fn evaluate(
         &mut self,
         batches: &mut dyn Batches,

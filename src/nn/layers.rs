@@ -1,6 +1,6 @@
-//! Layers: modules that are one operation, with the parameters that it needs.
+//! Layers: modules of one operation and its parameters.
 //!
-//! Sizes are given as PyTorch's layers have them, parameters carry PyTorch's names and begin as PyTorch's do.
+//! Arguments, parameter names and initial values are those of PyTorch's layers.
 
 use super::classifier::Mode;
 use super::init::{kaiming_normal, linear_bound, normal, uniform};
@@ -10,7 +10,7 @@ use crate::graph::{Graph, Value};
 use crate::ops::{ConvOptions, Windows};
 use crate::tensor::{Shape, Tensor};
 
-/// How weights begin.
+/// The initial values of weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Init {
     /// Uniform in `+-1 / sqrt(fan in)`, biases too: PyTorch's default for convolutions and linear layers.
@@ -50,7 +50,7 @@ pub struct Linear {
     pub inputs: usize,
     /// Features of an item of y.
     pub outputs: usize,
-    /// How the weights begin.
+    /// The initial values of the weights.
     pub init: Init,
 }
 
@@ -92,7 +92,7 @@ pub struct Conv2d {
     pub options: ConvOptions,
     /// Whether there is a bias.
     pub bias: bool,
-    /// How the weights begin.
+    /// The initial values of the weights.
     pub init: Init,
 }
 
@@ -146,7 +146,7 @@ impl Module for Conv2d {
 pub struct BatchNorm {
     /// Channels of x.
     pub channels: usize,
-    /// Share of the batch in the running statistics.
+    /// Share of the batch in the running statistics (PyTorch's `momentum`).
     pub momentum: f64,
     /// Added to the variance.
     pub epsilon: f64,
@@ -232,8 +232,8 @@ impl Module for Embedding {
     }
 }
 
-/// In training sets elements to zero with probability `p` and divides the others by `1 - p` (Srivastava et al., 2014); in evaluation
-/// nothing.
+/// Dropout (Srivastava et al., 2014). In training it sets elements to zero with probability `p` and divides the others by `1 - p`; in evaluation
+/// it does nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     /// The probability of a zero, at least 0 and below 1.
@@ -267,7 +267,7 @@ impl Module for Dropout {
 pub struct Function<F>(F);
 
 impl<F: Fn(&mut Graph, Value) -> Result<Value>> Function<F> {
-    /// The layer whose output this gives from its input.
+    /// A layer that applies this function to its input.
     pub fn new(function: F) -> Self {
         Self(function)
     }

@@ -1,9 +1,9 @@
 //! Networks: modules and layers with named parameters, a model that trains them on a device, the optimisers, learning-rate schedules,
 //! and the classifiers of spectrograms.
 //!
-//! A network is a [`Module`]: a [`Sequential`] of layers, or a type of one's own. [`Model`] puts its parameters on a device and
-//! compiles a plan for each shape of batch; [`Model::fit`] trains it on anything that gives [`Batches`], and goes on from a checkpoint where
-//! it was stopped. The training loop under it, [`train`], trains any [`Learner`].
+//! A network is a [`Module`]: a [`Sequential`] of layers, or your own type. [`Model`] puts its parameters on a device and
+//! compiles a plan for each shape of batch. [`Model::fit`] trains it on any source of [`Batches`], and can resume from a
+//! checkpoint. It uses the training loop [`train`], which trains any [`Learner`].
 
 #[cfg(feature = "weights")]
 mod checkpoint;

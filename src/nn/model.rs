@@ -1,4 +1,4 @@
-//! A module with its parameters on a device: trained, asked, saved and loaded.
+//! A module with its parameters on a device: training, prediction, saving and loading.
 
 use super::classifier::{Mode, PARAMETERS};
 use super::data::{Batch, Values};
@@ -15,35 +15,35 @@ use rand::{RngExt, SeedableRng};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What changes the parameters.
+/// The choice of optimiser.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimiser {
-    /// Adam (Kingma and Ba, 2015), with decoupled weight decay (Loshchilov and Hutter, 2019) where that is not 0.
+    /// Adam (Kingma and Ba, 2015), with decoupled weight decay (Loshchilov and Hutter, 2019) if that is not 0.
     Adam {
         /// Weight decay.
         weight_decay: f64,
     },
     /// Gradient descent.
     Sgd {
-        /// How much of the velocity stays at each step.
+        /// The part of the velocity that is kept at each step.
         momentum: f64,
-        /// Whether the step looks ahead along the velocity.
+        /// Whether momentum is Nesterov's.
         nesterov: bool,
         /// Weight decay, part of the gradient.
         weight_decay: f64,
     },
 }
 
-/// How a [`Model`] is made.
+/// Options of a [`Model`].
 #[derive(Clone, Copy, Debug)]
 pub struct ModelOptions {
-    /// Where it computes.
+    /// The device.
     pub device: DeviceChoice,
-    /// What initial values and dropout are drawn from.
+    /// The seed of initial values and dropout.
     pub seed: u64,
-    /// What changes the parameters.
+    /// The optimiser.
     pub optimiser: Optimiser,
-    /// The largest norm of a gradient that is left alone, if any.
+    /// Gradients with a larger norm are clipped to this norm, if given.
     pub max_norm: Option<f64>,
 }
 
@@ -76,7 +76,7 @@ struct Compiled {
 
 /// A network with its parameters on a device.
 ///
-/// Plans are compiled when they are first needed, one for each shape of a batch; all share the parameters.
+/// Plans are compiled when they are first needed, one for each batch shape. All share the parameters.
 pub struct Model<M = super::Sequential> {
     module: M,
     session: Box<dyn Session>,
@@ -89,10 +89,10 @@ pub struct Model<M = super::Sequential> {
 }
 
 impl<M: Module> Model<M> {
-    /// Draws the parameters of a network and puts them on a device.
+    /// Initialises the parameters of a network with random values and puts them on a device.
     ///
     /// # Errors
-    /// Where two parameters have one path, or the device cannot be had.
+    /// If two parameters have the same path, or the device is not available.
     pub fn new(module: M, options: ModelOptions) -> Result<Self> {
         let mut states = States::new();
         let parameters = states.group(PARAMETERS);
@@ -121,17 +121,17 @@ impl<M: Module> Model<M> {
         &self.module
     }
 
-    /// The device, for people.
+    /// A description of the device.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// All parameters and running statistics, with their shapes and paths; those of the optimiser not.
+    /// All parameters and running statistics, with their shapes and paths, without the states of the optimiser.
     pub fn paths(&self) -> Vec<String> {
         self.kept().map(|(name, _)| name.clone()).collect()
     }
 
-    /// The number of trained numbers.
+    /// The number of trainable parameters (scalars).
     pub fn parameter_count(&self) -> usize {
         let group = self.states.groups().iter().position(|group| group.name == PARAMETERS);
         let of = |state: &&crate::graph::State| Some(state.group.index()) == group;
@@ -147,17 +147,17 @@ impl<M: Module> Model<M> {
     /// A parameter or running statistic, by its path.
     ///
     /// # Errors
-    /// Where there is none, or the device fails.
+    /// If there is none, or the device fails.
     pub fn read(&mut self, path: &str) -> Result<Tensor<f32>> {
         let mut value = Tensor::full(self.states.get(path)?.shape, 0.0);
         self.session.read_state(path, value.data_mut())?;
         Ok(value)
     }
 
-    /// Gives a parameter or running statistic, by its path, a value.
+    /// Sets a parameter or running statistic, by its path.
     ///
     /// # Errors
-    /// Where there is none, it has another shape, or the device fails.
+    /// If there is none, it has another shape, or the device fails.
     pub fn write(&mut self, path: &str, value: &Tensor<f32>) -> Result<()> {
         let shape = self.states.get(path)?.shape;
         if shape != value.shape() {
@@ -194,18 +194,18 @@ impl<M: Module> Model<M> {
         self.rng = ChaCha8Rng::deserialize_state(draws);
     }
 
-    /// Compiles the network for batches of x of this shape and type, so that the first [`Model::predict`] need not.
+    /// Compiles the network for batches of x of this shape and type in advance, so that the first [`Model::predict`] does not have to.
     ///
     /// # Errors
-    /// Where the shape does not fit the network, or the device has too little memory.
+    /// If the shape does not fit the network, or the device has too little memory.
     pub fn compile(&mut self, x: Spec) -> Result<PlanId> {
         Ok(self.plan(Kind { mode: Mode::Evaluate, x, targets: None })?.plan)
     }
 
-    /// What the network makes of a batch.
+    /// The network's output for a batch.
     ///
     /// # Errors
-    /// Where the shape does not fit the network, or the device fails.
+    /// If the shape does not fit the network, or the device fails.
     pub fn predict(&mut self, x: impl Into<Values>) -> Result<Tensor<f32>> {
         let x = x.into();
         let compiled = self.plan(Kind { mode: Mode::Evaluate, x: x.spec(), targets: None })?;
@@ -221,10 +221,10 @@ impl<M: Module> Model<M> {
         Ok(output)
     }
 
-    /// One step of training on a batch: its mean loss, and what the network made of it before the step.
+    /// One training step on a batch. Returns the mean loss and the network's output before the step.
     ///
     /// # Errors
-    /// Where a shape does not fit, or the device fails.
+    /// If a shape does not fit, or the device fails.
     pub fn train_step(&mut self, batch: &Batch, loss: &Loss, rate: f64, beta1: f64) -> Result<(f64, Tensor<f32>)> {
         let compiled = self.loss_plan(Mode::Train, batch, loss)?;
         match &mut self.steps {
@@ -239,10 +239,10 @@ impl<M: Module> Model<M> {
         self.run_with_loss(&compiled, batch)
     }
 
-    /// The mean loss of a batch and what the network makes of it; nothing changes.
+    /// The mean loss of a batch and the network's output; no state changes.
     ///
     /// # Errors
-    /// Where a shape does not fit, or the device fails.
+    /// If a shape does not fit, or the device fails.
     pub fn evaluate_step(&mut self, batch: &Batch, loss: &Loss) -> Result<(f64, Tensor<f32>)> {
         let compiled = self.loss_plan(Mode::Evaluate, batch, loss)?;
         self.run_with_loss(&compiled, batch)

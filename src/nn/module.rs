@@ -1,4 +1,4 @@
-//! Modules: parts of a network with parameters of their own, put together by name.
+//! Modules: parts of a network with their own parameters, combined by name.
 
 use super::classifier::{Mode, PARAMETERS, STATISTICS};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::graph::{Graph, States, Value};
 use crate::tensor::{Shape, Tensor};
 use rand::rngs::ChaCha8Rng;
 
-/// A part of a network: a layer, or something made of modules.
+/// A part of a network: a layer, or a combination of modules.
 ///
 /// ```
 /// use humdinger::graph::Value;
@@ -28,11 +28,11 @@ use rand::rngs::ChaCha8Rng;
 /// }
 /// ```
 pub trait Module {
-    /// Declares the module's parameters and running statistics, with their initial values; nothing, unless said otherwise. What
-    /// [`Module::forward`] asks for and is not declared is an error when the graph is built.
+    /// Declares the module's parameters and running statistics, with their initial values. The default declares none. If
+    /// [`Module::forward`] uses one that is not declared, building the graph is an error.
     ///
     /// # Errors
-    /// Where a name is taken.
+    /// If a name is taken.
     fn declare(&self, _to: &mut Declare<'_>) -> Result<()> {
         Ok(())
     }
@@ -40,7 +40,7 @@ pub trait Module {
     /// Adds the module to a graph: its output from its input.
     ///
     /// # Errors
-    /// Where the input's shape does not fit, or a parameter was not declared.
+    /// If the input's shape does not fit, or a parameter was not declared.
     fn forward(&self, net: &mut Net<'_>, x: Value) -> Result<Value>;
 }
 
@@ -54,12 +54,12 @@ impl<M: Module + ?Sized> Module for Box<M> {
     }
 }
 
-/// The path of what lies in a module: `block1.conv` and `weight` give `block1.conv.weight`.
+/// The path of a name inside a module: `block1.conv` and `weight` give `block1.conv.weight`.
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.into() } else { format!("{path}.{name}") }
 }
 
-/// Where a module declares its parameters.
+/// The place where a module declares its parameters.
 pub struct Declare<'a> {
     states: &'a mut States,
     rng: &'a mut ChaCha8Rng,
@@ -72,7 +72,7 @@ impl<'a> Declare<'a> {
         Self { states, rng, path: String::new() }
     }
 
-    /// The generator that initial values are drawn from.
+    /// The random generator of initial values.
     pub fn rng(&mut self) -> &mut ChaCha8Rng {
         self.rng
     }
@@ -80,7 +80,7 @@ impl<'a> Declare<'a> {
     /// A parameter, which the optimiser changes, under the module's path.
     ///
     /// # Errors
-    /// Where the name is taken.
+    /// If the name is taken.
     pub fn parameter(&mut self, name: &str, initial: Tensor<f32>) -> Result<()> {
         self.states.add(PARAMETERS, &join(&self.path, name), initial)
     }
@@ -88,12 +88,12 @@ impl<'a> Declare<'a> {
     /// A running statistic, which [`Net::update`] changes in training.
     ///
     /// # Errors
-    /// Where the name is taken.
+    /// If the name is taken.
     pub fn statistic(&mut self, name: &str, initial: Tensor<f32>) -> Result<()> {
         self.states.add(STATISTICS, &join(&self.path, name), initial)
     }
 
-    /// What a module inside this one declares, under its name.
+    /// The declarations of a module inside this one, under its name.
     ///
     /// # Errors
     /// As that module's [`Module::declare`].
@@ -114,7 +114,7 @@ pub(super) struct Drawn {
     pub zeros: f64,
 }
 
-/// Where a module adds itself to a graph.
+/// The place where a module adds itself to a graph.
 pub struct Net<'a> {
     /// The graph, whose methods are the operations.
     pub graph: &'a mut Graph,
@@ -136,15 +136,15 @@ impl<'a> Net<'a> {
     /// A parameter or running statistic of this module, by the name that it was declared with.
     ///
     /// # Errors
-    /// Where none of this name was declared.
+    /// If none of this name was declared.
     pub fn state(&mut self, name: &str) -> Result<Value> {
         self.graph.state(&join(&self.path, name))
     }
 
-    /// Gives a running statistic its value after the run.
+    /// Sets the value that a running statistic has after the run.
     ///
     /// # Errors
-    /// Where `state` is none, has another shape, or was given a value already.
+    /// If `state` is not a running statistic, has another shape, or already has a new value.
     pub fn update(&mut self, state: Value, value: Value) -> Result<()> {
         self.graph.assign(state, value)
     }
@@ -158,10 +158,10 @@ impl<'a> Net<'a> {
         module.forward(&mut Net { graph: &mut *self.graph, mode: self.mode, path, drawn: &mut *self.drawn }, x)
     }
 
-    /// Zeros, with this probability, and ones, drawn anew for each run: what dropout multiplies with.
+    /// The mask of dropout: zeros with this probability, and ones, drawn for each run.
     ///
     /// # Errors
-    /// Where an input of the drawn name exists already.
+    /// If an input of the drawn name exists already.
     pub fn draw(&mut self, shape: Shape, zeros: f64) -> Result<Value> {
         let input = format!("drawn.{}", self.drawn.len());
         let value = self.graph.input(&input, shape)?;
@@ -170,7 +170,7 @@ impl<'a> Net<'a> {
     }
 }
 
-/// Modules one after the other, named by their place (`0`, `1`, ..) as PyTorch's `Sequential`, or by a name of their own.
+/// Modules in sequence, named by their position (`0`, `1`, ..) as in PyTorch's `Sequential`, or by a given name.
 #[derive(Default)]
 pub struct Sequential {
     parts: Vec<(String, Box<dyn Module>)>,
@@ -182,14 +182,14 @@ impl Sequential {
         Self::default()
     }
 
-    /// Adds a module behind the others, named by its place.
+    /// Appends a module, named by its position.
     #[must_use]
     pub fn then(self, module: impl Module + 'static) -> Self {
         let name = self.parts.len().to_string();
         self.named(&name, module)
     }
 
-    /// Adds a module behind the others.
+    /// Appends a module.
     #[must_use]
     pub fn named(mut self, name: &str, module: impl Module + 'static) -> Self {
         self.parts.push((name.into(), Box::new(module)));

@@ -13,8 +13,8 @@ pub const SGD_STEP: &str = "sgd.step";
 
 /// Adam with optional weight decay and clipping by norm; see [`ops::AdamUpdate`](crate::ops::AdamUpdate) for the formula.
 ///
-/// The moments are states beside the parameters; the number of steps taken is kept here and is part of what a checkpoint
-/// must hold.
+/// The moments are states beside the parameters. The number of steps is kept here, and a checkpoint must
+/// store it.
 #[derive(Clone, Debug)]
 pub struct Adam {
     /// Decay of the mean of squares.
@@ -26,7 +26,7 @@ pub struct Adam {
     /// Whether weight decay is part of the gradient, after clipping, as in PyTorch's `Adam`, instead of decoupled from it, as in
     /// `AdamW`.
     pub coupled: bool,
-    /// The largest gradient norm that is left alone, if any.
+    /// Gradients with a larger norm are clipped to this norm, if given.
     pub max_norm: Option<f64>,
     /// Steps taken.
     pub steps: u64,
@@ -38,7 +38,7 @@ impl Adam {
     /// Adam with PyTorch's defaults for all states of the group `parameters`; adds its moments to `states`.
     ///
     /// # Errors
-    /// Where the moments exist already.
+    /// If the moments exist already.
     pub fn new(states: &mut States, parameters: GroupId) -> Result<Self> {
         let moments = [states.add_like(parameters, "adam.mean")?, states.add_like(parameters, "adam.square")?];
         Ok(Self {
@@ -56,7 +56,7 @@ impl Adam {
     /// Adds to a graph the gradients of `loss` with respect to all parameters, and the step that changes them.
     ///
     /// # Errors
-    /// Where the loss does not depend on a parameter, or through an operation without gradient.
+    /// If the loss does not depend on a parameter, or through an operation without gradient.
     pub fn minimise(&self, graph: &mut Graph, loss: Value) -> Result<()> {
         self.minimise_with(graph, loss, None)
     }
@@ -99,10 +99,10 @@ impl Adam {
         }
     }
 
-    /// Counts the next step, and gives the numbers that a plan made with [`Adam::minimise`] reads for it from its input [`STEP`].
+    /// Counts the next step, and returns the numbers that a plan made with [`Adam::minimise`] reads from its input [`STEP`].
     ///
     /// # Errors
-    /// Where learning rate or beta1 make no sense.
+    /// If the learning rate or beta1 is not valid.
     pub fn next(&mut self, rate: f64, beta1: f64) -> Result<[f32; AdamStep::LEN]> {
         Ok(self.next_step(rate, beta1)?.to_array())
     }
@@ -125,10 +125,10 @@ impl Adam {
         Ok(self.numbers(self.steps, rate, beta1))
     }
 
-    /// Before each run of a plan made with [`Adam::minimise`]: counts the step and hands in its learning rate and beta1.
+    /// To be called before each run of a plan made with [`Adam::minimise`]: counts the step and writes its learning rate and beta1.
     ///
     /// # Errors
-    /// Where the plan was not made with [`Adam::minimise`], or a number makes no sense.
+    /// If the plan was not made with [`Adam::minimise`], or a number is not valid.
     pub fn before_step(&mut self, session: &mut dyn Session, plan: PlanId, rate: f64, beta1: f64) -> Result<()> {
         let numbers = self.next_step(rate, beta1)?;
         session.write_exact(plan, STEP, &numbers.exact())
@@ -155,17 +155,17 @@ fn packed_gradient(
     graph.multiply(gradient, factor)
 }
 
-/// Stochastic gradient descent with momentum, Nesterov's if asked for, weight decay and clipping by norm; see
+/// Stochastic gradient descent with momentum (optionally Nesterov's), weight decay and clipping by norm; see
 /// [`ops::SgdUpdate`](crate::ops::SgdUpdate) for the formula. The velocity is a state beside the parameters.
 #[derive(Clone, Debug)]
 pub struct Sgd {
-    /// How much of the velocity stays at each step; 0 for plain gradient descent.
+    /// The part of the velocity that is kept at each step; 0 for plain gradient descent.
     pub momentum: f64,
-    /// Whether the step looks ahead along the velocity.
+    /// Whether momentum is Nesterov's.
     pub nesterov: bool,
     /// Weight decay, as part of the gradient after clipping; 0 for none.
     pub weight_decay: f64,
-    /// The largest gradient norm that is left alone, if any.
+    /// Gradients with a larger norm are clipped to this norm, if given.
     pub max_norm: Option<f64>,
     parameters: GroupId,
     velocity: GroupId,
@@ -175,7 +175,7 @@ impl Sgd {
     /// Gradient descent without momentum for all states of the group `parameters`; adds its velocity to `states`.
     ///
     /// # Errors
-    /// Where the velocity exists already.
+    /// If the velocity exists already.
     pub fn new(states: &mut States, parameters: GroupId) -> Result<Self> {
         let velocity = states.add_like(parameters, "sgd.velocity")?;
         Ok(Self { momentum: 0.0, nesterov: false, weight_decay: 0.0, max_norm: None, parameters, velocity })
@@ -184,7 +184,7 @@ impl Sgd {
     /// Adds to a graph the gradients of `loss` with respect to all parameters, and the step that changes them.
     ///
     /// # Errors
-    /// Where the loss does not depend on a parameter, or through an operation without gradient.
+    /// If the loss does not depend on a parameter, or through an operation without gradient.
     pub fn minimise(&self, graph: &mut Graph, loss: Value) -> Result<()> {
         let gradient = packed_gradient(graph, loss, self.parameters, self.max_norm, None)?;
         let step = graph.input(SGD_STEP, [SgdStep::LEN])?;
@@ -196,10 +196,10 @@ impl Sgd {
         Ok(())
     }
 
-    /// Before each run of a plan made with [`Sgd::minimise`]: hands in its learning rate, with momentum and weight decay as they are now.
+    /// To be called before each run of a plan made with [`Sgd::minimise`]: writes its learning rate, momentum and weight decay.
     ///
     /// # Errors
-    /// Where the plan was not made with [`Sgd::minimise`], or a number makes no sense.
+    /// If the plan was not made with [`Sgd::minimise`], or a number is not valid.
     pub fn before_step(&self, session: &mut dyn Session, plan: PlanId, rate: f64) -> Result<()> {
         let (momentum, decay) = (self.momentum, self.weight_decay);
         if !(rate.is_finite() && rate >= 0.0 && (0.0..1.0).contains(&momentum) && decay.is_finite()) {

@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use std::path::Path;
 
 impl<M: Module> Model<M> {
-    /// Writes all parameters and running statistics, by path, as a safetensors file; in one piece or not at all.
+    /// Writes all parameters and running statistics, by path, as a safetensors file, completely or not at all.
     ///
     /// # Errors
-    /// Where the file cannot be written or the device fails.
+    /// If the file cannot be written or the device fails.
     pub fn save(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let tensors = self.all()?.into_iter().collect();
         Weights { tensors, ..Weights::default() }.write(path.as_ref())
@@ -19,7 +19,7 @@ impl<M: Module> Model<M> {
     /// Reads all parameters and running statistics from a safetensors file that has them under the same paths.
     ///
     /// # Errors
-    /// Where the file cannot be read, one is missing there, or has another shape; then nothing has changed.
+    /// If the file cannot be read, or if one is missing there or has another shape; the model is then unchanged.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         self.load_with(path, |path| path.to_string())
     }

@@ -50,7 +50,7 @@ impl OneCycle {
 /// Learning rate and beta1 as functions of the step, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Schedule {
-    /// The same throughout.
+    /// The same in all steps.
     Constant {
         /// The learning rate.
         rate: f64,
@@ -68,15 +68,15 @@ pub enum Schedule {
         /// Adam's beta1.
         beta1: f64,
     },
-    /// Up and down once.
+    /// One cycle up and down.
     OneCycle(OneCycle),
 }
 
 impl Schedule {
-    /// Checks that the numbers make sense.
+    /// Checks that the numbers are valid.
     ///
     /// # Errors
-    /// Where a rate is negative or not finite, or there are no steps.
+    /// If a rate is negative or not finite, or there are no steps.
     pub fn check(&self) -> Result<()> {
         let (rates, steps): (&[f64], usize) = match self {
             Self::Constant { rate, .. } => (&[*rate], 1),
@@ -90,7 +90,7 @@ impl Schedule {
         Ok(())
     }
 
-    /// Learning rate and beta1 of step `step`, counted from 0. Beyond the last step the last values stay.
+    /// Learning rate and beta1 of step `step`, counted from 0. After the last step the values stay as in the last step.
     pub fn at(&self, step: usize) -> (f64, f64) {
         match *self {
             Self::Constant { rate, beta1 } => (rate, beta1),

@@ -1,12 +1,12 @@
-//! The training loop: epochs of steps, the best state so far, patience, a request to stop, checkpoints now and then, and the position
-//! that training goes on from. [`Model::fit`](super::Model::fit) and the song classifier (`train::trainer`) both go through it.
+//! The training loop: epochs of steps, the best state so far, patience, requests to stop, checkpoints, and the position
+//! from which training resumes. [`Model::fit`](super::Model::fit) and the song classifier (`train::trainer`) both use it.
 
 use super::data::Batches;
 use super::fit::Flow;
 use crate::error::{Error, Result};
 use std::time::{Duration, Instant};
 
-/// How far training has come. With the learner's own state it is what a checkpoint must hold.
+/// The progress of training. A checkpoint must hold it together with the learner's own state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
     /// Steps made.
@@ -21,19 +21,19 @@ pub struct Progress {
     pub best_loss: Option<f64>,
     /// The epoch, counted from 1, that had it; without validation, the last one.
     pub best_epoch: Option<usize>,
-    /// The epochs that were done when more were asked for: patience begins anew there.
+    /// The number of epochs that were done when more were requested: patience is counted from there.
     pub continued_at: Option<usize>,
 }
 
 impl Progress {
-    /// Counts a step that was made on so many batches.
+    /// Counts a step on this many batches.
     pub fn stepped(&mut self, batches: usize) {
         self.step += 1;
         self.position += batches;
     }
 
-    /// Whether the epoch in progress has the best state so far, by its validation loss: it is lower, or nothing tells. Then it is
-    /// noted as the best.
+    /// Whether the epoch in progress has the best state so far: its validation loss is lower, or there is none. If so, it is
+    /// stored as the best.
     pub fn judge(&mut self, loss: Option<f64>) -> bool {
         let best = match (loss, self.best_loss) {
             (Some(loss), Some(best)) => loss < best,
@@ -45,7 +45,7 @@ impl Progress {
         best
     }
 
-    /// Whether this many epochs have brought no lower validation loss. Never without validation, which alone can tell.
+    /// Whether the validation loss has not improved for this many epochs. Always false without validation.
     pub fn impatient(&self, patience: Option<usize>) -> bool {
         let (Some(patience), Some(best), Some(_)) = (patience, self.best_epoch, self.best_loss) else { return false };
         // Who asks for more epochs gets them as though training had just begun to improve.
@@ -57,11 +57,11 @@ impl Progress {
 /// When training ends, and when it writes checkpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Course {
-    /// The number of epochs in all, with those that were done before.
+    /// The total number of epochs, those before a resumption included.
     pub epochs: usize,
     /// Ends after this many epochs without a lower validation loss.
     pub patience: Option<usize>,
-    /// How long after the last checkpoint one is due in the middle of an epoch.
+    /// The time between checkpoints within an epoch.
     pub save_every: Option<Duration>,
 }
 
@@ -70,74 +70,74 @@ pub struct Course {
 pub enum End {
     /// All epochs are done.
     Complete,
-    /// Patience is over.
+    /// The validation loss has not improved for too long.
     Impatient,
-    /// It was asked to stop, and could go on.
+    /// Training was stopped on request, and can be resumed.
     Stopped,
 }
 
-/// What learns, as the training loop ([`train`]) sees it: it makes steps, validates, and keeps and writes its state.
+/// What the training loop ([`train`]) trains: it makes steps, validates, and keeps and writes its state.
 ///
-/// All but [`Learner::step`] and [`Learner::validate`] may have nothing to do.
+/// Only [`Learner::step`] and [`Learner::validate`] must do something.
 pub trait Learner {
-    /// What a step is made on one or more of: a [`Batch`](super::Batch), or the number of a recording.
+    /// A batch of a step: a [`Batch`](super::Batch), or the number of a recording, for example.
     type Batch;
-    /// What validation comes to beside the loss.
+    /// The result of validation besides the loss.
     type Verdict;
 
-    /// How far it has come, of which it counts the steps ([`Progress::stepped`]). One that is restored from a checkpoint goes on from
+    /// Its progress. The learner counts its steps there ([`Progress::stepped`]). A learner restored from a checkpoint resumes from
     /// there.
     fn progress(&mut self) -> &mut Progress;
 
-    /// Makes a step on the next batch, or on it and `more` of the epoch's: on as many as it takes, in one step or several.
+    /// Makes a step on the next batch, and on as many of the epoch's further batches (`more`) as it takes from there, in one step or several.
     ///
     /// # Errors
-    /// Where it fails; that ends training.
+    /// If it fails; that ends training.
     fn step(&mut self, next: Self::Batch, more: &mut dyn Iterator<Item = Result<Self::Batch>>) -> Result<()>;
 
-    /// At the end of an epoch: the validation loss, where there is something to validate on, and what else there is to tell.
+    /// Called at the end of an epoch. Returns the validation loss, if there is validation data, and other results.
     ///
     /// # Errors
-    /// Where it fails; that ends training.
+    /// If it fails; that ends training.
     fn validate(&mut self) -> Result<(Option<f64>, Self::Verdict)>;
 
-    /// Keeps its present state, which is the best so far.
+    /// Keeps the current state, which is the best so far.
     ///
     /// # Errors
-    /// Where it fails; that ends training.
+    /// If it fails; that ends training.
     fn keep(&mut self, _: &Self::Verdict) -> Result<()> {
         Ok(())
     }
 
-    /// Is told of an epoch when it counts as completed: what validation came to, whether it was the best, and how many seconds it
-    /// took. What it adds up over an epoch begins anew here.
+    /// Called when an epoch is complete, with the result of validation, whether the epoch is the best, and how many seconds it
+    /// took. Sums over an epoch are to be reset here.
     ///
     /// # Errors
-    /// Where it fails; that ends training.
+    /// If it fails; that ends training.
     fn epoch_over(&mut self, _: Self::Verdict, _best: bool, _seconds: f64) -> Result<Flow> {
         Ok(Flow::Continue)
     }
 
-    /// Writes a checkpoint of its progress and state: after every epoch, within one where [`Course::save_every`] says so, and where it
+    /// Writes a checkpoint of its progress and state. Called after every epoch, within epochs as [`Course::save_every`] says, and when training
     /// stops.
     ///
     /// # Errors
-    /// Where it fails; that ends training.
+    /// If it fails; that ends training.
     fn checkpoint(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// Whether to stop before the next step; asked before each.
+    /// Whether to stop before the next step. Called before each step.
     ///
     /// # Errors
-    /// Where it fails; that ends training.
+    /// If it fails; that ends training.
     fn stop_asked(&mut self) -> Result<bool> {
         Ok(false)
     }
 }
 
-/// Trains until all epochs are done, patience is over, or somebody asks to stop. It goes on from the learner's [`Progress`]: what was
-/// taken of an epoch before is not taken again, so that the same batches in the same order give the same bits as without an
+/// Trains until all epochs are done, patience is over, or a stop is requested. It resumes from the learner's [`Progress`]: batches that were
+/// trained on before are skipped, so that the same batches in the same order give the same bits as without an
 /// interruption.
 ///
 /// ```
@@ -186,7 +186,7 @@ pub trait Learner {
 /// ```
 ///
 /// # Errors
-/// Where the learner or its batches fail, an epoch has no batches or fewer than were taken of it before, or a step is not counted.
+/// If the learner or its batches fail, an epoch has no batches or fewer than were taken of it before, or a step is not counted.
 pub fn train<L: Learner>(learner: &mut L, batches: &mut dyn Batches<L::Batch>, course: &Course) -> Result<End> {
     let mut saved = Instant::now();
     while learner.progress().epoch < course.epochs {

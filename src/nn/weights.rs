@@ -1,4 +1,4 @@
-//! Tensors by name in a safetensors file, and files written so that a reader never sees half of one.
+//! Tensors by name in a safetensors file, and files that are written completely or not at all.
 
 use crate::graph::{Session, State};
 use crate::{Error, Result, Tensor};
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
-/// Tensors and text by name, as a safetensors file holds them.
+/// The contents of a safetensors file: tensors and text by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
     /// Real tensors.
@@ -23,7 +23,7 @@ impl Weights {
     /// Reads a file. Real tensors of other precisions become f32.
     ///
     /// # Errors
-    /// Where the file cannot be read, is not a whole safetensors file, or holds a tensor of a type that weights do not have.
+    /// If the file cannot be read, is not a whole safetensors file, or holds a tensor of a type that weights do not have.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::file(path, "no such file"),
@@ -33,7 +33,7 @@ impl Weights {
         Self::parse(&bytes).map_err(|detail| Error::file(path, detail))
     }
 
-    /// The same of a file's bytes. The error says what is wrong without the file's name.
+    /// The same from a file's bytes. The error does not contain the file's name.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         use safetensors::SafeTensorError as E;
         let wrong = |e: E| match e {
@@ -69,45 +69,45 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Writes a file, in one piece or not at all.
+    /// Writes a file, completely or not at all.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         self.write_halved(path, &|_| false)
     }
 
-    /// Rounds every number to the nearest that half precision has.
+    /// Rounds every number to half precision.
     pub fn halve(&mut self) {
         for tensor in self.tensors.values_mut() {
             tensor.data_mut().iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
         }
     }
 
-    /// Writes a file whose tensors of these names are in half precision, in one piece or not at all.
+    /// Writes a file, completely or not at all. Tensors of these names are written in half precision.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn write_halved(&self, path: &Path, halved: &dyn Fn(&str) -> bool) -> Result<()> {
         let bytes =
             self.to_bytes(halved).map_err(|detail| Error::file(path, format!("cannot be written: {detail}")))?;
         write_whole(path, &bytes)
     }
 
-    /// All states of a session but data: parameters, running statistics, an optimiser's moments.
+    /// All states of a session except data: parameters, running statistics, an optimiser's moments.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// If the device fails.
     pub fn of_session(session: &mut dyn Session) -> Result<Self> {
         let states: Vec<State> = session.states().kept().cloned().collect();
         let tensors = read_states(session, states)?.into_iter().map(|(state, tensor)| (state.name, tensor));
         Ok(Self { tensors: tensors.collect(), ..Self::default() })
     }
 
-    /// Puts what [`Weights::of_session`] took into a session of the same states. `path` is the checkpoint's, for the message.
+    /// Writes the result of [`Weights::of_session`] into a session with the same states. `path` is the checkpoint's, for error messages.
     ///
     /// # Errors
-    /// Where a state is missing or has another shape; then nothing has changed. Where the device fails.
+    /// If a state is missing or has another shape; nothing has changed then. If the device fails.
     pub fn restore(&self, session: &mut dyn Session, path: &Path) -> Result<()> {
         let mut found = Vec::new();
         for state in session.states().kept() {
@@ -133,7 +133,7 @@ impl Weights {
         self.counts.extend(others.counts.into_iter().map(|(name, count)| (named(name), count)));
     }
 
-    /// Takes out what [`Weights::add_under`] has added under this prefix.
+    /// Removes and returns what [`Weights::add_under`] added with this prefix.
     pub fn take_under(&mut self, prefix: &str) -> Self {
         let (tensors, counts) = (take_under(&mut self.tensors, prefix), take_under(&mut self.counts, prefix));
         Self { tensors, counts, ..Self::default() }
@@ -175,10 +175,10 @@ fn take_under<T>(all: &mut BTreeMap<String, T>, prefix: &str) -> BTreeMap<String
     under.into_iter().map(|(name, value)| (name[prefix.len()..].to_string(), value)).collect()
 }
 
-/// Reads states from a session: whole groups, since every reading waits for the device.
+/// Reads states from a session, in whole groups, because every read waits for the device.
 ///
 /// # Errors
-/// Where the device fails.
+/// If the device fails.
 pub fn read_states(session: &mut dyn Session, wanted: Vec<State>) -> Result<Vec<(State, Tensor)>> {
     let groups = session.states().groups().to_vec();
     let mut contents: Vec<Option<Vec<f32>>> = vec![None; groups.len()];
@@ -209,13 +209,13 @@ fn reals(view: &TensorView) -> Option<Vec<f32>> {
     })
 }
 
-/// How the names of files begin that are not written completely; only a process that was killed leaves any.
+/// The start of the names of unfinished files. Only a process that was killed leaves any.
 pub const UNFINISHED: &str = ".unfinished-";
 
-/// Writes a file beside its final name and renames it, so that whatever happens there is the old file or the new one.
+/// Writes a file under a temporary name beside its final one and renames it, so that there is always the old file or the new one.
 ///
 /// # Errors
-/// Where the folder cannot be written to, or the disk is full.
+/// If the folder cannot be written to, or the disk is full.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {

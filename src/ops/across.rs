@@ -1,7 +1,7 @@
-//! Sums over ranks that have a part of the batch each: for devices that are not given the whole batch's plan, as GPUs.
+//! Sums over ranks that have a part of the batch each, for devices whose plan is not that of the whole batch, such as GPUs.
 //!
-//! A rank's graph is then that of its own items, and what adds up over the batch (the statistics of batch norm, the gradients, the
-//! loss) adds up its items first, and then goes [across](Graph::across) the ranks. Each rank's loss is its items' portion of the
+//! A rank's graph is then that of its own items. Sums over the batch (the statistics of batch norm, the gradients, the
+//! loss) are computed over its items first, and then [across](Graph::across) the ranks. Each rank's loss is its items' portion of the
 //! batch's, so that the ranks' gradients add up to the batch's, and the gradient of a sum over ranks is the sum of the gradients.
 
 use crate::cpu_kernels;
@@ -15,8 +15,8 @@ use crate::tensor::{Real, Shape, Spec};
 pub struct Part {
     /// Items of the whole batch.
     pub of: usize,
-    /// Whether this rank's items count. Where a batch has fewer items than there are ranks, those without one work on
-    /// another's, so as to be there when sums are exchanged, and add nothing.
+    /// Whether this rank's items count. If a batch has fewer items than there are ranks, the ranks without one compute
+    /// another's, so that they take part in the exchange of sums, and add nothing.
     pub counts: bool,
 }
 
@@ -28,10 +28,10 @@ pub struct Across {
 }
 
 impl Graph {
-    /// The sum of x over all ranks of a GPU's session; x itself where there are no others. With `counts` false this rank adds nothing.
+    /// The sum of x over all ranks of a GPU's session; x itself if there are no others. With `counts` false this rank adds nothing.
     ///
     /// # Errors
-    /// Where x holds indices.
+    /// If x holds indices.
     pub fn across(&mut self, x: Value, counts: bool) -> Result<Value> {
         self.apply_one(Across { counts }, &[x])
     }

@@ -12,8 +12,8 @@
 //! With `c = sqrt(1 - b2^t)`, the last line is `p - lr c / (1 - b1^t) * m / (sqrt(v) + eps c)`, as Kingma and Ba suggest at the end of
 //! their section 2, which divides once.
 //!
-//! Whatever depends on the step comes in as a small input, so that learning rate and momentum change without a new plan;
-//! it is worked out in f64, where `1 - 0.999` keeps its digits.
+//! Numbers that depend on the step are a small input, so that learning rate and momentum can change without a new plan.
+//! They are computed in f64, so that `1 - 0.999` keeps its digits.
 
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
@@ -82,7 +82,7 @@ pub struct AdamUpdate;
 /// `clip_grad_norm_`. Input g, flat; outputs the factor `[1]` and the norm `[1]`.
 #[derive(Clone, Copy, Debug)]
 pub struct ClipFactor {
-    /// The largest norm that is left alone.
+    /// The largest norm that is not clipped.
     pub max_norm: f64,
 }
 
@@ -90,16 +90,16 @@ impl Graph {
     /// One step of [`AdamUpdate`]: the new p, m and v.
     ///
     /// # Errors
-    /// Where the shapes differ.
+    /// If the shapes differ.
     pub fn adam(&mut self, [p, m, v, g]: [Value; 4], step: Value) -> Result<[Value; 3]> {
         let made = self.apply(AdamUpdate, &[p, m, v, g, step])?;
         Ok([made[0], made[1], made[2]])
     }
 
-    /// The factor `[1]` that a flat gradient is to be multiplied by so that its norm is at most `max_norm`, and that norm.
+    /// The factor `[1]` that reduces the norm of a flat gradient to at most `max_norm`, and the norm.
     ///
     /// # Errors
-    /// Where `max_norm` is not positive.
+    /// If `max_norm` is not positive.
     pub fn clip_factor(&mut self, g: Value, max_norm: f64) -> Result<[Value; 2]> {
         let made = self.apply(ClipFactor { max_norm }, &[g])?;
         Ok([made[0], made[1]])

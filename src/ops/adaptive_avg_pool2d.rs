@@ -35,7 +35,7 @@ impl Graph {
     /// The mean over windows that divide `x` `[N, C, H, W]` into `output` rows and columns.
     ///
     /// # Errors
-    /// Where x is not of rank 4 or an output size is zero.
+    /// If x is not of rank 4 or an output size is zero.
     ///
     /// ```
     /// # use humdinger::graph::Graph;

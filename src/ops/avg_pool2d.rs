@@ -1,5 +1,5 @@
 //! Average pooling of images, as PyTorch's `AvgPool2d`: the mean of each window's elements, with or without those in the padding, which
-//! are 0. What a window has beyond the padding (see [`Windows::ceil`]) never counts.
+//! are 0. Elements of a window beyond the padding (see [`Windows::ceil`]) never count.
 
 use super::relu::PER_WORKGROUP;
 use super::windows::Windows;
@@ -38,7 +38,7 @@ pub struct AvgPool2dGradient {
 }
 
 impl Graph {
-    /// The mean over each window of `x` `[N, C, H, W]`; elements in the padding are 0 and count where `count_padding` says so.
+    /// The mean over each window of `x` `[N, C, H, W]`; elements in the padding are 0 and count only if `count_padding` is true.
     ///
     /// # Errors
     /// As [`Graph::max_pool2d`].

@@ -42,7 +42,7 @@ const PER_WORKGROUP: usize = 1024;
 /// `1 / sqrt(variance + eps)` as `[2, C]`, and the new running mean and variance in place of the old.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm {
-    /// How far the running statistics move at each step.
+    /// Share of the batch in the running statistics.
     pub momentum: f64,
     /// Added to the variance.
     pub epsilon: f64,
@@ -61,12 +61,12 @@ pub struct BatchNormEvaluate {
 pub struct BatchNormGradient {
     /// Whether mean and variance depend on x.
     pub training: bool,
-    /// Whether x is what a ReLU made, and dx the gradient with respect to that ReLU's input; see
+    /// Whether x is the output of a ReLU, and dx the gradient with respect to that ReLU's input; see
     /// [`fuse`](crate::fusion::fuse).
     pub relu: bool,
 }
 
-/// What batch norm in training gives.
+/// The results of batch norm in training.
 #[derive(Clone, Copy, Debug)]
 pub struct Normalised {
     /// The normalised values, of x's shape.
@@ -82,7 +82,7 @@ impl Graph {
     /// `[C]` each.
     ///
     /// # Errors
-    /// Where shapes do not fit, or a channel has one element only.
+    /// If shapes do not fit, or a channel has one element only.
     pub fn batch_norm(&mut self, x: Value, channel: [Value; 4], momentum: f64, epsilon: f64) -> Result<Normalised> {
         let [gamma, beta, mean, var] = channel;
         let made = self.apply(BatchNorm { momentum, epsilon }, &[x, gamma, beta, mean, var])?;
@@ -93,7 +93,7 @@ impl Graph {
     /// `[C]` each.
     ///
     /// # Errors
-    /// Where shapes do not fit.
+    /// If shapes do not fit.
     ///
     /// ```
     /// # use humdinger::graph::Graph;

@@ -27,7 +27,7 @@ impl Graph {
     /// Has no gradient.
     ///
     /// # Errors
-    /// Where the shapes are others, or `length` is 0 or greater than L.
+    /// If the shapes do not fit, or `length` is 0 or greater than L.
     pub fn circular_crop(&mut self, x: Value, start: Value, length: usize) -> Result<Value> {
         self.apply_one(CircularCrop { length }, &[x, start])
     }

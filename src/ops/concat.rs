@@ -1,4 +1,4 @@
-//! Tensors one behind the other along an axis. The gradient of each is a slice.
+//! Concatenation of tensors along an axis. The gradient of each is a slice.
 
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
@@ -9,7 +9,7 @@ use crate::tensor::{Real, Shape, Spec};
 
 static CONCAT: Shader = shader!("concat");
 
-/// Any number of inputs, at least one, that differ along one axis only; the output holds them one behind the other.
+/// One or more inputs that differ along one axis only; the output is their concatenation.
 #[derive(Clone, Copy, Debug)]
 pub struct Concat {
     /// The axis.
@@ -17,10 +17,10 @@ pub struct Concat {
 }
 
 impl Graph {
-    /// Tensors one behind the other along an axis.
+    /// Concatenates tensors along an axis.
     ///
     /// # Errors
-    /// Where there is none, they have no such axis, or their shapes differ along another.
+    /// If there is no tensor, they have no such axis, or their shapes differ along another.
     ///
     /// ```
     /// # use humdinger::graph::Graph;

@@ -1,5 +1,5 @@
 //! Cross-entropy of class scores with softmax and label smoothing, as PyTorch's `CrossEntropyLoss` (mean), and the number
-//! of right predictions.
+//! of correct predictions.
 //!
 //! With `lp` the log-softmax of an item's scores, c its class, C classes and smoothing s, its loss is
 //! `-(1 - s) lp[c] - s / C sum(lp)`; the loss is the mean over items.
@@ -28,7 +28,7 @@ const PER_TASK: usize = 2048;
 /// items' losses `[N]`. Only the loss has a gradient.
 #[derive(Clone, Debug)]
 pub struct CrossEntropy {
-    /// How much of the target is spread evenly over all classes.
+    /// Label smoothing: the share of the target that is spread evenly over all classes.
     pub smoothing: f64,
 }
 
@@ -44,7 +44,7 @@ pub struct CrossEntropyGradient {
 #[derive(Debug)]
 pub struct Correct;
 
-/// What cross-entropy gives.
+/// The results of cross-entropy.
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropyOutputs {
     /// The mean loss, `[1]`.
@@ -59,7 +59,7 @@ impl Graph {
     /// The cross-entropy of scores `[N, C]` with classes `[N]`.
     ///
     /// # Errors
-    /// Where the shapes do not fit, the classes are no indices, or the smoothing is not in `[0, 1]`.
+    /// If the shapes do not fit, the classes are not indices, or the smoothing is not in `[0, 1]`.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -78,7 +78,7 @@ impl Graph {
     /// The number of items, `[1]`, whose greatest score of `[N, C]` is that of their class.
     ///
     /// # Errors
-    /// Where the shapes do not fit or the classes are no indices.
+    /// If the shapes do not fit or the classes are not indices.
     pub fn correct(&mut self, scores: Value, classes: Value) -> Result<Value> {
         self.apply_one(Correct, &[scores, classes])
     }

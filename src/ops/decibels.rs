@@ -16,15 +16,15 @@ use pulp::{Simd, WithSimd};
 
 static DECIBELS: Shader = shader!("decibels", "nan", "items");
 
-/// See the top of this file. Input x [N, ...] (powers), output of the same shape. A second input holds the partial maxima of
-/// each item, where whoever made x hands them on; a second output is what this operation hands on.
+/// See the top of this file. Input x [N, ...] (powers), output of the same shape. An optional second input holds the partial maxima of
+/// each item, computed by the operation that made x; an optional second output holds partial results for the next operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Decibels {
-    /// Powers below this count as this; 1e-10 everywhere.
+    /// Smaller powers are replaced by this; always 1e-10 here.
     pub floor: f64,
     /// Decibels below the item's maximum at which values are cut off; infinite for none.
     pub top_db: f64,
-    /// What is handed on to the operation after it.
+    /// The partial results for the next operation.
     pub hands_on: Option<Partial>,
 }
 
@@ -32,7 +32,7 @@ impl Graph {
     /// `max(10 log10(max(x, floor)), top - top_db)`, `top` the maximum of each item (first axis). Has no gradient.
     ///
     /// # Errors
-    /// Where `floor` is not a positive normal f32 or `top_db` is negative or NaN.
+    /// If `floor` is not a positive normal f32 or `top_db` is negative or NaN.
     pub fn decibels(&mut self, x: Value, floor: f64, top_db: f64) -> Result<Value> {
         self.apply_one(Decibels { floor, top_db, hands_on: None }, &[x])
     }

@@ -27,15 +27,15 @@ pub enum Binary {
     Divide,
     /// 1 where `a == b`, else 0; has no gradient.
     Equal,
-    /// The greater of both; NaN where one is.
+    /// The greater of both; NaN if one is NaN.
     Maximum,
-    /// The lesser of both; NaN where one is.
+    /// The lesser of both; NaN if one is NaN.
     Minimum,
     /// What a maximum's gradient gives to a: 1 where `a > b` or one is NaN, 1/2 where they are equal, else 0; has no gradient.
     Share,
     /// a where b is not 0, else 0; b takes no gradient.
     Keep,
-    /// `a * b`, and 0 where b is 0 whatever a is: the portion of an infinite gradient that somebody gets who gets nothing; has no
+    /// `a * b`, and 0 where b is 0, even if a is infinite or NaN (a gradient that is not passed on); has no
     /// gradient.
     Portion,
 }
@@ -44,7 +44,7 @@ impl Graph {
     /// `a + b`, element by element, with broadcasting.
     ///
     /// # Errors
-    /// Where the shapes do not broadcast.
+    /// If the shapes do not broadcast.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -62,7 +62,7 @@ impl Graph {
     /// `a - b`, element by element, with broadcasting.
     ///
     /// # Errors
-    /// Where the shapes do not broadcast.
+    /// If the shapes do not broadcast.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -80,7 +80,7 @@ impl Graph {
     /// `a * b`, element by element, with broadcasting.
     ///
     /// # Errors
-    /// Where the shapes do not broadcast.
+    /// If the shapes do not broadcast.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -98,7 +98,7 @@ impl Graph {
     /// `a / b`, element by element, with broadcasting.
     ///
     /// # Errors
-    /// Where the shapes do not broadcast.
+    /// If the shapes do not broadcast.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -116,7 +116,7 @@ impl Graph {
     /// 1 where `a` and `b` are the same number, else 0, with broadcasting. Has no gradient.
     ///
     /// # Errors
-    /// Where the shapes do not broadcast.
+    /// If the shapes do not broadcast.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -131,10 +131,10 @@ impl Graph {
         self.apply_one(Binary::Equal, &[a, b])
     }
 
-    /// The greater of `a` and `b`, element by element, with broadcasting; NaN where one is. Equal elements share the gradient.
+    /// The greater of `a` and `b`, element by element, with broadcasting; NaN where one is NaN. Equal elements share the gradient.
     ///
     /// # Errors
-    /// Where the shapes do not broadcast.
+    /// If the shapes do not broadcast.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -149,10 +149,10 @@ impl Graph {
         self.apply_one(Binary::Maximum, &[a, b])
     }
 
-    /// The lesser of `a` and `b`, element by element, with broadcasting; NaN where one is. Equal elements share the gradient.
+    /// The lesser of `a` and `b`, element by element, with broadcasting; NaN where one is NaN. Equal elements share the gradient.
     ///
     /// # Errors
-    /// Where the shapes do not broadcast.
+    /// If the shapes do not broadcast.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -167,10 +167,10 @@ impl Graph {
         self.apply_one(Binary::Minimum, &[a, b])
     }
 
-    /// `x` where `mask` is not 0, else 0 (whatever x is there, NaN too), with broadcasting. The mask takes no gradient.
+    /// `x` where `mask` is not 0, else 0 (even if x is NaN there), with broadcasting. The mask takes no gradient.
     ///
     /// # Errors
-    /// Where the shapes do not broadcast.
+    /// If the shapes do not broadcast.
     pub fn keep(&mut self, x: Value, mask: Value) -> Result<Value> {
         self.apply_one(Binary::Keep, &[x, mask])
     }

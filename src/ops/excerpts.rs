@@ -1,6 +1,6 @@
-//! Excerpts out of recordings that lie one after the other in one array, so that a device that holds a data set is only told which
-//! clips a batch is made of: sample t of channel c of item n is sample `u = (start + t) mod length` of the item's part, with
-//! silence after the part, or the part again and again.
+//! Excerpts of recordings that are stored one after the other in one array, so that a device that holds a data set only needs to know which
+//! clips a batch is made of. Sample t of channel c of item n is sample `u = (start + t) mod length` of the item's part, with
+//! silence after the part, or the part repeated.
 
 use crate::cpu_kernels;
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub struct Excerpts {
     pub repeat: bool,
 }
 
-/// Where an item's part lies among the recordings. What would lie beyond their end is silence.
+/// The position of an item's part in the recordings. Samples beyond their end are silence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Excerpt {
     /// The part's first sample in its first channel.
@@ -43,10 +43,10 @@ pub struct Excerpt {
 }
 
 impl Excerpt {
-    /// Numbers of a place.
+    /// The number of indices of an excerpt.
     pub const LEN: usize = 5;
 
-    /// As the operation reads it.
+    /// The indices that the operation reads.
     pub fn to_array(self) -> [u32; Self::LEN] {
         [self.first, self.stride, self.mixed, self.samples, self.start]
     }
@@ -61,7 +61,7 @@ impl Graph {
     /// [`Excerpts`] [N, channels, length] out of recordings `[L]`, one for each of the `places` [N, 5]. Has no gradient.
     ///
     /// # Errors
-    /// Where the shapes are others, or there is no channel or no sample.
+    /// If the shapes do not fit, or there is no channel or no sample.
     pub fn excerpts(&mut self, recordings: Value, places: Value, excerpts: Excerpts) -> Result<Value> {
         self.apply_one(excerpts, &[recordings, places])
     }
@@ -117,7 +117,7 @@ impl Excerpts {
     /// What comes out, given what goes in.
     ///
     /// # Errors
-    /// Where the shapes are others, or there is no channel or no sample.
+    /// If the shapes do not fit, or there is no channel or no sample.
     pub(super) fn signals(&self, op: &'static str, x: Spec, places: Spec) -> Result<Spec> {
         super::real(op, &[x])?;
         if x.shape.rank() != 1 || self.channels == 0 || self.length == 0 {

@@ -21,7 +21,7 @@ pub struct BankRows {
     pub bins: usize,
     /// First bin of each band.
     pub first: Vec<u32>,
-    /// Where each band's weights begin, and their end: bands + 1 entries.
+    /// The start of each band's weights, and the end of the last: bands + 1 entries.
     pub offset: Vec<u32>,
     /// All weights.
     pub weights: Vec<f64>,
@@ -34,7 +34,7 @@ impl BankRows {
     }
 
     /// # Errors
-    /// Where a run reaches beyond the bins or the offsets do not fit the weights.
+    /// If a run extends beyond the bins or the offsets do not fit the weights.
     pub(super) fn check(&self, op: &'static str) -> Result<()> {
         let ordered = self.offset.windows(2).all(|pair| pair[0] <= pair[1]);
         let ends = self.offset.len() == self.first.len() + 1
@@ -72,7 +72,7 @@ impl Graph {
     /// Sums the bins of x [N, C, frames, bins] into bands: [N, C, bands, frames]. Has no gradient.
     ///
     /// # Errors
-    /// Where x has another shape or the bank is malformed.
+    /// If x has another shape or the bank is malformed.
     pub fn filter_bank(&mut self, x: Value, bank: &BankRows) -> Result<Value> {
         bank.check("filter_bank")?;
         let [first, offset, weights] = bank.constants(self)?;

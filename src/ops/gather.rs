@@ -1,8 +1,8 @@
-//! Elements of an axis by their numbers, which is also how words are embedded; and numbers as vectors of zeros with one 1.
+//! Elements of an axis by index (for example an embedding), and one-hot vectors.
 //!
-//! With the axes before the chosen one taken together (o) and those behind it (i): `y[o, k, i] = x[o, index[k], i]`, or with a number
-//! for every element `y[o, k, i] = x[o, index[o, k, i], i]`. Where the number is the one that is left out, y is 0. The gradient
-//! adds up, for every element of x, what arrives at the places that it went to, in their order: the same bits every time.
+//! With the axes before the chosen one taken together (o) and those behind it (i): `y[o, k, i] = x[o, index[k], i]`, or with an index
+//! for every element `y[o, k, i] = x[o, index[o, k, i], i]`. y is 0 where the index is the one that is left out. The gradient
+//! of an element of x is the sum over the places that it was copied to, in a fixed order, so that the bits are always the same.
 
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
@@ -22,15 +22,15 @@ const PER_LAUNCH: usize = 32_768;
 /// Pieces at most that the CPU cuts an item's gradient into: each looks at all numbers.
 const MAX_PIECES: usize = 64;
 
-/// Inputs x and numbers below its axis's extent; output y.
+/// Inputs x and indices below its axis's extent; output y.
 #[derive(Clone, Copy, Debug)]
 pub struct Gather {
     /// The axis.
     pub axis: usize,
-    /// Whether there is a number for every element of the output, which then has the numbers' shape. Else whole rows are taken, and
-    /// the axes of the numbers stand in the place of the chosen one.
+    /// Whether there is an index for every element of the output, which then has the indices' shape. Otherwise whole rows are taken, and
+    /// the axes of the indices replace the chosen one.
     pub each: bool,
-    /// The number at which y is 0 instead, at most the axis's extent.
+    /// The index for which y is 0 instead, at most the axis's extent.
     pub skip: Option<usize>,
 }
 
@@ -51,11 +51,11 @@ pub struct OneHot {
 }
 
 impl Graph {
-    /// Rows of an axis by their numbers: the shape of `indices` stands in the place of the axis. With axis 0 of a table `[V, D]` this
+    /// Rows of an axis by index: the shape of `indices` replaces the axis. With axis 0 of a table `[V, D]` this
     /// is an embedding.
     ///
     /// # Errors
-    /// Where x has no such axis, `indices` are no indices, or the result has too many axes.
+    /// If x has no such axis, `indices` does not hold indices, or the result has too many axes.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -70,18 +70,18 @@ impl Graph {
         self.apply_one(Gather { axis, each: false, skip: None }, &[x, indices])
     }
 
-    /// Elements of an axis, with a number for each element of the result (PyTorch's `gather`): `indices` have x's shape but for that axis.
+    /// Elements of an axis, with an index for each element of the result (PyTorch's `gather`): `indices` has x's shape except along that axis.
     ///
     /// # Errors
-    /// Where the shapes do not fit, or `indices` are no indices.
+    /// If the shapes do not fit, or `indices` does not hold indices.
     pub fn gather_elements(&mut self, x: Value, indices: Value, axis: usize) -> Result<Value> {
         self.apply_one(Gather { axis, each: true, skip: None }, &[x, indices])
     }
 
-    /// Each number as `classes` zeros with a 1 in its place, along a new last axis.
+    /// One-hot vectors of length `classes` along a new last axis.
     ///
     /// # Errors
-    /// Where `indices` are no indices, or there is no room for another axis.
+    /// If `indices` does not hold indices, or there is no room for another axis.
     ///
     /// ```
     /// # use humdinger::graph::Graph;

@@ -3,8 +3,8 @@
 //!
 //! An item is everything under one index of the first axis. On a GPU one launch reduces each item to [`Partial`] results, a few
 //! for each item, and every workgroup of the next launch finishes the reduction for itself, which costs less than a launch.
-//! The first launch, too, can go: whoever makes the spectrogram hands the partial results on. [`fuse`](crate::fusion::fuse) arranges
-//! that; the bits stay the same.
+//! Even the first launch can be avoided, if the operation that makes the spectrogram also computes the partial results.
+//! [`fuse`](crate::fusion::fuse) arranges that; the bits stay the same.
 
 use crate::error::{Error, Result};
 use crate::graph::{Kernel, Launch, Operand, Shader, Target, grid};

@@ -1,4 +1,4 @@
-//! Layer norm, made of other operations: no kernel of its own, and the gradient is theirs.
+//! Layer norm, composed of other operations, without a kernel of its own.
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
@@ -9,7 +9,7 @@ impl Graph {
     /// (biased) variance over as many of the last axes as gamma has. Gamma and beta have the shape of those axes.
     ///
     /// # Errors
-    /// Where gamma's or beta's shape is not that of x's last axes, or epsilon is negative or not finite.
+    /// If gamma's or beta's shape is not that of x's last axes, or epsilon is negative or not finite.
     ///
     /// ```
     /// # use humdinger::graph::Graph;

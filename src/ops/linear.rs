@@ -21,7 +21,7 @@ impl Graph {
     /// `x w^T + b`, with x `[N, I]`, w `[O, I]`, b `[O]`.
     ///
     /// # Errors
-    /// Where the shapes do not fit.
+    /// If the shapes do not fit.
     ///
     /// ```
     /// # use humdinger::graph::Graph;

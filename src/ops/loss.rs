@@ -1,4 +1,4 @@
-//! Losses of class scores in all their forms, made of other operations: class weights, an ignored class, sum or mean or each item's loss,
+//! Losses of class scores in all their forms, composed of other operations: class weights, an ignored class, sum or mean or each item's loss,
 //! targets that are distributions. The plain mean over one axis of classes has kernels of its own: [`Graph::cross_entropy`].
 //!
 //! With `lp` the log-probabilities, c an item's class, C classes, weights w and smoothing s, its loss is
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::tensor::{DType, Shape};
 
-/// What becomes of the items' losses.
+/// How the items' losses are reduced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LossReduction {
     /// Their mean, `[1]`, weighted with the weights of the items' classes.
@@ -18,20 +18,20 @@ pub enum LossReduction {
     Mean,
     /// Their sum, `[1]`.
     Sum,
-    /// They stay as they are, in the shape of the classes.
+    /// No reduction: the losses in the shape of the classes.
     None,
 }
 
-/// How a loss of class scores is made.
+/// Options of a loss of class scores.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LossOptions {
-    /// How much each class counts, `[C]`; without, all count 1. Takes no gradient.
+    /// The weights of the classes, `[C]`; the default is 1 for all. It has no gradient.
     pub weights: Option<Value>,
-    /// The class whose items do not count. It may be one more than the last class: for items that have none.
+    /// The class whose items are ignored. It may be C, one more than the last class, for items without a class.
     pub ignore: Option<usize>,
-    /// How much of the target is spread evenly over all classes.
+    /// Label smoothing: the share of the target that is spread evenly over all classes.
     pub smoothing: f64,
-    /// What becomes of the items' losses.
+    /// How the items' losses are reduced.
     pub reduction: LossReduction,
 }
 
@@ -40,7 +40,7 @@ impl Graph {
     /// scores' shape. The mean over distributions is over all items, whatever the weights.
     ///
     /// # Errors
-    /// Where shapes do not fit, the ignored class is none of 0 to C or meets distributions, or the smoothing is not in `[0, 1]`.
+    /// If shapes do not fit, the ignored class is greater than C or the targets are distributions, or the smoothing is not in `[0, 1]`.
     ///
     /// ```
     /// # use humdinger::graph::Graph;

@@ -1,4 +1,4 @@
-//! Masks of a spectrogram (SpecAugment): whole bands and whole frames take one value.
+//! Masks of a spectrogram (SpecAugment): whole bands and whole frames are set to one value.
 
 use super::items::{self, Partial, Sum, items};
 use crate::cpu_kernels;
@@ -12,7 +12,7 @@ use crate::tensor::{DType, Real, Shape, Spec};
 
 static MASK: Shader = shader!("mask", "nan", "items");
 
-/// What masked cells take.
+/// The value of masked cells.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fill {
     /// The mean of the item's unmasked spectrogram, over all channels.
@@ -23,13 +23,14 @@ pub enum Fill {
 
 /// Masks in frequency and time. Inputs x [N, C, bands, frames] and the indices frequency [N, K, 2] and time [N, M, 2], each a
 /// (start, width); output of the shape of x. A cell whose band is in `start..start + width` of a frequency mask of its item, or
-/// whose frame is in one of a time mask, takes the fill; all channels alike. What lies beyond the axis masks nothing. A fourth
-/// input holds partial sums of each item, where whoever made x hands them on; a second output is what this operation hands on.
+/// whose frame is in one of a time mask, is set to the fill, in all channels. Parts of a mask beyond the axis have no effect. An optional fourth
+/// input holds partial sums of each item, computed by the operation that made x; an optional second output holds partial results
+/// for the next operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Mask {
-    /// What masked cells take.
+    /// The value of masked cells.
     pub fill: Fill,
-    /// What is handed on to the operation after it.
+    /// The partial results for the next operation.
     pub hands_on: Option<Partial>,
 }
 
@@ -37,7 +38,7 @@ impl Graph {
     /// [`Mask`]: x [N, C, bands, frames] with (start, width) pairs `frequency` [N, K, 2] and `time` [N, M, 2]. Has no gradient.
     ///
     /// # Errors
-    /// Where the shapes are others.
+    /// If the shapes do not fit.
     pub fn mask(&mut self, x: Value, frequency: Value, time: Value, fill: Fill) -> Result<Value> {
         self.apply_one(Mask { fill, hands_on: None }, &[x, frequency, time])
     }

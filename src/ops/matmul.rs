@@ -38,11 +38,11 @@ pub struct MatmulSizes {
 }
 
 impl Graph {
-    /// Matrix product of a `[.., M, K]` with b `[.., K, N]`. The axes before the last two are batches; where they differ they broadcast, and
-    /// what is repeated is copied, but for one matrix b for all.
+    /// Matrix product of a `[.., M, K]` with b `[.., K, N]`. The axes before the last two are batches. If they differ they broadcast, and
+    /// repeated matrices are copied, except for a single matrix b.
     ///
     /// # Errors
-    /// Where the inner axes or the batches do not fit.
+    /// If the inner axes or the batches do not fit.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -78,7 +78,7 @@ impl Matmul {
     /// The sizes for these operands.
     ///
     /// # Errors
-    /// Where they do not fit.
+    /// If they do not fit.
     pub fn sizes(&self, a: &Spec, b: &Spec) -> Result<MatmulSizes> {
         let refuse = |why: &str| Err(Error::op("matmul", format!("{why}: a {}, b {}, {self:?}", a.shape, b.shape)));
         if a.dtype != DType::Real || b.dtype != DType::Real {

@@ -39,7 +39,7 @@ impl Graph {
     /// The maximum over each window of `x` `[N, C, H, W]`.
     ///
     /// # Errors
-    /// Where x is not of rank 4, a size is zero, the padding is more than half the kernel, the kernel spans more than
+    /// If x is not of rank 4, a size is zero, the padding is more than half the kernel, the kernel spans more than
     /// the padded input, or a window lies in the padding alone.
     ///
     /// ```

@@ -1,5 +1,5 @@
-//! The operations: one file each, with all there is to know of it (meaning, shape rule, gradient, CPU kernel, GPU launch,
-//! cost); its WGSL kernel is the file of the same name in `shaders/`. Each adds its builder method to [`Graph`].
+//! The operations: one file each, with its meaning, shape rule, gradient, CPU kernel, GPU launch and
+//! cost. Its WGSL kernel is the file of the same name in `shaders/`. Each adds its builder method to [`Graph`].
 
 mod across;
 mod adam;
@@ -83,10 +83,10 @@ use crate::graph::{Graph, Value};
 use crate::tensor::{DType, Spec};
 
 impl Graph {
-    /// The gradient of `loss` (one element) with respect to each of `wrt`: further nodes of this graph.
+    /// The gradient of `loss` (one element) with respect to each of `wrt`. Adds nodes to this graph.
     ///
     /// # Errors
-    /// Where the loss has more than one element, does not depend on one of `wrt`, or depends on it through an operation
+    /// If the loss has more than one element, does not depend on one of `wrt`, or depends on it through an operation
     /// that has no gradient.
     ///
     /// ```

@@ -1,4 +1,4 @@
-//! Padding and slicing, by one operation: along each axis the output reads the input at regular distances, and something else where there
+//! Padding and slicing, by one operation: along each axis the output reads the input at regular distances, and has a fill value where there
 //! is nothing to read.
 //!
 //! Along an axis, `y[i] = x[(start + i step) / spread]` where that is a whole number inside x, else the fill. The gradient is an
@@ -76,15 +76,15 @@ impl Reach {
 pub struct PadSlice {
     /// What is read along each axis.
     pub axes: Vec<Reach>,
-    /// What stands where nothing is read.
+    /// The value where nothing is read.
     pub fill: f64,
 }
 
 impl Graph {
-    /// `x` with `before[axis]` elements of `value` before each axis and `after[axis]` behind it.
+    /// `x` with `before[axis]` elements of `value` before each axis and `after[axis]` after it.
     ///
     /// # Errors
-    /// Where there is not one number for each axis, or the result is larger than any memory.
+    /// If there is not one number for each axis, or the result is larger than any memory.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -113,7 +113,7 @@ impl Graph {
     /// Every `step`-th element of a range of an axis, from its first on.
     ///
     /// # Errors
-    /// Where x has no such axis, the range is empty or leaves the axis, or the step is zero.
+    /// If x has no such axis, the range is empty or leaves the axis, or the step is zero.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -139,7 +139,7 @@ impl Graph {
     /// An axis in the opposite order.
     ///
     /// # Errors
-    /// Where x has no such axis.
+    /// If x has no such axis.
     ///
     /// ```
     /// # use humdinger::graph::Graph;

@@ -30,7 +30,7 @@ impl Graph {
     /// The axes in another order: axis i of the result is axis `order[i]` of `x`.
     ///
     /// # Errors
-    /// Where `order` is not a permutation of the axes.
+    /// If `order` is not a permutation of the axes.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -48,7 +48,7 @@ impl Graph {
     /// Two axes exchanged.
     ///
     /// # Errors
-    /// Where there is no such axis.
+    /// If there is no such axis.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -71,7 +71,7 @@ impl Graph {
     /// `x` repeated to a larger shape by NumPy's broadcasting.
     ///
     /// # Errors
-    /// Where it does not broadcast to that shape.
+    /// If it does not broadcast to that shape.
     ///
     /// ```
     /// # use humdinger::graph::Graph;

@@ -13,14 +13,14 @@ use crate::tensor::{MAX_RANK, Real, Shape, Spec};
 static REDUCE_ROWS: Shader = shader!("reduce_rows", "nan", "reduce");
 static REDUCE_COLUMNS: Shader = shader!("reduce_columns", "nan", "reduce");
 
-/// What a reduction does with the elements.
+/// The kind of reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
     /// Their sum.
     Sum,
     /// Their mean.
     Mean,
-    /// The greatest of them; NaN where one of them is.
+    /// The greatest of them; NaN if one of them is NaN.
     Max,
 }
 
@@ -30,11 +30,11 @@ pub enum Reduction {
 /// shared evenly among the elements that attain it, as in PyTorch's `amax`.
 #[derive(Clone, Debug)]
 pub struct Reduce {
-    /// What is done.
+    /// The kind of reduction.
     pub reduction: Reduction,
-    /// The axes that go away.
+    /// The axes that are reduced.
     pub axes: Vec<usize>,
-    /// Whether they stay as axes of length 1.
+    /// Whether the reduced axes stay as axes of length 1.
     pub keep: bool,
 }
 
@@ -42,7 +42,7 @@ impl Graph {
     /// The sum over `axes`; with `keep` they stay as axes of length 1.
     ///
     /// # Errors
-    /// Where `axes` is empty, names an axis twice, or one that is not there.
+    /// If `axes` is empty, names an axis twice, or one that does not exist.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -93,7 +93,7 @@ impl Graph {
     /// The sum of all elements, of shape `[1]`.
     ///
     /// # Errors
-    /// Where `x` holds indices.
+    /// If `x` holds indices.
     pub fn sum_all(&mut self, x: Value) -> Result<Value> {
         let flat = self.reshape(x, [self.shape(x).elements()])?;
         self.sum(flat, &[0], true)
@@ -102,7 +102,7 @@ impl Graph {
     /// The mean of all elements, of shape `[1]`.
     ///
     /// # Errors
-    /// Where `x` holds indices.
+    /// If `x` holds indices.
     pub fn mean_all(&mut self, x: Value) -> Result<Value> {
         let flat = self.reshape(x, [self.shape(x).elements()])?;
         self.mean(flat, &[0], true)

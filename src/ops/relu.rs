@@ -20,7 +20,7 @@ pub(super) const PER_TASK: usize = 8192;
 #[derive(Clone, Debug)]
 pub struct Relu;
 
-/// `dx = 0` where `y <= 0`, else dy, so that dy is handed on where y is NaN, as PyTorch does. Inputs dy and y (the ReLU's
+/// `dx = 0` where `y <= 0`, else dy. So dy is passed on where y is NaN, as in PyTorch. Inputs dy and y (the ReLU's
 /// output, so that its input need not be kept).
 #[derive(Clone, Debug)]
 pub struct ReluGradient;

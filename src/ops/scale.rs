@@ -14,14 +14,14 @@ static DROPOUT: Shader = shader!("dropout");
 /// `y = factor * x`, for any shape.
 #[derive(Clone, Debug)]
 pub struct Scale {
-    /// What is multiplied by.
+    /// The factor.
     pub factor: f64,
 }
 
 /// `y = x * mask * factor`. Inputs x and mask, output y, all of one shape; the mask takes no gradient.
 #[derive(Debug)]
 pub struct Dropout {
-    /// `1 / (1 - p)`, so that the expected value stays.
+    /// `1 / (1 - p)`, so that the expected value does not change.
     pub factor: f64,
 }
 
@@ -29,7 +29,7 @@ impl Graph {
     /// `factor * x`, element by element.
     ///
     /// # Errors
-    /// Where the factor is not finite.
+    /// If the factor is not finite.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -46,7 +46,7 @@ impl Graph {
     /// `x * mask / (1 - p)`: drops the elements where the mask (drawn by the host, 0 with probability p, else 1) is 0.
     ///
     /// # Errors
-    /// Where the shapes differ or p is not in `[0, 1)`.
+    /// If the shapes differ or p is not in `[0, 1)`.
     pub fn dropout(&mut self, x: Value, mask: Value, p: f64) -> Result<Value> {
         if !(0.0..1.0).contains(&p) {
             return Err(Error::op("dropout", format!("p must be at least 0 and below 1, not {p}")));

@@ -6,7 +6,7 @@
 //! p <- p - lr v               or, after Nesterov (Sutskever et al., 2013),  p <- p - lr (g + mu v)
 //! ```
 //!
-//! Whatever depends on the step comes in as a small input, so that learning rate and momentum change without a new plan.
+//! Numbers that depend on the step are a small input, so that learning rate and momentum can change without a new plan.
 
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
@@ -23,7 +23,7 @@ static SGD: Shader = shader!("sgd");
 pub struct SgdStep {
     /// The learning rate.
     pub rate: f64,
-    /// How much of the velocity stays.
+    /// The part of the velocity that is kept.
     pub momentum: f64,
     /// Weight decay: how much of the parameter is added to its gradient.
     pub decay: f64,
@@ -43,7 +43,7 @@ impl SgdStep {
 /// the old.
 #[derive(Clone, Copy, Debug)]
 pub struct SgdUpdate {
-    /// Whether the step looks ahead along the velocity.
+    /// Whether momentum is Nesterov's.
     pub nesterov: bool,
 }
 
@@ -51,7 +51,7 @@ impl Graph {
     /// One step of [`SgdUpdate`]: the new p and v.
     ///
     /// # Errors
-    /// Where the shapes differ.
+    /// If the shapes differ.
     pub fn sgd(&mut self, [p, v, g]: [Value; 3], step: Value, nesterov: bool) -> Result<[Value; 2]> {
         let made = self.apply(SgdUpdate { nesterov }, &[p, v, g, step])?;
         Ok([made[0], made[1]])

@@ -27,7 +27,7 @@ impl Graph {
     /// The logarithm of the softmax over the last axis.
     ///
     /// # Errors
-    /// Where x has no axis.
+    /// If x has no axis.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -44,7 +44,7 @@ impl Graph {
     /// The logarithm of the softmax over an axis, which is brought to the end and back.
     ///
     /// # Errors
-    /// Where x has no such axis.
+    /// If x has no such axis.
     pub fn log_softmax_over(&mut self, x: Value, axis: usize) -> Result<Value> {
         let shape = self.shape(x);
         if axis >= shape.rank() {

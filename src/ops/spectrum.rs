@@ -34,22 +34,22 @@ pub struct PowerSpectrum {
     transforms: Transforms,
 }
 
-/// [`PowerSpectrum`] and [`ApplyFilterBank`](super::ApplyFilterBank) in one, so that the spectrum never goes through memory. Inputs x
+/// [`PowerSpectrum`] and [`ApplyFilterBank`](super::ApplyFilterBank) in one, so that the spectrum is never stored. Inputs x
 /// [N, C, samples], window `[n_fft]`, twiddles [n_fft / 2, 2] and the three tables of [`BankRows`]; output [N, C, bands, frames], and
-/// [N, C frames] where maxima are handed on. Where it cuts its signals itself, x is recordings `[L]`, and a seventh input the
+/// [N, C frames] with maxima, if the next operation needs them. If it cuts its signals itself, x is recordings `[L]`, and a seventh input the
 /// places of [`Excerpts`].
 #[derive(Clone, Debug)]
 pub struct BandSpectrum {
     framing: Framing,
     transforms: Transforms,
-    /// How signals are cut out of recordings, sixteen frames at a time, so that they never go through memory. On the CPU alone.
+    /// How signals are cut out of recordings, sixteen frames at a time, so that they are never stored. On the CPU alone.
     excerpts: Option<Excerpts>,
-    /// Whether the greatest band of each frame is handed on.
+    /// Whether the greatest band of each frame is an output, for the next operation.
     maxima: bool,
 }
 
 impl BandSpectrum {
-    /// The same with the greatest band of each frame as a second output; none where transforms are too short for the kernel to
+    /// The same with the greatest band of each frame as a second output; `None` if transforms are too short for the kernel to
     /// do that.
     pub(crate) fn with_maxima(&self) -> Option<Self> {
         let can = !self.maxima && self.excerpts.is_none() && self.framing.n_fft >= MAXIMA_FROM;
@@ -72,7 +72,7 @@ impl Graph {
     /// centred in it. Has no gradient.
     ///
     /// # Errors
-    /// Where n_fft is not a power of two from 8 to 4096, hop is 0, the window is longer than n_fft or the signal too short.
+    /// If n_fft is not a power of two from 8 to 4096, hop is 0, the window is longer than n_fft or the signal too short.
     pub fn power_spectrum(&mut self, x: Value, window: &[f64], framing: Framing) -> Result<Value> {
         let [window, twiddles] = tables(self, "power_spectrum", window, framing)?;
         self.apply_one(PowerSpectrum { framing, transforms: Transforms::default() }, &[x, window, twiddles])

@@ -18,20 +18,20 @@ static STANDARDISE: Shader = shader!("standardise", "nan", "items");
 /// Elements per task of the CPU: each yields a mean and a sum of squares.
 const CHUNK: usize = 4096;
 
-/// Over what the mean and the standard deviation are taken.
+/// The elements that share a mean and a standard deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Per {
-    /// Each item (index of the first axis) by itself.
+    /// Each item (index of the first axis) separately.
     Item,
     /// All items together, as the notebook does in training.
     Batch,
 }
 
-/// See the top of this file. Input x [N, ...], output of the same shape. Where all elements are equal the output is 0. A
-/// second input holds the moments of each item's chunks, where whoever made x hands them on.
+/// See the top of this file. Input x [N, ...], output of the same shape. If all elements are equal the output is 0. An
+/// optional second input holds the moments of each item's chunks, computed by the operation that made x.
 #[derive(Clone, Copy, Debug)]
 pub struct Standardise {
-    /// Over what.
+    /// The elements that are standardised together.
     pub per: Per,
     /// Added to the standard deviation.
     pub eps: f64,
@@ -42,7 +42,7 @@ impl Graph {
     /// elements are equal. Has no gradient.
     ///
     /// # Errors
-    /// Where fewer than two elements go together, or `eps` is negative or not finite.
+    /// If fewer than two elements are standardised together, or `eps` is negative or not finite.
     pub fn standardise(&mut self, x: Value, per: Per, eps: f64) -> Result<Value> {
         self.apply_one(Standardise { per, eps }, &[x])
     }

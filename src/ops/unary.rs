@@ -1,9 +1,9 @@
-//! Functions of one number, element by element, for any shape: one rule for all of them on the CPU and in WGSL. Another one costs
+//! Functions of one number, element by element, for any shape: one rule for all of them on the CPU and in WGSL. A new one needs
 //! a variant here with its value and derivative, a `case` in each of `shaders/unary.wgsl` and `shaders/unary_gradient.wgsl`, and
 //! a line in `src/cases/unary.rs`.
 //!
 //! The error function is libm's on the CPU; on a GPU it is the approximation of Press et al., Numerical Recipes in C, second edition,
-//! section 6.2, whose relative error is below 1.2e-7. What PyTorch does at kinks and with NaN is done here.
+//! section 6.2, whose relative error is below 1.2e-7. Values at kinks and for NaN are PyTorch's.
 
 use super::relu::{PER_TASK, PER_WORKGROUP};
 use crate::cpu_kernels;
@@ -46,7 +46,7 @@ pub enum Unary {
     Clamp {
         /// The least value.
         low: f64,
-        /// The greatest value; where it is below `low`, it is what every number becomes.
+        /// The greatest value; if it is below `low`, every number becomes this.
         high: f64,
     },
 }
@@ -62,7 +62,7 @@ macro_rules! builders {
             /// Element by element, see [`Unary`].
             ///
             /// # Errors
-            /// Where x holds indices.
+            /// If x holds indices.
             pub fn $name(&mut self, x: Value) -> Result<Value> {
                 self.apply_one(Unary::$kind, &[x])
             })*
@@ -82,10 +82,10 @@ builders!(
 );
 
 impl Graph {
-    /// `min(max(x, low), high)`, element by element. An infinite bound is none.
+    /// `min(max(x, low), high)`, element by element. An infinite bound has no effect.
     ///
     /// # Errors
-    /// Where x holds indices or a bound is NaN.
+    /// If x holds indices or a bound is NaN.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -102,7 +102,7 @@ impl Graph {
     /// `exp(x) / sum(exp(x))` over an axis.
     ///
     /// # Errors
-    /// Where x has no such axis.
+    /// If x has no such axis.
     ///
     /// ```
     /// # use humdinger::graph::Graph;

@@ -15,12 +15,12 @@ use crate::tensor::{Real, Spec};
 static WARP: Shader = shader!("warp", "nan", "items");
 
 /// `y[n, c, b, t] = x[n, c, b - shift, t * stretch]`, linear between bands and between frames. Inputs x [N, C, bands, frames] and
-/// real `by` [N, 2], a (shift, stretch) per item; output of the shape of x. What lies outside x is the item's minimum.
-/// A third input holds partial minima of each item, where whoever made x hands them on; a second output is what this operation
-/// hands on.
+/// real `by` [N, 2], a (shift, stretch) per item; output of the shape of x. Cells outside x are the item's minimum.
+/// An optional third input holds partial minima of each item, computed by the operation that made x; an optional second output holds partial results
+/// for the next operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Warp {
-    /// What is handed on to the operation after it.
+    /// The partial results for the next operation.
     pub hands_on: Option<Partial>,
 }
 
@@ -28,7 +28,7 @@ impl Graph {
     /// [`Warp`]: `y[n, c, b, t] = x[n, c, b - by[n, 0], t * by[n, 1]]`, x [N, C, bands, frames]. Has no gradient.
     ///
     /// # Errors
-    /// Where the shapes are others.
+    /// If the shapes do not fit.
     pub fn warp(&mut self, x: Value, by: Value) -> Result<Value> {
         self.apply_one(Warp { hands_on: None }, &[x, by])
     }

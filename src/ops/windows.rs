@@ -1,4 +1,4 @@
-//! The windows that poolings look through.
+//! The windows of poolings.
 
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
@@ -14,7 +14,7 @@ pub struct Windows {
     pub padding: [usize; 2],
     /// Distance between the elements of a window.
     pub dilation: [usize; 2],
-    /// Whether a last window that reaches beyond the padding counts, provided that it begins before it.
+    /// Whether a last window that extends beyond the padding counts (PyTorch's `ceil_mode`). It must begin inside the image or the padding before it.
     pub ceil: bool,
 }
 
@@ -53,10 +53,10 @@ impl Windows {
         names.into_iter().zip(values.map(|value| value as f64)).collect()
     }
 
-    /// The shape of what is made of x.
+    /// The shape of the output for x.
     ///
     /// # Errors
-    /// Where x is no `[N, C, H, W]`, a size is zero, the padding is more than half the kernel, the kernel spans more than the padded
+    /// If x is not `[N, C, H, W]`, a size is zero, the padding is more than half the kernel, the kernel spans more than the padded
     /// input, or a window lies in the padding alone.
     pub(super) fn output(&self, op: &'static str, x: Shape) -> Result<[usize; 4]> {
         let refuse = |detail: String| Err(Error::op(op, detail));

@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn it_is_the_one_that_was_measured() -> Result<()> {
-        // RESULTS.md says what this file is worth; another one has to be measured anew.
+        // docs/results/base-model.md says how good this file is; another one has to be measured again.
         assert_eq!(checksum(), include_str!("../../models/base.xxh3").trim());
         assert!(FILE.len() <= 1_500_000, "{} bytes", FILE.len());
         let model = model()?;

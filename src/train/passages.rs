@@ -9,7 +9,7 @@
 //! are less sure than of the hum alone. So the pitch says where in the passage a tune is, and the model looks once more, at just that. Whether
 //! it is sung is decided by what the windows say, by that look and by the pitch together ([`Passage::is_sung`]): the less of a tune there is, the surer
 //! the model must be. The weights are those of a logistic regression over the passages of recordings in which it is known what is sung;
-//! RESULTS.md has the figures.
+//! docs/results/passages.md has the figures.
 
 use super::predict::WindowPrediction;
 use std::collections::VecDeque;

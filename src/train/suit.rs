@@ -56,7 +56,8 @@ pub struct FineTuning {
 }
 
 impl FineTuning {
-    /// What is best with so many training clips. Chosen with 8 to 384 recordings of 8 songs: see RESULTS.md.
+    /// The best settings for this number of training clips. Chosen with 8 to 384 recordings of 8 songs: see docs/results/base-model.md
+    /// and few-recordings.md.
     pub fn with(clips: usize) -> Self {
         let passes = |over: f64| (over / clips as f64).round() as usize;
         // Short parts are learnt from many of them: ten passes, or as many steps as ten passes over 384 clips are.

@@ -79,8 +79,9 @@ impl Fit<'_> {
     }
 }
 
-/// What each way in which a singer may differ from a song counts. Fitted to recordings of the people with even numbers (RESULTS.md) by a
-/// conditional logistic regression: as likely as can be is that each recording's song was meant among those that were compared.
+/// The weight of each way in which a singer may differ from a song. Fitted to recordings of people with even numbers
+/// (docs/results/song-book.md) by a conditional logistic regression, which maximises the probability of each recording's song among those
+/// that were compared.
 const COUNTS: [f64; 6] = [
     // A semitone, on average, from the song at an even tempo and in one key.
     8.1, // A semitone along the way, in the key of the moment: singers drift.

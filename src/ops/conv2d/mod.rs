@@ -49,7 +49,7 @@ impl Graph {
     /// Convolution of x `[N, C, H, W]` with w `[O, C/groups, KH, KW]`, plus b `[O]`.
     ///
     /// # Errors
-    /// Where shapes or groups do not fit, or the kernel spans more than the padded input.
+    /// If shapes or groups do not fit, or the kernel spans more than the padded input.
     ///
     /// ```
     /// # use humdinger::graph::Graph;
@@ -71,7 +71,7 @@ impl Graph {
 /// The gradients of a convolution with bias, given the gradient dy of the loss with respect to its output: dx, dw, db.
 ///
 /// # Errors
-/// Where the shapes do not fit.
+/// If the shapes do not fit.
 pub fn conv2d_gradients(graph: &mut Graph, x: Value, w: Value, dy: Value, options: ConvOptions) -> Result<[Value; 3]> {
     let sizes = ConvSizes::new("conv2d", &graph.spec(x), &graph.spec(w), options)?;
     let dx = graph.apply_one(Conv2dInputGradient { sizes }, &[dy, w])?;
