@@ -81,7 +81,12 @@ impl GpuTile {
         Self::cheapest(Self::WHOLE.into_iter(), rows, columns, products, Right::Gathered)
     }
 
-    /// The same for long sums over what is gathered by a table of taps; the caller adds up the [parts](Self::splits).
+    /// The same where it is gathered by a table of taps.
+    pub(super) fn choose_tabled(rows: usize, columns: usize, products: usize) -> Self {
+        Self::cheapest(Self::WHOLE.into_iter(), rows, columns, products, Right::Tabled)
+    }
+
+    /// The same for long sums; the caller adds up the [parts](Self::splits).
     pub(super) fn choose_split(rows: usize, columns: usize, products: usize) -> Self {
         let all = Self::WHOLE.into_iter().chain(Self::SPLIT);
         Self::cheapest(all, rows, columns, products, Right::Tabled)
@@ -248,6 +253,8 @@ mod tests {
         assert!(GpuTile::choose(64, 96, 1).columns() < 128);
         // Eight channels, whose pixels nobody shares.
         assert!(GpuTile::choose_gathered(8, 100_000, 1).own_columns);
+        // Where the taps are known reading costs less, so that columns of one's own serve more rows.
+        assert!(!GpuTile::choose_gathered(16, 577, 7).own_columns && GpuTile::choose_tabled(16, 577, 7).own_columns);
         // Fewer results than 64 invocations could own: each part sums some of the terms.
         let tile = GpuTile::choose_split(8, 51, 64);
         assert_eq!((tile.splits, tile.rows(), tile.columns()), (4, 8, 64));

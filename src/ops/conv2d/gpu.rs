@@ -209,7 +209,7 @@ impl Conv2dWeightGradient {
         // Which tile serves best does not depend on the split: whatever the tile, there is enough to do.
         let products = sizes.groups * terms.div_ceil(MIN_CHUNK).min(MAX_STRETCHES);
         if terms <= SHORT_SUM {
-            let tile = GpuTile::choose_gathered(sizes.out_channels, columns, products);
+            let tile = GpuTile::choose_tabled(sizes.out_channels, columns, products);
             return SumCut { tile, columns, elements, chunk: terms, stretches: 1 };
         }
         let tile = GpuTile::choose_split(sizes.out_channels, columns, products);
