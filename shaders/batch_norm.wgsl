@@ -4,14 +4,30 @@
 override MOMENTUM: f32;
 override EPSILON: f32;
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Few>;
 @group(0) @binding(1) var<storage, read> gamma: array<f32>;
 @group(0) @binding(2) var<storage, read> beta: array<f32>;
 @group(0) @binding(3) var<storage, read> parts: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<Few>;
 @group(0) @binding(5) var<storage, read_write> saved: array<f32>;
 @group(0) @binding(6) var<storage, read_write> running_mean: array<f32>;
 @group(0) @binding(7) var<storage, read_write> running_var: array<f32>;
+
+var<workgroup> values: array<f32, 64>;
+
+// The sum of what all 64 invocations have: one number for each part, 0 where there are fewer.
+fn total(lane: u32, value: f32) -> f32 {
+    workgroupBarrier();
+    values[lane] = value;
+    workgroupBarrier();
+    for (var width = 32u; width > 0u; width >>= 1u) {
+        if (lane < width) {
+            values[lane] += values[lane + width];
+        }
+        workgroupBarrier();
+    }
+    return values[0];
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -28,34 +44,25 @@ fn main(
 
     // The parts' means are nearly equal: adding up what they differ by rounds less than adding up the means.
     let first = parts[channel * PARTS * 2u];
-    var rest = 0.0;
-    for (var p = 1u; p < PARTS; p++) {
-        let size = part_start(p + 1u) - part_start(p);
-        rest += (parts[(channel * PARTS + p) * 2u] - first) * (f32(size) / f32(count()));
-    }
-    let mean = first + rest;
-    var squares = 0.0;
-    for (var p = 0u; p < PARTS; p++) {
-        let size = part_start(p + 1u) - part_start(p);
-        let d = parts[(channel * PARTS + p) * 2u] - mean;
-        squares += parts[(channel * PARTS + p) * 2u + 1u] + f32(size) * d * d;
-    }
-    let variance = squares / f32(count());
+    let mine = (channel * PARTS + min(lane, PARTS - 1u)) * 2u;
+    let part = vec2(parts[mine], parts[mine + 1u]);
+    let size = f32((part_start(lane + 1u) - part_start(lane)) * WIDTH);
+    let mean = first + total(lane, select(0.0, (part.x - first) * (size / elements()), lane < PARTS));
+    let d = part.x - mean;
+    let squares = total(lane, select(0.0, part.y + size * d * d, lane < PARTS));
+    let variance = squares / elements();
     let inverse = 1.0 / sqrt(variance + EPSILON);
     if (block == 0u && lane == 0u) {
         saved[channel] = mean;
         saved[CHANNELS + channel] = inverse;
         running_mean[channel] = running_mean[channel] * (1.0 - MOMENTUM) + mean * MOMENTUM;
-        let unbiased = squares / f32(count() - 1u);
+        let unbiased = squares / (elements() - 1.0);
         running_var[channel] = running_var[channel] * (1.0 - MOMENTUM) + unbiased * MOMENTUM;
     }
     let scale = inverse * gamma[channel];
     let shift = beta[channel];
-    for (var k = 0u; k < 16u; k++) {
-        let e = block * BLOCK + k * 64u + lane;
-        if (e < count()) {
-            let at = place(channel, e);
-            y[at] = (x[at] - mean) * scale + shift;
-        }
+    for (var e = block * BLOCK + lane; e < min((block + 1u) * BLOCK, count()); e += 64u) {
+        let at = place(channel, e);
+        y[at] = (x[at] - mean) * scale + shift;
     }
 }

@@ -4,10 +4,10 @@
 override MOMENTUM: f32;
 override EPSILON: f32;
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Few>;
 @group(0) @binding(1) var<storage, read> gamma: array<f32>;
 @group(0) @binding(2) var<storage, read> beta: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<Few>;
 @group(0) @binding(4) var<storage, read_write> saved: array<f32>;
 @group(0) @binding(5) var<storage, read_write> running_mean: array<f32>;
 @group(0) @binding(6) var<storage, read_write> running_var: array<f32>;
@@ -37,27 +37,29 @@ fn main(
     if (channel >= CHANNELS) {
         return;
     }
-    var sum = 0.0;
+    var sum = Few(0.0);
     for (var e = lane; e < count(); e += 256u) {
         sum += x[place(channel, e)];
     }
-    let first = total(lane, vec2(sum, 0.0)).x / f32(count());
-    var distances = vec2(0.0, 0.0);
+    let first = total(lane, vec2(sum_of(sum), 0.0)).x / elements();
+    var distances = Few(0.0);
+    var their_squares = Few(0.0);
     for (var e = lane; e < count(); e += 256u) {
         let d = x[place(channel, e)] - first;
-        distances += vec2(d, d * d);
+        distances += d;
+        their_squares += d * d;
     }
-    let all = total(lane, distances);
-    let rest = all.x / f32(count());
+    let all = total(lane, vec2(sum_of(distances), sum_of(their_squares)));
+    let rest = all.x / elements();
     let mean = first + rest;
     // Squares beyond f32 leave an infinite variance, not a NaN.
     let squares = select(all.y, all.y - rest * all.x, all.y < 3e38);
-    let inverse = 1.0 / sqrt(squares / f32(count()) + EPSILON);
+    let inverse = 1.0 / sqrt(squares / elements() + EPSILON);
     if (lane == 0u) {
         saved[channel] = mean;
         saved[CHANNELS + channel] = inverse;
         running_mean[channel] = running_mean[channel] * (1.0 - MOMENTUM) + mean * MOMENTUM;
-        let unbiased = squares / f32(count() - 1u);
+        let unbiased = squares / (elements() - 1.0);
         running_var[channel] = running_var[channel] * (1.0 - MOMENTUM) + unbiased * MOMENTUM;
     }
     let scale = inverse * gamma[channel];

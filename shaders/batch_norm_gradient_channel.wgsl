@@ -3,11 +3,11 @@
 override TRAINING: u32;
 override RELU: u32; // x is what a ReLU made, and dx the gradient before it
 
-@group(0) @binding(0) var<storage, read> dy: array<f32>;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> dy: array<Few>;
+@group(0) @binding(1) var<storage, read> x: array<Few>;
 @group(0) @binding(2) var<storage, read> gamma: array<f32>;
 @group(0) @binding(3) var<storage, read> saved: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dx: array<Few>;
 @group(0) @binding(5) var<storage, read_write> dgamma: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dbeta: array<f32>;
 
@@ -25,13 +25,17 @@ fn main(
     }
     let mean = saved[channel];
     let inverse = saved[CHANNELS + channel];
-    var sum = vec3(0.0, 0.0, 0.0);
+    var sum = Few(0.0);
+    var product = Few(0.0);
+    var rest = Few(0.0);
     for (var e = lane; e < count(); e += 256u) {
         let at = place(channel, e);
         let difference = x[at] - mean;
-        sum += vec3(dy[at], dy[at] * difference, difference);
+        sum += dy[at];
+        product += dy[at] * difference;
+        rest += difference;
     }
-    sums[lane] = sum;
+    sums[lane] = vec3(sum_of(sum), sum_of(product), sum_of(rest));
     workgroupBarrier();
     for (var width = 128u; width > 0u; width >>= 1u) {
         if (lane < width) {
@@ -40,21 +44,21 @@ fn main(
         workgroupBarrier();
     }
     let all = sums[0];
-    var product = all.y;
+    var along = all.y;
     if (TRAINING == 1u) {
         // The differences from the mean add up to zero, but for its rounding: take that out again.
-        product -= all.x * (all.z / f32(count()));
+        along -= all.x * (all.z / elements());
     }
-    product *= inverse;
+    along *= inverse;
     if (lane == 0u) {
-        dgamma[channel] = product;
+        dgamma[channel] = along;
         dbeta[channel] = all.x;
     }
     var shift = 0.0;
     var slope = 0.0;
     if (TRAINING == 1u) {
-        shift = all.x / f32(count());
-        slope = product * inverse / f32(count());
+        shift = all.x / elements();
+        slope = along * inverse / elements();
     }
     let scale = gamma[channel] * inverse;
     for (var e = lane; e < count(); e += 256u) {
@@ -63,6 +67,9 @@ fn main(
         if (TRAINING == 1u) {
             d = scale * (dy[at] - shift - (x[at] - mean) * slope);
         }
-        dx[at] = select(d, 0.0, RELU == 1u && x[at] <= 0.0);
+        if (RELU == 1u) {
+            d = select(d, Few(0.0), x[at] <= Few(0.0));
+        }
+        dx[at] = d;
     }
 }

@@ -1,7 +1,7 @@
 // For each channel and each part of its elements: the sums of dy, of dy (x - mean) and of x - mean; see src/ops/batch_norm.rs.
 
-@group(0) @binding(0) var<storage, read> dy: array<f32>;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> dy: array<Few>;
+@group(0) @binding(1) var<storage, read> x: array<Few>;
 @group(0) @binding(2) var<storage, read> saved: array<f32>;
 @group(0) @binding(3) var<storage, read_write> parts: array<f32>;
 
@@ -23,13 +23,17 @@ fn main(
     let end = part_start(part + 1u);
     let mean = saved[channel];
 
-    var sum = vec3<f32>(0.0, 0.0, 0.0);
+    var sum = Few(0.0);
+    var product = Few(0.0);
+    var rest = Few(0.0);
     for (var e = first + lane; e < end; e += 64u) {
         let at = place(channel, e);
         let difference = x[at] - mean;
-        sum += vec3<f32>(dy[at], dy[at] * difference, difference);
+        sum += dy[at];
+        product += dy[at] * difference;
+        rest += difference;
     }
-    sums[lane] = sum;
+    sums[lane] = vec3(sum_of(sum), sum_of(product), sum_of(rest));
     workgroupBarrier();
     for (var width = 32u; width > 0u; width >>= 1u) {
         if (lane < width) {

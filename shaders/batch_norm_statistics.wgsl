@@ -2,7 +2,7 @@
 // src/ops/batch_norm.rs. One workgroup a part; the part is read twice, so that nothing cancels, and the second
 // reading corrects the rounding error of the first.
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<Few>;
 @group(0) @binding(1) var<storage, read_write> parts: array<f32>;
 
 var<workgroup> sums: array<vec2<f32>, 64>;
@@ -35,18 +35,20 @@ fn main(
     let first = part_start(part);
     let end = part_start(part + 1u);
 
-    var sum = 0.0;
+    var sum = Few(0.0);
     for (var e = first + lane; e < end; e += 64u) {
         sum += x[place(channel, e)];
     }
-    let size = f32(max(end - first, 1u));
-    let mean = total(lane, vec2<f32>(sum, 0.0)).x / size;
-    var distances = vec2<f32>(0.0, 0.0);
+    let size = f32(max(end - first, 1u) * WIDTH);
+    let mean = total(lane, vec2(sum_of(sum), 0.0)).x / size;
+    var distances = Few(0.0);
+    var their_squares = Few(0.0);
     for (var e = first + lane; e < end; e += 64u) {
         let d = x[place(channel, e)] - mean;
-        distances += vec2<f32>(d, d * d);
+        distances += d;
+        their_squares += d * d;
     }
-    let all = total(lane, distances);
+    let all = total(lane, vec2(sum_of(distances), sum_of(their_squares)));
     if (lane == 0u) {
         let rest = all.x / size;
         parts[number * 2u] = mean + rest;

@@ -94,7 +94,8 @@ fn add_staged(tile: ptr<function, Tile>, lane: u32) {
     workgroupBarrier();
 }
 
-// The same for one term, where no columns are staged (OWN_COLUMNS): each invocation knows what its own, four of them, read.
+// The same for one term, number `d` of those in `left`, where the right factor is not staged (OWN_COLUMNS): `b` is what this invocation
+// has read of it for its own four columns.
 fn add_own(tile: ptr<function, Tile>, lane: u32, d: u32, b: vec4<f32>) {
     let at = d * row_quads() + thread_row(lane);
     (*tile).sum00 = accumulate((*tile).sum00, left[at], b);

@@ -19,13 +19,26 @@ use crate::kernels::lanes::{self, dispatch};
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
-static STATISTICS: Shader = shader!("batch_norm_statistics", "channels");
-static TRAIN: Shader = shader!("batch_norm", "channels");
-static EVALUATE: Shader = shader!("batch_norm_evaluate", "channels");
-static GRADIENT_SUMS: Shader = shader!("batch_norm_gradient_sums", "channels");
-static GRADIENT: Shader = shader!("batch_norm_gradient", "channels");
-static TRAIN_CHANNEL: Shader = shader!("batch_norm_channel", "channels");
-static GRADIENT_CHANNEL: Shader = shader!("batch_norm_gradient_channel", "channels");
+/// A kernel for any maps, and the same for those whose planes are whole numbers of fours, which it reads and writes four elements at a time.
+type ByWidth = [Shader; 2];
+
+static STATISTICS: ByWidth =
+    [shader!("batch_norm_statistics", "singles", "channels"), shader!("batch_norm_statistics", "quads", "channels")];
+static TRAIN: ByWidth = [shader!("batch_norm", "singles", "channels"), shader!("batch_norm", "quads", "channels")];
+static EVALUATE: ByWidth =
+    [shader!("batch_norm_evaluate", "singles", "channels"), shader!("batch_norm_evaluate", "quads", "channels")];
+static GRADIENT_SUMS: ByWidth = [
+    shader!("batch_norm_gradient_sums", "singles", "channels"),
+    shader!("batch_norm_gradient_sums", "quads", "channels"),
+];
+static GRADIENT: ByWidth =
+    [shader!("batch_norm_gradient", "singles", "channels"), shader!("batch_norm_gradient", "quads", "channels")];
+static TRAIN_CHANNEL: ByWidth =
+    [shader!("batch_norm_channel", "singles", "channels"), shader!("batch_norm_channel", "quads", "channels")];
+static GRADIENT_CHANNEL: ByWidth = [
+    shader!("batch_norm_gradient_channel", "singles", "channels"),
+    shader!("batch_norm_gradient_channel", "quads", "channels"),
+];
 
 /// Elements of a channel up to which one workgroup does all of it in one launch: reading so few is quicker than a second
 /// launch.
@@ -33,10 +46,10 @@ const ONE_WORKGROUP: usize = 32_768;
 
 /// Elements of a channel that one workgroup sums, about.
 const PART: usize = 2048;
-/// The most parts that a channel is cut into: each workgroup that uses the sums adds all parts up.
+/// The most parts that a channel is cut into: each workgroup that uses the sums adds all parts up, one to each of its invocations.
 const MAX_PARTS: usize = 64;
 /// Elements that a workgroup of the elementwise kernels works on.
-const PER_WORKGROUP: usize = 1024;
+const PER_WORKGROUP: usize = 2048;
 
 /// Batch norm in training. Inputs x, gamma, beta, running mean, running variance; outputs y, the batch's mean and
 /// `1 / sqrt(variance + eps)` as `[2, C]`, and the new running mean and variance in place of the old.
@@ -145,19 +158,19 @@ impl Sizes {
         Blocks::new(data, self.channels * self.plane, [self.items, self.plane])
     }
 
-    fn constants(&self) -> Vec<(&'static str, f64)> {
-        let sizes = [("ITEMS", self.items), ("CHANNELS", self.channels), ("PLANE", self.plane)];
-        sizes.into_iter().map(|(name, size)| (name, size as f64)).collect()
-    }
-
     fn launch(
         &self,
-        shader: &'static Shader,
+        kernel: &'static ByWidth,
         more: &[(&'static str, f64)],
         workgroups_per_channel: usize,
         operands: Vec<Operand>,
     ) -> Launch {
-        let constants = self.constants().into_iter().chain(more.iter().copied()).collect();
+        let quads = self.plane.is_multiple_of(4);
+        let plane = if quads { self.plane / 4 } else { self.plane };
+        let sizes = [("ITEMS", self.items), ("CHANNELS", self.channels), ("PLANE", plane)];
+        let sizes = sizes.into_iter().map(|(name, size)| (name, size as f64));
+        let constants = sizes.chain(more.iter().copied()).collect();
+        let shader = &kernel[usize::from(quads)];
         Launch { shader, constants, operands, workgroups: grid(self.channels * workgroups_per_channel) }
     }
 
