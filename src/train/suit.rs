@@ -60,8 +60,9 @@ impl FineTuning {
     /// and few-recordings.md.
     pub fn with(clips: usize) -> Self {
         let passes = |over: f64| (over / clips as f64).round() as usize;
-        // Short parts are learnt from many of them: ten passes, or as many steps as ten passes over 384 clips are.
-        let epochs = passes(1500.0).max(passes(3840.0).min(10)).clamp(6, 100);
+        let few = passes(1500.0).clamp(6, 100);
+        // Short parts are learnt from many of them: as many steps as ten passes over 384 clips are.
+        let epochs = if clips < 100 { few } else { few.max(passes(3840.0).min(24)) };
         let many =
             Self { epochs, learning_rate: 4e-3, frozen: 0, parts: Parts::MOST, batch_size: 16, frozen_norms: false };
         match clips {
@@ -115,7 +116,11 @@ mod tests {
     #[test]
     fn few_clips_are_gone_over_more_often_from_the_base_model_on() {
         let epochs = [0, 8, 24, 40, 400, 100_000].map(|clips| FineTuning::with(clips).epochs);
-        assert_eq!(FineTuning::with(384).epochs, 10);
+        assert_eq!(
+            [100, 160, 240, 384, 640, 2_000].map(|clips| FineTuning::with(clips).epochs),
+            [24, 24, 16, 10, 6, 6]
+        );
+        assert_eq!([20, 40, 99].map(|clips| FineTuning::with(clips).epochs), [75, 38, 15]);
         assert!(epochs.windows(2).all(|pair| pair[0] >= pair[1]), "{epochs:?}");
         assert!(epochs[5] >= 5 && epochs[0] <= 120, "{epochs:?}");
         let steps = [8, 24, 40].map(|clips: usize| {
