@@ -182,9 +182,10 @@ mod tests {
 
     #[test]
     fn frames_reach_no_further_than_said() {
-        for (n_fft, hop, centred) in [(8, 3, true), (8, 8, true), (16, 5, false), (8, 20, true), (32, 1, true)] {
+        let framings = [(8, 3, true), (8, 8, true), (16, 5, false), (8, 20, true), (32, 1, true)];
+        // Arithmetic alone: under Miri the small ones and a few lengths are enough.
+        for (n_fft, hop, centred) in framings.into_iter().take(if cfg!(miri) { 4 } else { 5 }) {
             let framing = Framing { n_fft, hop, centred };
-            // Arithmetic alone: under Miri a few lengths are enough.
             let step = if cfg!(miri) { 4 * n_fft } else { 1 };
             for samples in (n_fft / 2 + 1..5 * n_fft).step_by(step) {
                 let Some(count) = framing.frames(samples) else { continue };
