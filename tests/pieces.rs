@@ -120,6 +120,8 @@ fn compressed_wav_files_are_the_same_piece_by_piece() {
     let microsoft: Vec<u8> = blocks(900, 256, 1, &[0, 16, 0], 7).into_iter().map(|byte| byte & 0x33).collect();
     // Behind it a part of a head, by a predictor that there is not.
     let cut = [microsoft.clone(), vec![200; 5]].concat();
+    // Behind what the file says that it holds a part of a block, by such a predictor.
+    let longer = [microsoft.clone(), vec![200; 80]].concat();
     let frames = 300 * 2041;
     let files = [
         ("A-law", Wav::new(6, 1, 8, noise.clone()), 200_001),
@@ -131,6 +133,11 @@ fn compressed_wav_files_are_the_same_piece_by_piece() {
         ("IMA, cut", ima(1, whole[..whole.len() - 300].to_vec(), frames), frames - 600),
         ("IMA, damaged", ima(2, damaged, 300 * 1017), 300 * 1017),
         ("Microsoft", Wav { block: Some(256), ..Wav::new(2, 1, 4, microsoft) }, 900 * 500),
+        (
+            "Microsoft, saying less",
+            Wav { block: Some(256), before: said(450_000), ..Wav::new(2, 1, 4, longer) },
+            450_000,
+        ),
         ("Microsoft, cut in a head", Wav { block: Some(256), ..Wav::new(2, 1, 4, cut) }, 900 * 500),
     ];
     for (name, wav, frames) in files {

@@ -99,7 +99,9 @@ impl Coding {
         if frames == 0 {
             return Err(Error::file(path, "holds no samples"));
         }
-        let mut samples = blocks.decode(data);
+        // What lies behind is of no sound, be it damaged or not.
+        let needed = frames.div_ceil(blocks.frames).saturating_mul(blocks.bytes);
+        let mut samples = blocks.decode(&data[..data.len().min(needed)]);
         samples.iter_mut().for_each(|channel| channel.truncate(frames));
         warnings.extend(blocks.damaged());
         let samples = super::channels::at_most_two(samples);
