@@ -65,15 +65,15 @@ fn decode_stream(bytes: Bytes, path: &Path, most: usize) -> Result<(Audio, Encod
     if let Some(flac) = Flac::find(&bytes) {
         return decode_flac(&flac, path, most);
     }
-    let recordings = if mpeg::is_mpeg(&bytes) { mpeg::recordings(&bytes) } else { vec![] };
-    if recordings.len() < 2 {
-        return decode_one(bytes, path, most).map(|one| (one.audio, one.encoding));
+    let recordings = recordings(bytes);
+    if let [only] = &recordings[..] {
+        return decode_one(only.clone(), path, most).map(|one| (one.audio, one.encoding));
     }
     let mut whole: Option<(Audio, Encoding)> = None;
     let (mut joined, mut lost) = (0, 0);
-    for range in recordings {
+    for recording in recordings {
         let left = whole.as_ref().map_or(most, |(audio, _)| most.saturating_sub(size(audio)));
-        match (decode_one(bytes.part(range), path, left), &mut whole) {
+        match (decode_one(recording, path, left), &mut whole) {
             (Ok(one), None) => whole = Some((one.audio, one.encoding)),
             (Ok(one), Some((audio, _))) => append(audio, one.audio, most)?,
             (Err(_), _) => {
@@ -88,7 +88,13 @@ fn decode_stream(bytes: Bytes, path: &Path, most: usize) -> Result<(Audio, Encod
     Ok((audio, encoding))
 }
 
-/// What is said of so many recordings in one file, and of parts that are none.
+/// The recordings of a file, one or more.
+fn recordings(bytes: Bytes) -> Vec<Bytes> {
+    let joined = if mpeg::is_mpeg(&bytes) { mpeg::recordings(&bytes) } else { vec![] };
+    if joined.len() < 2 { vec![bytes] } else { joined.into_iter().map(|range| bytes.part(range)).collect() }
+}
+
+/// The warnings for so many recordings in one file, and for so many parts without sound.
 pub(super) fn of_joined(joined: usize, lost: usize) -> impl Iterator<Item = String> {
     let several = (joined > 1).then(|| format!("{joined} recordings joined in one file; read one after the other"));
     let none = (lost > 0).then(|| format!("{lost} more parts of the file hold no sound that can be decoded"));
@@ -127,19 +133,15 @@ pub struct Single {
 }
 
 impl Single {
-    /// Those of a file, several where recordings are joined. None where it has to be looked at as a whole before it is decoded: FLAC
-    /// whose sample rate changes.
+    /// The streams of a file: several if recordings are joined in it. None for FLAC whose sample rate changes, which has to be decoded
+    /// at once.
     pub fn all(bytes: Bytes) -> Option<Vec<Self>> {
         let bytes = bytes.part(0..bytes.len() - tail_length(&bytes));
         if let Some(flac) = Flac::find(&bytes) {
             let (said, whole) = ((flac.bits(), flac.frames()), flac.parts().is_empty());
             return whole.then(|| vec![Self { bytes: Bytes::from(flac.bytes()), flac: Some(said) }]);
         }
-        let recordings = if mpeg::is_mpeg(&bytes) { mpeg::recordings(&bytes) } else { vec![] };
-        if recordings.len() < 2 {
-            return Some(vec![Self { bytes, flac: None }]);
-        }
-        Some(recordings.into_iter().map(|range| Self { bytes: bytes.part(range), flac: None }).collect())
+        Some(recordings(bytes).into_iter().map(|bytes| Self { bytes, flac: None }).collect())
     }
 
     /// What is said of FLAC, when it is decoded: of its checksum, and of its length.

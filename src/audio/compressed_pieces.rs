@@ -23,21 +23,21 @@ struct Recording {
     stream: Single,
     /// Samples a second.
     rate: u32,
-    /// All frames with what an encoder put around the sound, once they are known.
+    /// Decoded frames, with the encoder's padding; known after the first pass.
     total: Option<usize>,
-    /// Which of them are the sound.
+    /// The first frame of the sound among them, and the one after its last.
     part: (usize, usize),
 }
 
 impl Recording {
-    /// Frames of the sound, once all of it was gone through.
+    /// Frames of the sound, after the first pass.
     fn frames(&self) -> usize {
         let total = self.total.unwrap_or(0);
         self.part.1.min(total).saturating_sub(self.part.0)
     }
 }
 
-/// The one that is being decoded.
+/// A recording in the middle of being decoded.
 struct Decoding {
     packets: Packets,
     /// The first samples, from which the rate is known.
@@ -53,21 +53,23 @@ pub(super) struct CompressedPieces {
     path: PathBuf,
     /// Those that hold sound.
     recordings: Vec<Recording>,
-    /// Parts of the file that hold none.
+    /// Parts of the file without sound.
     lost: usize,
-    /// Which recording is being decoded, and its decoder; none when it has to begin, or all is decoded.
+    /// The number of the recording to decode, and its decoder; none before it begins.
     current: usize,
     decoding: Option<Decoding>,
     pub sample_rate: u32,
     channels: usize,
     pub encoding: Encoding,
-    /// What is said of the file, before what is said of the recordings.
+    /// Warnings about the file's header.
     mended: Vec<String>,
+    /// Warnings about the recordings that were decoded.
     warnings: Vec<String>,
 }
 
 impl CompressedPieces {
-    /// A file whose header has been `mended`. None where it has to be decoded at once, which also says what is wrong with it.
+    /// Opens a file's sound; `mended` are warnings about its header. None if the file has to be decoded at once, which also says what is
+    /// wrong with it.
     pub fn open(bytes: Bytes, path: &Path, mended: Vec<String>) -> Option<Self> {
         let streams = guarded(|| Single::all(bytes))??;
         let (mut recordings, mut lost, mut begun) = (Vec::new(), 0, None);
@@ -104,13 +106,13 @@ impl CompressedPieces {
         self.recordings.len() > 1
     }
 
-    /// Begins again; what is the sound is known now.
+    /// Begins again.
     pub fn rewind(&mut self) {
         (self.current, self.decoding) = (0, None);
         self.warnings.clear();
     }
 
-    /// Frames of the sound, once all of it was gone through.
+    /// Frames of the sound at the file's rate, after the first pass.
     pub fn frames(&self) -> usize {
         let of = |recording: &Recording| {
             let frames = recording.frames();
@@ -125,6 +127,10 @@ impl CompressedPieces {
         self.recordings.iter().map(of).sum()
     }
 
+    /// The next samples; none at the end.
+    ///
+    /// # Errors
+    /// If a decoder fails, or a checksum is wrong.
     pub fn next(&mut self) -> Result<Option<Vec<Vec<f32>>>> {
         while self.current < self.recordings.len() {
             let recording = &mut self.recordings[self.current];
@@ -171,7 +177,7 @@ impl CompressedPieces {
         Ok(None)
     }
 
-    /// Notes what is to be said of a recording that has been decoded.
+    /// Keeps the warnings about a recording that has been decoded.
     fn end(&mut self, decoding: Decoding) -> Result<()> {
         let recording = &self.recordings[self.current];
         let ended = guarded(|| decoding.packets.end()).ok_or_else(|| failed(&self.path))??;
@@ -182,7 +188,7 @@ impl CompressedPieces {
         Ok(())
     }
 
-    /// What is to be said of it, when all of it was read.
+    /// All warnings, once everything was read.
     pub fn warnings(&mut self) -> Vec<String> {
         let said = self.mended.iter().cloned().chain(std::mem::take(&mut self.warnings));
         said.chain(of_joined(self.recordings.len(), self.lost)).collect()
@@ -193,7 +199,7 @@ fn failed(path: &Path) -> Error {
     Error::file(path, "its decoder failed on damaged data")
 }
 
-/// A recording with its first samples; none where there are none.
+/// A recording's decoder and first samples; none if it has none.
 fn begin(bytes: &Bytes, path: &Path) -> Option<(Packets, Vec<Vec<f32>>)> {
     let most = (1 << 24) + bytes.len().saturating_mul(SAMPLES_A_BYTE);
     guarded(|| {

@@ -66,17 +66,16 @@ impl Pieces {
         file.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(failed)?;
         let tag = id3_length(&head);
         let is_wav = head.get(tag..).is_some_and(super::wav::is_wav);
-        let from = match is_wav {
-            true if !wav_pieces::holds_mpeg(&head[tag..], meta.len() - tag as u64) => match meta.len() <= wav / 4 {
-                true => None,
-                false => {
-                    let opened = WavPieces::open(file, path, &head[tag..], tag as u64, meta.len())?;
-                    opened.filter(|opened| opened.is_compressed() || meta.len() > wav).map(From::Wav)
-                }
-            },
-            _ if meta.len() <= compressed => None,
+        let holds_mpeg = is_wav && wav_pieces::holds_mpeg(&head[tag..], meta.len() - tag as u64);
+        let from = match is_wav && !holds_mpeg {
+            true if meta.len() <= wav / 4 => None,
+            false if meta.len() <= compressed => None,
+            true => {
+                let opened = WavPieces::open(file, path, &head[tag..], tag as u64, meta.len())?;
+                opened.filter(|opened| opened.is_compressed() || meta.len() > wav).map(From::Wav)
+            }
             #[cfg(feature = "compressed-audio")]
-            _ => {
+            false => {
                 let size = usize::try_from(meta.len()).unwrap_or(usize::MAX);
                 head.try_reserve_exact(size.saturating_sub(head.len())).map_err(|_| {
                     let megabytes = meta.len() / 1_000_000;
@@ -85,15 +84,15 @@ impl Pieces {
                 file.take(meta.len() - head.len() as u64).read_to_end(&mut head).map_err(failed)?;
                 let all = Bytes::from(head);
                 let all = all.part(tag..all.len());
-                let opened = match wav_pieces::mpeg_of(&all) {
-                    Some((frames, mended)) => CompressedPieces::open(all.part(frames), path, mended),
-                    None if is_wav => None,
-                    None => CompressedPieces::open(all, path, Vec::new()),
+                let opened = match holds_mpeg {
+                    true => wav_pieces::data_of(&all)
+                        .and_then(|(data, mended)| CompressedPieces::open(all.part(data), path, mended)),
+                    false => CompressedPieces::open(all, path, Vec::new()),
                 };
                 opened.map(|compressed| From::Compressed(Box::new(compressed)))
             }
             #[cfg(not(feature = "compressed-audio"))]
-            _ => None,
+            false => None,
         };
         let path = path.to_path_buf();
         Ok(from.map(|from| Self { path, from, scan: None, tops: Tops::default() }))

@@ -47,15 +47,11 @@ pub(super) fn holds_mpeg(head: &[u8], total: u64) -> bool {
     format.is_some_and(|format| Coding::of(format.tag) == Some(Coding::Mpeg))
 }
 
-/// Where in the bytes of a whole WAV file its MPEG audio is, and what had to be mended in the header; none where it holds none.
+/// Where the data chunk's body lies in a whole WAV file, and what had to be mended in the header; none if there is none.
 #[cfg(feature = "compressed-audio")]
-pub(super) fn mpeg_of(bytes: &[u8]) -> Option<(std::ops::Range<usize>, Vec<String>)> {
-    let total = bytes.len() as u64;
-    if !holds_mpeg(bytes, total) {
-        return None;
-    }
+pub(super) fn data_of(bytes: &[u8]) -> Option<(std::ops::Range<usize>, Vec<String>)> {
     let mut mended = Vec::new();
-    let data = Container::of(bytes)?.chunks(bytes, total, &mut |text| mended.push(text)).data?;
+    let data = Container::of(bytes)?.chunks(bytes, bytes.len() as u64, &mut |text| mended.push(text)).data?;
     Some((data.start as usize..data.end as usize, mended))
 }
 
