@@ -4,30 +4,18 @@
 override MOMENTUM: f32;
 override EPSILON: f32;
 
-@group(0) @binding(0) var<storage, read> x: array<Few>;
+@group(0) @binding(0) var<storage, read> x: array<Vector>;
 @group(0) @binding(1) var<storage, read> gamma: array<f32>;
 @group(0) @binding(2) var<storage, read> beta: array<f32>;
 @group(0) @binding(3) var<storage, read> parts: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<Few>;
+@group(0) @binding(4) var<storage, read_write> y: array<Vector>;
 @group(0) @binding(5) var<storage, read_write> saved: array<f32>;
 @group(0) @binding(6) var<storage, read_write> running_mean: array<f32>;
 @group(0) @binding(7) var<storage, read_write> running_var: array<f32>;
 
-var<workgroup> values: array<f32, 64>;
+alias Sum = f32;
 
-// The sum of what all 64 invocations have: one number for each part, 0 where there are fewer.
-fn total(lane: u32, value: f32) -> f32 {
-    workgroupBarrier();
-    values[lane] = value;
-    workgroupBarrier();
-    for (var width = 32u; width > 0u; width >>= 1u) {
-        if (lane < width) {
-            values[lane] += values[lane + width];
-        }
-        workgroupBarrier();
-    }
-    return values[0];
-}
+const LANES = 64u;
 
 @compute @workgroup_size(64)
 fn main(

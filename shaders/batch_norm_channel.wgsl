@@ -4,28 +4,17 @@
 override MOMENTUM: f32;
 override EPSILON: f32;
 
-@group(0) @binding(0) var<storage, read> x: array<Few>;
+@group(0) @binding(0) var<storage, read> x: array<Vector>;
 @group(0) @binding(1) var<storage, read> gamma: array<f32>;
 @group(0) @binding(2) var<storage, read> beta: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<Few>;
+@group(0) @binding(3) var<storage, read_write> y: array<Vector>;
 @group(0) @binding(4) var<storage, read_write> saved: array<f32>;
 @group(0) @binding(5) var<storage, read_write> running_mean: array<f32>;
 @group(0) @binding(6) var<storage, read_write> running_var: array<f32>;
 
-var<workgroup> sums: array<vec2<f32>, 256>;
+alias Sum = vec2<f32>;
 
-fn total(lane: u32, value: vec2<f32>) -> vec2<f32> {
-    workgroupBarrier();
-    sums[lane] = value;
-    workgroupBarrier();
-    for (var width = 128u; width > 0u; width >>= 1u) {
-        if (lane < width) {
-            sums[lane] += sums[lane + width];
-        }
-        workgroupBarrier();
-    }
-    return sums[0];
-}
+const LANES = 256u;
 
 @compute @workgroup_size(256)
 fn main(
@@ -37,13 +26,13 @@ fn main(
     if (channel >= CHANNELS) {
         return;
     }
-    var sum = Few(0.0);
+    var sum = Vector(0.0);
     for (var e = lane; e < count(); e += 256u) {
         sum += x[place(channel, e)];
     }
     let first = total(lane, vec2(sum_of(sum), 0.0)).x / elements();
-    var distances = Few(0.0);
-    var their_squares = Few(0.0);
+    var distances = Vector(0.0);
+    var their_squares = Vector(0.0);
     for (var e = lane; e < count(); e += 256u) {
         let d = x[place(channel, e)] - first;
         distances += d;

@@ -2,12 +2,12 @@
 
 override EPSILON: f32;
 
-@group(0) @binding(0) var<storage, read> x: array<Few>;
+@group(0) @binding(0) var<storage, read> x: array<Vector>;
 @group(0) @binding(1) var<storage, read> gamma: array<f32>;
 @group(0) @binding(2) var<storage, read> beta: array<f32>;
 @group(0) @binding(3) var<storage, read> running_mean: array<f32>;
 @group(0) @binding(4) var<storage, read> running_var: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<Few>;
+@group(0) @binding(5) var<storage, read_write> y: array<Vector>;
 @group(0) @binding(6) var<storage, read_write> saved: array<f32>;
 
 @compute @workgroup_size(64)

@@ -1,11 +1,13 @@
 // For each channel and each part of its elements: the sums of dy, of dy (x - mean) and of x - mean; see src/ops/batch_norm.rs.
 
-@group(0) @binding(0) var<storage, read> dy: array<Few>;
-@group(0) @binding(1) var<storage, read> x: array<Few>;
+@group(0) @binding(0) var<storage, read> dy: array<Vector>;
+@group(0) @binding(1) var<storage, read> x: array<Vector>;
 @group(0) @binding(2) var<storage, read> saved: array<f32>;
 @group(0) @binding(3) var<storage, read_write> parts: array<f32>;
 
-var<workgroup> sums: array<vec3<f32>, 64>;
+alias Sum = vec3<f32>;
+
+const LANES = 64u;
 
 @compute @workgroup_size(64)
 fn main(
@@ -23,9 +25,9 @@ fn main(
     let end = part_start(part + 1u);
     let mean = saved[channel];
 
-    var sum = Few(0.0);
-    var product = Few(0.0);
-    var rest = Few(0.0);
+    var sum = Vector(0.0);
+    var product = Vector(0.0);
+    var rest = Vector(0.0);
     for (var e = first + lane; e < end; e += 64u) {
         let at = place(channel, e);
         let difference = x[at] - mean;
@@ -33,17 +35,10 @@ fn main(
         product += dy[at] * difference;
         rest += difference;
     }
-    sums[lane] = vec3(sum_of(sum), sum_of(product), sum_of(rest));
-    workgroupBarrier();
-    for (var width = 32u; width > 0u; width >>= 1u) {
-        if (lane < width) {
-            sums[lane] += sums[lane + width];
-        }
-        workgroupBarrier();
-    }
+    let all = total(lane, vec3(sum_of(sum), sum_of(product), sum_of(rest)));
     if (lane == 0u) {
-        parts[number * 3u] = sums[0].x;
-        parts[number * 3u + 1u] = sums[0].y;
-        parts[number * 3u + 2u] = sums[0].z;
+        parts[number * 3u] = all.x;
+        parts[number * 3u + 1u] = all.y;
+        parts[number * 3u + 2u] = all.z;
     }
 }

@@ -2,23 +2,12 @@
 // src/ops/batch_norm.rs. One workgroup a part; the part is read twice, so that nothing cancels, and the second
 // reading corrects the rounding error of the first.
 
-@group(0) @binding(0) var<storage, read> x: array<Few>;
+@group(0) @binding(0) var<storage, read> x: array<Vector>;
 @group(0) @binding(1) var<storage, read_write> parts: array<f32>;
 
-var<workgroup> sums: array<vec2<f32>, 64>;
+alias Sum = vec2<f32>;
 
-fn total(lane: u32, value: vec2<f32>) -> vec2<f32> {
-    workgroupBarrier();
-    sums[lane] = value;
-    workgroupBarrier();
-    for (var width = 32u; width > 0u; width >>= 1u) {
-        if (lane < width) {
-            sums[lane] += sums[lane + width];
-        }
-        workgroupBarrier();
-    }
-    return sums[0];
-}
+const LANES = 64u;
 
 @compute @workgroup_size(64)
 fn main(
@@ -35,14 +24,14 @@ fn main(
     let first = part_start(part);
     let end = part_start(part + 1u);
 
-    var sum = Few(0.0);
+    var sum = Vector(0.0);
     for (var e = first + lane; e < end; e += 64u) {
         sum += x[place(channel, e)];
     }
     let size = f32(max(end - first, 1u) * WIDTH);
     let mean = total(lane, vec2(sum_of(sum), 0.0)).x / size;
-    var distances = Few(0.0);
-    var their_squares = Few(0.0);
+    var distances = Vector(0.0);
+    var their_squares = Vector(0.0);
     for (var e = first + lane; e < end; e += 64u) {
         let d = x[place(channel, e)] - mean;
         distances += d;

@@ -1,16 +1,16 @@
-// How the kernels of batch norm go through a channel's elements, over all items; see src/ops/batch_norm.rs. They read and write WIDTH of
-// them at once, a Few. What is summed over a channel is summed in PARTS of nearly equal length; what is made of each element is made
+// How the kernels of batch norm go through a channel's elements, over all items; see src/ops/batch_norm.rs. They read and write WIDTH
+// neighbouring elements at once, a Vector. What is summed over a channel is summed in PARTS of nearly equal length; what is made of each element is made
 // in blocks, of which a workgroup makes one.
 
 override ITEMS: u32;
 override CHANNELS: u32;
-override PLANE: u32; // in Fews
+override PLANE: u32; // in Vectors
 override PARTS: u32 = 1u;
 
-// Fews of a block: 2048 elements.
+// Vectors of a block: 2048 elements.
 const BLOCK = 2048u / WIDTH;
 
-// Fews of a channel.
+// Vectors of a channel.
 fn count() -> u32 {
     return ITEMS * PLANE;
 }
@@ -20,7 +20,7 @@ fn elements() -> f32 {
     return f32(count() * WIDTH);
 }
 
-// Where the Few of number `e` lies in a channel.
+// Where the Vector of number `e` lies in a channel.
 fn place(channel: u32, e: u32) -> u32 {
     return ((e / PLANE) * CHANNELS + channel) * PLANE + e % PLANE;
 }
@@ -30,7 +30,7 @@ fn blocks() -> u32 {
     return (count() + BLOCK - 1u) / BLOCK;
 }
 
-// The first Few of a part; with PARTS, where the last one ends.
+// The first Vector of a part; with PARTS, where the last one ends.
 fn part_start(part: u32) -> u32 {
     return min(part * ((count() + PARTS - 1u) / PARTS), count());
 }

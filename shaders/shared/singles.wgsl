@@ -1,10 +1,10 @@
 // What quads.wgsl is for four elements at once, for one.
 
-alias Few = f32;
+alias Vector = f32;
 
 const WIDTH = 1u;
 
-fn sum_of(few: Few) -> f32 {
-    return few;
+fn sum_of(vector: Vector) -> f32 {
+    return vector;
 }
 

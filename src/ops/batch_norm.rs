@@ -22,22 +22,29 @@ use crate::tensor::{Real, Spec};
 /// A kernel for any maps, and the same for those whose planes are whole numbers of fours, which it reads and writes four elements at a time.
 type ByWidth = [Shader; 2];
 
-static STATISTICS: ByWidth =
-    [shader!("batch_norm_statistics", "singles", "channels"), shader!("batch_norm_statistics", "quads", "channels")];
-static TRAIN: ByWidth = [shader!("batch_norm", "singles", "channels"), shader!("batch_norm", "quads", "channels")];
+static STATISTICS: ByWidth = [
+    shader!("batch_norm_statistics", "singles", "channels", "total"),
+    shader!("batch_norm_statistics", "quads", "channels", "total"),
+];
+static TRAIN: ByWidth =
+    [shader!("batch_norm", "singles", "channels", "total"), shader!("batch_norm", "quads", "channels", "total")];
 static EVALUATE: ByWidth =
     [shader!("batch_norm_evaluate", "singles", "channels"), shader!("batch_norm_evaluate", "quads", "channels")];
 static GRADIENT_SUMS: ByWidth = [
-    shader!("batch_norm_gradient_sums", "singles", "channels"),
-    shader!("batch_norm_gradient_sums", "quads", "channels"),
+    shader!("batch_norm_gradient_sums", "singles", "channels", "total"),
+    shader!("batch_norm_gradient_sums", "quads", "channels", "total"),
 ];
-static GRADIENT: ByWidth =
-    [shader!("batch_norm_gradient", "singles", "channels"), shader!("batch_norm_gradient", "quads", "channels")];
-static TRAIN_CHANNEL: ByWidth =
-    [shader!("batch_norm_channel", "singles", "channels"), shader!("batch_norm_channel", "quads", "channels")];
+static GRADIENT: ByWidth = [
+    shader!("batch_norm_gradient", "singles", "channels", "total", "norm_gradient"),
+    shader!("batch_norm_gradient", "quads", "channels", "total", "norm_gradient"),
+];
+static TRAIN_CHANNEL: ByWidth = [
+    shader!("batch_norm_channel", "singles", "channels", "total"),
+    shader!("batch_norm_channel", "quads", "channels", "total"),
+];
 static GRADIENT_CHANNEL: ByWidth = [
-    shader!("batch_norm_gradient_channel", "singles", "channels"),
-    shader!("batch_norm_gradient_channel", "quads", "channels"),
+    shader!("batch_norm_gradient_channel", "singles", "channels", "total", "norm_gradient"),
+    shader!("batch_norm_gradient_channel", "quads", "channels", "total", "norm_gradient"),
 ];
 
 /// Elements of a channel up to which one workgroup does all of it in one launch: reading so few is quicker than a second
