@@ -33,6 +33,7 @@ override DILATION_H: i32;
 override DILATION_W: i32;
 override W_ROW: u32; // distance between the weights of neighbouring result channels
 override W_CHANNEL: u32; // and of neighbouring source channels
+override MASKED: bool; // whether there are at most 32 taps
 override BIAS: bool;
 override RELU: bool;
 
@@ -76,29 +77,68 @@ struct Taps {
     reciprocals: vec2<f32>, // of the count and of the columns
 }
 
-// Channel, row and column of a term of the sums.
-fn term_at(taps: Taps, k: u32) -> vec3<u32> {
+// A term of the sums: what it adds to the place that a pixel's first tap reads, and the tap's number, row and column.
+struct Term {
+    place: i32,
+    channel: u32,
+    tap: u32,
+    row: u32,
+    column: u32,
+}
+
+fn term_at(taps: Taps, k: u32) -> Term {
     let c = divide(k, taps.count, taps.reciprocals.x);
     let tap = k - c * taps.count;
     let u = divide(tap, taps.columns, taps.reciprocals.y);
-    return vec3(c, u, tap - u * taps.columns);
+    let v = tap - u * taps.columns;
+    let place = i32(c * SOURCE_H * SOURCE_W) + i32(u) * STEP_H * i32(SOURCE_W) + i32(v) * STEP_W;
+    return Term(place, c, tap, u, v);
 }
 
-// Where four pixels of the result meet the map that is read: row and column of the first tap, and the beginning of the item's maps.
+// Where four pixels of the result meet the map that is read: row and column of the first tap, the place of that, which in the padding may
+// lie before the map, and (MASKED) a bit for each tap that is not in the padding.
 struct Pixels {
     rows: vec4<i32>,
     columns: vec4<i32>,
-    bases: vec4<u32>,
+    places: vec4<i32>,
+    inside: vec4<u32>,
 }
 
-// What four pixels read for a term; 0 in the padding and where there are no more terms.
-fn four_at(pixels: Pixels, taps: Taps, k: u32, terms: u32) -> vec4<f32> {
-    let term = term_at(taps, k);
-    let row = pixels.rows + vec4(i32(term.y) * STEP_H);
-    let column = pixels.columns + vec4(i32(term.z) * STEP_W);
-    let inside = (vec4<u32>(row) < vec4(SOURCE_H)) & (vec4<u32>(column) < vec4(SOURCE_W)) & vec4(k < terms);
-    let index = pixels.bases + (vec4(term.x * SOURCE_H) + vec4<u32>(row)) * SOURCE_W + vec4<u32>(column);
-    let place = select(vec4(0u), index, inside);
+// The four pixels from number `first` of a class; `start` is where the first tap of its first pixel is.
+fn pixels_at(pick: Place, taps: Taps, first: u32, start: vec2<i32>) -> Pixels {
+    var pixels: Pixels;
+    for (var e = 0u; e < 4u; e++) {
+        let pixel = locate(pick, first + e);
+        let row = i32(pixel.y) * MUL_H + start.x;
+        let column = i32(pixel.z) * MUL_W + start.y;
+        let maps = (pixel.x * GROUPS + pick.group) * CHANNELS * SOURCE_H * SOURCE_W;
+        // Of a pixel that there is not, far outside the map, so that every tap is zero.
+        pixels.rows[e] = select(-1073741824, row, first + e < pick.count);
+        pixels.columns[e] = column;
+        pixels.places[e] = i32(maps) + row * i32(SOURCE_W) + column;
+        if (MASKED) {
+            var across = 0u;
+            for (var v = 0u; v < taps.columns; v++) {
+                across |= select(0u, 1u << v, u32(column + i32(v) * STEP_W) < SOURCE_W);
+            }
+            for (var u = 0u; u * taps.columns < taps.count; u++) {
+                let inside = u32(pixels.rows[e] + i32(u) * STEP_H) < SOURCE_H;
+                pixels.inside[e] |= select(0u, across << (u * taps.columns), inside);
+            }
+        }
+    }
+    return pixels;
+}
+
+// What four pixels read for a term; 0 in the padding and where there is no such term.
+fn four_at(pixels: Pixels, term: Term, valid: bool) -> vec4<f32> {
+    var inside = (pixels.inside & vec4(select(0u, 1u << (term.tap % 32u), valid))) != vec4(0u);
+    if (!MASKED) {
+        let row = pixels.rows + vec4(i32(term.row) * STEP_H);
+        let column = pixels.columns + vec4(i32(term.column) * STEP_W);
+        inside = (vec4<u32>(row) < vec4(SOURCE_H)) & (vec4<u32>(column) < vec4(SOURCE_W)) & vec4(valid);
+    }
+    let place = select(vec4(0u), vec4<u32>(pixels.places + vec4(term.place)), inside);
     let loaded = vec4(source[place.x], source[place.y], source[place.z], source[place.w]);
     return select(vec4(0.0), loaded, inside);
 }
@@ -166,31 +206,28 @@ fn main(
     taps.columns = (KERNEL_W - first_v + TAP_STEP_W - 1u) / TAP_STEP_W;
     taps.count = (KERNEL_H - first_u + TAP_STEP_H - 1u) / TAP_STEP_H * taps.columns;
     taps.reciprocals = 1.0 / vec2(f32(max(taps.count, 1u)), f32(max(taps.columns, 1u)));
-    let start_row = (i32(pick.residue.x) + OFFSET_H - i32(first_u) * DILATION_H) / i32(CLASSES_H);
-    let start_column = (i32(pick.residue.y) + OFFSET_W - i32(first_v) * DILATION_W) / i32(CLASSES_W);
+    let start = vec2(
+        (i32(pick.residue.x) + OFFSET_H - i32(first_u) * DILATION_H) / i32(CLASSES_H),
+        (i32(pick.residue.y) + OFFSET_W - i32(first_v) * DILATION_W) / i32(CLASSES_W),
+    );
     let terms = CHANNELS * taps.count;
 
-    // The four pixels that this invocation reads in every round.
-    let my_quad = lane % column_quads;
-    var pixels: Pixels;
-    for (var e = 0u; e < 4u; e++) {
-        let q = at.column + my_quad * 4u + e;
-        let pixel = locate(pick, q);
-        let inside = q < pick.count;
-        // Far outside the map, so that every tap of it is zero.
-        pixels.rows[e] = select(-1073741824, i32(pixel.y) * MUL_H + start_row, inside);
-        pixels.columns[e] = i32(pixel.z) * MUL_W + start_column;
-        pixels.bases[e] = select(0u, (pixel.x * GROUPS + group) * CHANNELS * SOURCE_H * SOURCE_W, inside);
+    // The pixels that this invocation reads in every round: four, or, where it reads its own, all of its columns.
+    let my_quad = lane % select(column_quads, thread_columns(), OWN_COLUMNS);
+    let pixels = pixels_at(pick, taps, at.column + my_quad * 4u, start);
+    var more: Pixels;
+    if (OWN_COLUMNS && WIDE_COLUMNS) {
+        more = pixels_at(pick, taps, at.column + (thread_columns() + my_quad) * 4u, start);
     }
 
     var tile = Tile();
 
     for (var first = 0u; first < terms; first += DEPTH) {
-        {
+        if (lane < 64u / DEPTH * DEPTH) {
             let k = first + lane % DEPTH;
             let term = term_at(taps, k);
-            let index = group * ROWS * CHANNELS * KERNEL_H * KERNEL_W + term.x * W_CHANNEL
-                + (first_u + term.y * TAP_STEP_H) * KERNEL_W + first_v + term.z * TAP_STEP_W;
+            let index = group * ROWS * CHANNELS * KERNEL_H * KERNEL_W + term.channel * W_CHANNEL
+                + (first_u + term.row * TAP_STEP_H) * KERNEL_W + first_v + term.column * TAP_STEP_W;
             for (var quad = lane / DEPTH; quad < row_quads; quad += 64u / DEPTH) {
                 let row = at.row + quad * 4u;
                 let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(k < terms);
@@ -202,12 +239,17 @@ fn main(
         if (OWN_COLUMNS) {
             workgroupBarrier();
             for (var d = 0u; d < DEPTH; d++) {
-                add_own(&tile, lane, d, four_at(pixels, taps, first + d, terms));
+                let term = term_at(taps, first + d);
+                var b1 = vec4(0.0);
+                if (WIDE_COLUMNS) {
+                    b1 = four_at(more, term, first + d < terms);
+                }
+                add_own(&tile, lane, d, four_at(pixels, term, first + d < terms), b1);
             }
             workgroupBarrier();
         } else {
             for (var d = lane / column_quads; d < DEPTH; d += 64u / column_quads) {
-                right[d * column_quads + my_quad] = four_at(pixels, taps, first + d, terms);
+                right[d * column_quads + my_quad] = four_at(pixels, term_at(taps, first + d), first + d < terms);
             }
             add_staged(&tile, lane);
         }

@@ -33,16 +33,16 @@ override TAPS_LEN: u32; // columns of the tile
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>; // DIRECT: dw
 @group(0) @binding(3) var<storage, read_write> db: array<f32>;
 
-// Where each of the tile's columns reads x: offset of the channel, row and column of the tap, and what the column is
-// (0 nothing, 1 a weight, 2 the bias).
+// Where each of the tile's columns reads x, seen from a term: how far behind it, and by how many rows and columns; and the number
+// that is taken where that lies outside the map: 0, or 1 for the bias, which lies outside every map, as a column that there is not does.
 var<workgroup> taps: array<vec4<i32>, TAPS_LEN>;
 
 // A term of the sums: an output pixel of an item.
 struct Term {
     valid: bool,
     dy: u32, // where dy has it, in the first of the group's rows
-    x: u32, // where the group's maps of the item begin
-    row: i32, // where the taps begin, but for the padding
+    x: i32, // where x has the first tap, but for the padding
+    row: i32,
     column: i32,
 }
 
@@ -52,21 +52,23 @@ fn term_at(r: u32, end: u32, group: u32) -> Term {
     let pixel = r - item * area;
     let i = divide(pixel, OUTPUT_W, 1.0 / f32(OUTPUT_W));
     let maps = item * GROUPS + group;
-    return Term(
-        r < end,
-        maps * ROWS * area + pixel,
-        maps * CHANNELS * INPUT_H * INPUT_W,
-        i32(i * STRIDE_H),
-        i32((pixel - i * OUTPUT_W) * STRIDE_W),
-    );
+    let row = i32(i * STRIDE_H);
+    let column = i32((pixel - i * OUTPUT_W) * STRIDE_W);
+    let x = i32(maps * CHANNELS * INPUT_H * INPUT_W) + row * i32(INPUT_W) + column;
+    return Term(r < end, maps * ROWS * area + pixel, x, row, column);
 }
 
+// What a column reads for a term. Where there is no such term its factor, dy, is 0, and what is read must be finite.
 fn value_at(tap: vec4<i32>, term: Term) -> f32 {
-    let i = term.row + tap.y;
-    let j = term.column + tap.z;
-    let inside = term.valid && tap.w == 1 && u32(i) < INPUT_H && u32(j) < INPUT_W;
-    let loaded = x[select(0u, term.x + u32(tap.x) + u32(i) * INPUT_W + u32(j), inside)];
-    return select(select(0.0, 1.0, term.valid && tap.w == 2), loaded, inside);
+    let row = u32(term.row + tap.y);
+    let column = u32(term.column + tap.z);
+    let inside = row < select(0u, INPUT_H, term.valid) && column < INPUT_W;
+    let loaded = x[select(0u, u32(term.x + tap.x), inside)];
+    return select(bitcast<f32>(tap.w), loaded, inside);
+}
+
+fn four_at(taps: array<vec4<i32>, 4>, term: Term) -> vec4<f32> {
+    return vec4(value_at(taps[0], term), value_at(taps[1], term), value_at(taps[2], term), value_at(taps[3], term));
 }
 
 struct Place {
@@ -107,31 +109,35 @@ fn main(
         let column = at.column + i;
         let c = column / (KERNEL_H * KERNEL_W);
         let tap = column % (KERNEL_H * KERNEL_W);
-        let weight = c < CHANNELS;
-        taps[i] = vec4(
-            i32(select(0u, c * INPUT_H * INPUT_W, weight)),
-            i32(tap / KERNEL_W * DILATION_H) - PADDING_H,
-            i32(tap % KERNEL_W * DILATION_W) - PADDING_W,
-            select(select(0, 2, column < COLUMNS), 1, weight),
-        );
+        let row = select(-1073741824, i32(tap / KERNEL_W * DILATION_H) - PADDING_H, c < CHANNELS);
+        let across = i32(tap % KERNEL_W * DILATION_W) - PADDING_W;
+        let behind = i32(c * INPUT_H * INPUT_W) + row * i32(INPUT_W) + across;
+        taps[i] = vec4(behind, row, across, bitcast<i32>(select(0.0, 1.0, column == CHANNELS * KERNEL_H * KERNEL_W)));
     }
     workgroupBarrier();
 
     let area = OUTPUT_H * OUTPUT_W;
     let end = min((split + 1u) * CHUNK, ITEMS * area);
+    // The term that this invocation stages in each round, and the first of its quads; the last invocations may have none.
     let depth_lane = lane % DEPTH;
+    let my_quad = select(0xffffffu, lane / DEPTH, lane < 64u / DEPTH * DEPTH);
     var tile = Tile();
 
-    var own: array<vec4<i32>, 4>;
+    // Where each invocation reads its own columns: their taps.
+    var own0: array<vec4<i32>, 4>;
+    var own1: array<vec4<i32>, 4>;
     if (OWN_COLUMNS) {
         for (var e = 0u; e < 4u; e++) {
-            own[e] = taps[thread_column(lane) * 4u + e];
+            own0[e] = taps[thread_column(lane) * 4u + e];
+            if (WIDE_COLUMNS) {
+                own1[e] = taps[(thread_columns() + thread_column(lane)) * 4u + e];
+            }
         }
     }
 
     for (var first = split * CHUNK; first < end; first += DEPTH) {
         let at_term = term_at(first + depth_lane, end, group);
-        for (var quad = lane / DEPTH; quad < row_quads; quad += 64u / DEPTH) {
+        for (var quad = my_quad; quad < row_quads; quad += 64u / DEPTH) {
             let row = at.row + quad * 4u;
             let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(at_term.valid);
             let place = select(vec4(0u), vec4(at_term.dy + row * area) + vec4(0u, 1u, 2u, 3u) * area, inside);
@@ -142,12 +148,15 @@ fn main(
             workgroupBarrier();
             for (var d = split_of(lane); d < DEPTH; d += SPLITS) {
                 let term = term_at(first + d, end, group);
-                let b = vec4(value_at(own[0], term), value_at(own[1], term), value_at(own[2], term), value_at(own[3], term));
-                add_own(&tile, lane, d, b);
+                var b1 = vec4(0.0);
+                if (WIDE_COLUMNS) {
+                    b1 = four_at(own1, term);
+                }
+                add_own(&tile, lane, d, four_at(own0, term), b1);
             }
             workgroupBarrier();
         } else {
-            for (var quad = lane / DEPTH; quad < column_quads; quad += 64u / DEPTH) {
+            for (var quad = my_quad; quad < column_quads; quad += 64u / DEPTH) {
                 right[depth_lane * column_quads + quad] = vec4(
                     value_at(taps[quad * 4u], at_term),
                     value_at(taps[quad * 4u + 1u], at_term),

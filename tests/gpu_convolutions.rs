@@ -145,6 +145,10 @@ fn corners() {
         // Depthwise, and padding beyond the kernel.
         (odd([2, 6, 8, 5], [6, 3, 3], [1, 2], [4, 5], [1, 1], 6), true, false),
         (odd([1, 4, 1, 50], [8, 1, 7], [1, 2], [0, 3], [1, 1], 4), true, true),
+        // Invocations that own 8 x 8 results, or 16 x 4, and read their columns themselves; the same in parts for dw.
+        (Convolution::new([3, 7, 90, 91], [8, 3, 3], 1, 1), true, true),
+        (Convolution::new([3, 16, 90, 91], [15, 3, 5], 2, 1), true, false),
+        (Convolution::new([3, 30, 60, 61], [31, 3, 3], 1, 1), true, false),
         // Tiles of 64 x 64, several of each, and sums of more than 4 096 terms.
         (Convolution::new([3, 70, 13, 17], [130, 3, 3], 1, 1), true, false),
         (Convolution::new([1, 460, 5, 4], [9, 3, 3], 1, 1), true, false),

@@ -5,9 +5,10 @@
 
 override SPLITS: u32; // the 64 invocations are so many equal parts, which take turns at the terms; each part makes a whole tile
 override THREAD_ROWS: u32; // the invocations of a part stand in so many rows
-override WIDE_ROWS: bool; // each owns 8 rows of results, else 4
+override WIDE_ROWS: bool; // each owns 8 rows of results, or 16, else 4
+override TALL: bool; // 16; columns are its own then, and not wide
 override WIDE_COLUMNS: bool; // and 8 columns, else 4
-override OWN_COLUMNS: bool; // columns are not wide, and each invocation reads for its own instead of having them staged
+override OWN_COLUMNS: bool; // each invocation reads for its own columns instead of having them staged
 override DEPTH: u32; // terms of the sum that are staged at a time
 override BLOCK: u32; // terms that are summed before their sum is added to the total; 0: all
 override ROW_TILES: u32;
@@ -22,7 +23,8 @@ override RIGHT_LEN: u32;
 var<workgroup> left: array<vec4<f32>, LEFT_LEN>;
 var<workgroup> right: array<vec4<f32>, RIGHT_LEN>;
 
-// Four blocks of 4 x 4 results, the second pair in the wide rows; those that the overrides leave out stay zero.
+// Four blocks of 4 x 4 results, the second pair in the wide rows, or, where they are tall, one below the other: 00, 10, 01, 11. Those that
+// the overrides leave out stay zero.
 struct Tile {
     sum00: mat4x4<f32>,
     sum01: mat4x4<f32>,
@@ -54,7 +56,7 @@ fn thread_column(lane: u32) -> u32 {
 }
 
 fn row_quads() -> u32 {
-    return THREAD_ROWS * select(1u, 2u, WIDE_ROWS);
+    return THREAD_ROWS * select(select(1u, 2u, WIDE_ROWS), 4u, TALL);
 }
 
 fn column_quads() -> u32 {
@@ -94,13 +96,25 @@ fn add_staged(tile: ptr<function, Tile>, lane: u32) {
     workgroupBarrier();
 }
 
-// The same for one term, number `d` of those in `left`, where the right factor is not staged (OWN_COLUMNS): `b` is what this invocation
-// has read of it for its own four columns.
-fn add_own(tile: ptr<function, Tile>, lane: u32, d: u32, b: vec4<f32>) {
+// The same for one term, number `d` of those in `left`, where the right factor is not staged (OWN_COLUMNS): `b0` and, with WIDE_COLUMNS, `b1`
+// are what this invocation has read of it for its own columns.
+fn add_own(tile: ptr<function, Tile>, lane: u32, d: u32, b0: vec4<f32>, b1: vec4<f32>) {
     let at = d * row_quads() + thread_row(lane);
-    (*tile).sum00 = accumulate((*tile).sum00, left[at], b);
+    let a0 = left[at];
+    (*tile).sum00 = accumulate((*tile).sum00, a0, b0);
+    if (WIDE_COLUMNS) {
+        (*tile).sum01 = accumulate((*tile).sum01, a0, b1);
+    }
     if (WIDE_ROWS) {
-        (*tile).sum10 = accumulate((*tile).sum10, left[at + THREAD_ROWS], b);
+        let a1 = left[at + THREAD_ROWS];
+        (*tile).sum10 = accumulate((*tile).sum10, a1, b0);
+        if (WIDE_COLUMNS) {
+            (*tile).sum11 = accumulate((*tile).sum11, a1, b1);
+        }
+    }
+    if (TALL) {
+        (*tile).sum01 = accumulate((*tile).sum01, left[at + 2u * THREAD_ROWS], b0);
+        (*tile).sum11 = accumulate((*tile).sum11, left[at + 3u * THREAD_ROWS], b0);
     }
 }
 
@@ -149,6 +163,10 @@ fn store_tile(place: Place, tile: ptr<function, Tile>, at: Corner, lane: u32) {
         if (WIDE_COLUMNS) {
             store(place, (*tile).total11 + (*tile).sum11, row + THREAD_ROWS * 4u, column + thread_columns() * 4u);
         }
+    }
+    if (TALL) {
+        store(place, (*tile).total01 + (*tile).sum01, row + 2u * THREAD_ROWS * 4u, column);
+        store(place, (*tile).total11 + (*tile).sum11, row + 3u * THREAD_ROWS * 4u, column);
     }
 }
 

@@ -7,23 +7,25 @@ static MATMUL: Shader = shader!("matmul", "tile");
 
 /// Terms of a sum beyond which a kernel sums in blocks of [`BLOCK`], so that the rounding error stops growing.
 const LONG_SUM: usize = 4096;
-/// Length of such a block; a multiple of every [`GpuTile::depth`].
+/// Length of such a block, which ends with the round of staging that completes it.
 const BLOCK: usize = 1024;
-/// Terms staged in workgroup memory at a time, unless [`STAGED`] allows fewer only.
+/// Terms staged in workgroup memory at a time, at most.
 const DEPTH: usize = 16;
-/// Terms for each part of a workgroup that is in parts.
+/// The same where the left factor alone is staged: it takes little memory, and fewer rounds are fewer barriers.
+const OWN_DEPTH: usize = 32;
+/// And for each part of a workgroup that is in parts.
 const SPLIT_DEPTH: usize = 8;
 /// Numbers of both factors staged at a time, at most: 9 of the 16 KiB of workgroup memory that WebGPU promises.
 const STAGED: usize = 2304;
 
 /// The part of a product that one workgroup makes: its 64 invocations stand in `thread_rows` rows, and each owns 4 or 8
-/// rows by 4 or 8 columns of results in registers. Where a product is smaller than that, they are `splits` equal parts, each of
-/// which makes the whole tile out of its share of the terms.
+/// rows by 4 or 8 columns of results in registers, or 16 by 4. Where a product is smaller than that, they are `splits` equal
+/// parts, each of which makes the whole tile out of its share of the terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GpuTile {
     splits: usize,
     thread_rows: usize,
-    wide_rows: bool,
+    own_rows: usize,
     wide_columns: bool,
     /// Whether invocations read the right factor for their own columns, instead of having it staged in workgroup memory.
     own_columns: bool,
@@ -44,31 +46,41 @@ enum Right {
 impl GpuTile {
     /// The shapes that are worth having; the kernels' workgroup memory is as large as the tile asks for.
     const WHOLE: [Self; 9] = [
-        Self::new(1, 8, true, true),
-        Self::new(1, 4, true, true),
-        Self::new(1, 2, true, true),
-        Self::new(1, 4, false, true),
-        Self::new(1, 1, true, false),
-        Self::new(1, 2, true, false),
-        Self::new(1, 2, false, false),
-        Self::new(1, 4, false, false),
-        Self::new(1, 8, false, false),
+        Self::new(1, 8, 8, true),
+        Self::new(1, 4, 8, true),
+        Self::new(1, 2, 8, true),
+        Self::new(1, 4, 4, true),
+        Self::new(1, 1, 8, false),
+        Self::new(1, 2, 8, false),
+        Self::new(1, 2, 4, false),
+        Self::new(1, 4, 4, false),
+        Self::new(1, 8, 4, false),
     ];
-    const SPLIT: [Self; 10] = [
-        Self::new(2, 1, true, false),
-        Self::new(4, 1, true, false),
-        Self::new(2, 2, true, false),
-        Self::new(4, 2, true, false),
-        Self::new(2, 4, true, true),
-        Self::new(2, 2, true, true),
-        Self::new(4, 4, true, true),
-        Self::new(4, 2, true, true),
-        Self::new(4, 2, false, true),
-        Self::new(4, 4, false, true),
+    /// Shapes for columns that each invocation reads for itself: the more results one reading serves the better, and no
+    /// workgroup memory sets a limit.
+    const OWN: [Self; 3] = [Self::new(1, 1, 8, true), Self::new(1, 1, 16, false), Self::new(1, 2, 16, false)];
+    /// Shapes in parts, of weight gradients only.
+    const SPLIT: [Self; 16] = [
+        Self::new(2, 1, 8, true),
+        Self::new(4, 1, 8, true),
+        Self::new(8, 1, 8, true),
+        Self::new(2, 1, 16, false),
+        Self::new(4, 1, 16, false),
+        Self::new(8, 1, 16, false),
+        Self::new(2, 1, 8, false),
+        Self::new(4, 1, 8, false),
+        Self::new(2, 2, 8, false),
+        Self::new(4, 2, 8, false),
+        Self::new(2, 4, 8, true),
+        Self::new(2, 2, 8, true),
+        Self::new(4, 4, 8, true),
+        Self::new(4, 2, 8, true),
+        Self::new(4, 2, 4, true),
+        Self::new(4, 4, 4, true),
     ];
 
-    const fn new(splits: usize, thread_rows: usize, wide_rows: bool, wide_columns: bool) -> Self {
-        Self { splits, thread_rows, wide_rows, wide_columns, own_columns: false }
+    const fn new(splits: usize, thread_rows: usize, own_rows: usize, wide_columns: bool) -> Self {
+        Self { splits, thread_rows, own_rows, wide_columns, own_columns: false }
     }
 
     /// The tile for `products` products of `rows` by `columns` results each.
@@ -78,17 +90,17 @@ impl GpuTile {
 
     /// The same where the right factor is gathered from a map.
     pub(super) fn choose_gathered(rows: usize, columns: usize, products: usize) -> Self {
-        Self::cheapest(Self::WHOLE.into_iter(), rows, columns, products, Right::Gathered)
+        Self::cheapest(Self::WHOLE.into_iter().chain(Self::OWN), rows, columns, products, Right::Gathered)
     }
 
     /// The same where it is gathered by a table of taps.
     pub(super) fn choose_tabled(rows: usize, columns: usize, products: usize) -> Self {
-        Self::cheapest(Self::WHOLE.into_iter(), rows, columns, products, Right::Tabled)
+        Self::cheapest(Self::WHOLE.into_iter().chain(Self::OWN), rows, columns, products, Right::Tabled)
     }
 
     /// The same for long sums; the caller adds up the [parts](Self::splits).
     pub(super) fn choose_split(rows: usize, columns: usize, products: usize) -> Self {
-        let all = Self::WHOLE.into_iter().chain(Self::SPLIT);
+        let all = Self::WHOLE.into_iter().chain(Self::OWN).chain(Self::SPLIT);
         Self::cheapest(all, rows, columns, products, Right::Tabled)
     }
 
@@ -97,19 +109,19 @@ impl GpuTile {
     fn cheapest(among: impl Iterator<Item = Self>, rows: usize, columns: usize, products: usize, right: Right) -> Self {
         let staging = if right == Right::Tabled { 0.25 } else { 0.125 };
         let cost = |tile: &Self| {
-            let (r, c) = (tile.own_rows() as f64, tile.width() as f64);
+            let (r, c) = (tile.own_rows as f64, tile.width() as f64);
             let (reading, staged) = if tile.own_columns { (6.0, 0) } else { (2.0, tile.columns()) };
             let own = (r * c + 2.0 * r + reading * c) / tile.splits as f64;
             let time = own + tile.rows() as f64 / 8.0 + staged as f64 * staging;
             time * (1.0 + (tile.count(rows, columns) * products) as f64 / 16.0)
         };
-        among
-            .map(|tile| {
-                let own_columns = right != Right::Matrix && tile.thread_rows <= 2 && !tile.wide_columns;
-                Self { own_columns, ..tile }
-            })
-            .min_by(|a, b| cost(a).total_cmp(&cost(b)))
-            .expect("there are tiles")
+        among.map(|tile| tile.reading(right)).min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("there are tiles")
+    }
+
+    /// The same tile with a right factor of that kind.
+    fn reading(self, right: Right) -> Self {
+        let most = if self.wide_columns { 1 } else { 2 };
+        Self { own_columns: right != Right::Matrix && self.thread_rows <= most, ..self }
     }
 
     /// Partial sums that a workgroup makes of each result.
@@ -117,14 +129,15 @@ impl GpuTile {
         self.splits
     }
 
-    /// Terms staged at a time: a power of two.
-    fn depth(self) -> usize {
-        let most = STAGED / (self.rows() + self.columns());
-        DEPTH.max(SPLIT_DEPTH * self.splits).min(1 << most.ilog2())
-    }
-
-    fn own_rows(self) -> usize {
-        if self.wide_rows { 8 } else { 4 }
+    /// Terms staged at a time where a kernel computes sums of such lengths: rounds of staging are whole, so a depth that leaves
+    /// little of the last one empty, and makes few of them. At most 64, which is one term for each invocation.
+    fn depth(self, sums: &[usize]) -> usize {
+        let columns = if self.own_columns { 0 } else { self.columns() };
+        let most = if self.own_columns { OWN_DEPTH } else { DEPTH }.max(SPLIT_DEPTH * self.splits);
+        let most = most.min(STAGED / (self.rows() + columns)).min(64);
+        let cost = |depth: usize| sums.iter().map(|terms| terms.div_ceil(depth) * (depth + 1)).sum::<usize>();
+        let depths = (1..=most / self.splits).rev().map(|each| each * self.splits);
+        depths.min_by_key(|&depth| cost(depth)).expect("at least one term is staged")
     }
 
     /// Columns of an invocation.
@@ -134,7 +147,7 @@ impl GpuTile {
 
     /// Rows of the tile.
     pub(super) fn rows(self) -> usize {
-        self.thread_rows * self.own_rows()
+        self.thread_rows * self.own_rows
     }
 
     /// Columns of the tile.
@@ -147,26 +160,29 @@ impl GpuTile {
         rows.div_ceil(self.rows()) * columns.div_ceil(self.columns())
     }
 
-    /// The constants that the kernels share, for `products` products of `rows` by `columns` results, each a sum of
-    /// `terms`.
+    /// The constants that the kernels share, for `products` products of `rows` by `columns` results each, sums of so many
+    /// terms: one number, or one for each kind of product.
     pub(super) fn constants(
         self,
         rows: usize,
         columns: usize,
-        terms: usize,
+        sums: &[usize],
         products: usize,
     ) -> Vec<(&'static str, f64)> {
-        let right = if self.own_columns { 1 } else { self.columns() / 4 * self.depth() };
+        let depth = self.depth(sums);
+        let long = sums.iter().any(|&terms| terms > LONG_SUM);
+        let right = if self.own_columns { 1 } else { self.columns() / 4 * depth };
         vec![
             ("SPLITS", self.splits as f64),
             ("THREAD_ROWS", self.thread_rows as f64),
-            ("WIDE_ROWS", f64::from(u8::from(self.wide_rows))),
+            ("WIDE_ROWS", f64::from(u8::from(self.own_rows > 4))),
+            ("TALL", f64::from(u8::from(self.own_rows > 8))),
             ("WIDE_COLUMNS", f64::from(u8::from(self.wide_columns))),
             ("OWN_COLUMNS", f64::from(u8::from(self.own_columns))),
-            ("DEPTH", self.depth() as f64),
-            ("LEFT_LEN", (self.rows() / 4 * self.depth()) as f64),
+            ("DEPTH", depth as f64),
+            ("LEFT_LEN", (self.rows() / 4 * depth) as f64),
             ("RIGHT_LEN", right as f64),
-            ("BLOCK", if terms > LONG_SUM { BLOCK as f64 } else { 0.0 }),
+            ("BLOCK", if long { BLOCK as f64 } else { 0.0 }),
             ("ROW_TILES", rows.div_ceil(self.rows()) as f64),
             ("COLUMN_TILES", columns.div_ceil(self.columns()) as f64),
             ("WORKGROUPS", (self.count(rows, columns) * products) as f64),
@@ -203,7 +219,7 @@ impl GpuProduct {
             p.batch = 1;
         }
         let tile = GpuTile::choose(p.rows, p.columns, p.batch);
-        let mut constants = tile.constants(p.rows, p.columns, p.terms, p.batch);
+        let mut constants = tile.constants(p.rows, p.columns, &[p.terms], p.batch);
         let (a_row, a_term) = if p.transpose_a { (1, p.rows) } else { (p.terms, 1) };
         let (b_term, b_column) = if p.transpose_b { (1, p.terms) } else { (p.columns, 1) };
         let sizes = [
@@ -233,20 +249,35 @@ mod tests {
 
     #[test]
     fn tiles_fit_the_workgroup_memory_of_the_kernels() {
-        for tile in GpuTile::WHOLE.into_iter().chain(GpuTile::SPLIT) {
-            let (rows, columns, depth) = (tile.rows(), tile.columns(), tile.depth());
-            assert!((rows + columns) * depth <= STAGED, "{tile:?}");
-            // Every part has the same number of terms of a round, and a block is a number of rounds.
-            assert!(depth.is_multiple_of(tile.splits) && BLOCK.is_multiple_of(depth), "{tile:?}");
-            // Every round of staging gives each invocation whole quads of one term.
-            assert!(64usize.is_multiple_of(depth), "{tile:?}");
-            assert!(64usize.is_multiple_of(columns / 4) && depth.is_multiple_of(64 / (columns / 4)), "{tile:?}");
+        let gathered = GpuTile::WHOLE.into_iter().chain(GpuTile::OWN).chain(GpuTile::SPLIT);
+        for tile in GpuTile::WHOLE.into_iter().chain(gathered.map(|tile| tile.reading(Right::Gathered))) {
+            for sums in [&[1][..], &[50], &[144], &[16, 32, 32, 64], &[5504], &[0]] {
+                let (rows, columns, depth) = (tile.rows(), tile.columns(), tile.depth(sums));
+                let staged = if tile.own_columns { rows } else { rows + columns };
+                assert!(staged * depth <= STAGED && (1..=64).contains(&depth), "{tile:?}");
+                // Every part has the same number of terms of a round.
+                assert!(depth.is_multiple_of(tile.splits), "{tile:?}");
+                // Each invocation stages the same columns in every round.
+                assert!(tile.own_columns || 64usize.is_multiple_of(columns / 4), "{tile:?}");
+                // The kernel has tall rows only where columns are not staged.
+                assert!(tile.own_columns || tile.own_rows <= 8, "{tile:?}");
+            }
         }
     }
 
     #[test]
+    fn little_of_the_last_round_of_staging_is_empty() {
+        let tile = GpuTile::choose_gathered(8, 100_000, 1);
+        assert_eq!(tile.depth(&[50]), 25);
+        assert_eq!(tile.depth(&[16, 32, 32, 64]), 16);
+        assert_eq!(tile.depth(&[1]), 1);
+        let split = GpuTile::choose_split(16, 73, 64);
+        assert_eq!((split.splits(), split.depth(&[100_000])), (8, 64));
+    }
+
+    #[test]
     fn tiles_follow_the_product() {
-        assert_eq!(GpuTile::choose(4096, 4096, 1), GpuTile::new(1, 8, true, true));
+        assert_eq!(GpuTile::choose(4096, 4096, 1), GpuTile::new(1, 8, 8, true));
         assert_eq!(GpuTile::choose(8, 100_000, 1).rows(), 8);
         assert_eq!(GpuTile::choose(16, 100_000, 1).rows(), 16);
         // Few results: rather more workgroups than wide ones.
@@ -257,7 +288,7 @@ mod tests {
         assert!(!GpuTile::choose_gathered(16, 577, 7).own_columns && GpuTile::choose_tabled(16, 577, 7).own_columns);
         // Fewer results than 64 invocations could own: each part sums some of the terms.
         let tile = GpuTile::choose_split(8, 51, 64);
-        assert_eq!((tile.splits, tile.rows(), tile.columns()), (4, 8, 64));
+        assert_eq!((tile.splits, tile.rows(), tile.columns()), (8, 8, 64));
         assert_eq!(GpuTile::choose_split(64, 289, 64).splits, 1);
     }
 }

@@ -83,6 +83,15 @@ impl Axis {
         }
     }
 
+    /// Taps that the pixels of a residue class meet; see `first_tap` of the kernel.
+    fn taps(&self, residue: usize) -> usize {
+        let meets = |tap: &usize| {
+            (residue as isize + self.offset - (tap * self.dilation) as isize) % self.classes as isize == 0
+        };
+        let first = (0..self.tap_step.min(self.kernel)).find(meets).unwrap_or(self.kernel);
+        (self.kernel - first).div_ceil(self.tap_step)
+    }
+
     fn constants(&self, names: [&'static str; 9]) -> Constants {
         let values = [
             self.source as f64,
@@ -121,7 +130,10 @@ impl Map {
         let pixels = height.result.div_ceil(height.classes) * width.result.div_ceil(width.classes) * sizes.items;
         let products = classes * sizes.groups;
         let tile = GpuTile::choose_gathered(self.rows, pixels, products);
-        let mut constants = tile.constants(self.rows, pixels, self.channels * sizes.taps(), products);
+        let sums: Vec<usize> = (0..classes)
+            .map(|class| height.taps(class / width.classes) * width.taps(class % width.classes) * self.channels)
+            .collect();
+        let mut constants = tile.constants(self.rows, pixels, &sums, products);
         constants.extend(height.constants(NAMES_H));
         constants.extend(width.constants(NAMES_W));
         let rest = [
@@ -131,6 +143,7 @@ impl Map {
             ("CHANNELS", self.channels),
             ("W_ROW", self.w_row),
             ("W_CHANNEL", self.w_channel),
+            ("MASKED", usize::from(sizes.taps() <= 32)),
             ("BIAS", usize::from(bias.is_some())),
             ("RELU", usize::from(relu)),
         ];
@@ -227,7 +240,7 @@ impl Conv2dWeightGradient {
         let partials = cut.partials();
         let SumCut { tile, columns, elements, chunk, stretches } = cut;
         let products = sizes.groups * stretches;
-        let mut constants = tile.constants(sizes.out_channels, columns, chunk, products);
+        let mut constants = tile.constants(sizes.out_channels, columns, &[chunk], products);
         let own = [
             ("ITEMS", sizes.items),
             ("GROUPS", sizes.groups),
