@@ -116,13 +116,11 @@ impl Contention {
 }
 
 /// The clocks of a run.
-#[cfg(not(target_family = "wasm"))]
 pub(super) struct Clocks {
     start: std::time::Instant,
     computed: Option<f64>,
 }
 
-#[cfg(not(target_family = "wasm"))]
 impl Clocks {
     /// As a run begins.
     pub fn start() -> Self {
@@ -138,14 +136,14 @@ impl Clocks {
 }
 
 /// Seconds that the calling thread has computed, where the system tells.
-#[cfg(all(unix, not(target_family = "wasm"), not(miri)))]
+#[cfg(all(unix, not(miri)))]
 fn computed() -> Option<f64> {
     use nix::time::{ClockId, clock_gettime};
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok()?;
     Some(time.tv_sec() as f64 + time.tv_nsec() as f64 * 1e-9)
 }
 
-#[cfg(all(not(all(unix, not(miri))), not(target_family = "wasm")))]
+#[cfg(not(all(unix, not(miri))))]
 fn computed() -> Option<f64> {
     None
 }

@@ -1,10 +1,12 @@
 //! A session on the CPU: memory, state, and plans bound to addresses.
 
+#[cfg(not(target_family = "wasm"))]
 use super::Pool;
 use super::bound::{Bound, bind, fill, gather, operands};
 #[cfg(not(target_family = "wasm"))]
 use super::contention::Clocks;
 use super::memory::{Kept, Memory};
+#[cfg(not(target_family = "wasm"))]
 use super::pace::{Pace, Timed};
 use super::ranks::{Divided, How};
 use super::unfinished::Unfinished;
@@ -36,6 +38,7 @@ struct Compiled {
     /// Where ranks share it out.
     batch: Option<Batch>,
     /// Whether its runs are quicker on one thread.
+    #[cfg(not(target_family = "wasm"))]
     pace: Pace,
     // Holds what the regions point to. State buffers belong to the session.
     _memory: Vec<Memory>,
@@ -48,6 +51,7 @@ pub struct CpuSession<T: CpuReal = f32> {
     plans: Vec<Compiled>,
     pool: Arc<dyn Parallel + Send>,
     /// The caller's thread alone.
+    #[cfg(not(target_family = "wasm"))]
     alone: Arc<dyn Parallel + Send>,
     private: Memory,
     /// Elements of each thread's part of `private`: the most that any step of any plan asks for.
@@ -82,6 +86,7 @@ impl<T: CpuReal> CpuSession<T> {
             groups,
             plans: Vec::new(),
             pool,
+            #[cfg(not(target_family = "wasm"))]
             alone: Arc::new(Pool::new(1)),
             private: Memory::default(),
             private_each: 0,
@@ -339,7 +344,16 @@ impl<T: CpuReal> Session for CpuSession<T> {
         });
         let inputs = plan.inputs.iter().map(|port| region(&port.place)).collect();
         let outputs = plan.outputs.iter().map(|port| region(&port.place)).collect();
-        self.plans.push(Compiled { plan, steps, inputs, outputs, batch, pace: Pace::default(), _memory: memory });
+        self.plans.push(Compiled {
+            plan,
+            steps,
+            inputs,
+            outputs,
+            batch,
+            #[cfg(not(target_family = "wasm"))]
+            pace: Pace::default(),
+            _memory: memory,
+        });
         Ok(PlanId(self.plans.len() - 1))
     }
 
@@ -367,23 +381,26 @@ impl<T: CpuReal> Session for CpuSession<T> {
         Ok(())
     }
 
+    #[cfg(not(target_family = "wasm"))]
     fn run(&mut self, id: PlanId) -> Result<()> {
         let pace = &self.plans[id.0].pace;
-        // WebAssembly has no clock of its own, and one thread.
-        #[cfg(not(target_family = "wasm"))]
         let clocks = pace.timed().then(Clocks::start);
         let threads = if pace.alone() { &self.alone } else { &self.pool }.clone();
         self.run_on(&*threads, id, |_, _| ())?;
-        #[cfg(not(target_family = "wasm"))]
-        {
-            let mut run = clocks.map(Clocks::stop);
-            // Ranks wait for each other, which says nothing of this machine's cores.
-            if self.ranks.is_some() {
-                run = run.map(|run| Timed { computing: None, ..run });
-            }
-            self.plans[id.0].pace.ran(run);
+        let mut run = clocks.map(Clocks::stop);
+        // Ranks wait for each other, which says nothing of this machine's cores.
+        if self.ranks.is_some() {
+            run = run.map(|run| Timed { computing: None, ..run });
         }
+        self.plans[id.0].pace.ran(run);
         Ok(())
+    }
+
+    /// WebAssembly has no clock of its own, and one thread.
+    #[cfg(target_family = "wasm")]
+    fn run(&mut self, id: PlanId) -> Result<()> {
+        let threads = self.pool.clone();
+        self.run_on(&*threads, id, |_, _| ())
     }
 
     fn run_series(&mut self, id: PlanId, series: &Series<'_>, outputs: &mut [(&str, &mut [f32])]) -> Result<()> {
