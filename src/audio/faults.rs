@@ -23,10 +23,7 @@ const LEAST_SECONDS: f64 = 0.05;
 /// Names what is wrong with decoded sound, in its warnings, and turns round a second channel that is the first one inverted, for
 /// the average of the two would be silence.
 pub fn examine(audio: &mut Audio) {
-    if audio.seconds() < LEAST_SECONDS {
-        return;
-    }
-    let mut scan = Scan::default();
+    let mut scan = Scan::new(audio.sample_rate);
     scan.push(&audio.channels);
     let mut tops = scan.tops();
     tops.push(&audio.channels, true);
@@ -44,22 +41,25 @@ pub(super) fn turn(channels: &mut [Vec<f32>]) {
     }
 }
 
-/// Whether so much sound is too short to say anything of it.
-#[cfg(feature = "app")]
-pub(super) fn too_short(frames: u64, sample_rate: u32) -> bool {
-    frames as f64 / f64::from(sample_rate) < LEAST_SECONDS
-}
-
 /// What is found out about sound that comes piece by piece, in a first pass over it.
-#[derive(Default)]
 pub(super) struct Scan {
+    sample_rate: u32,
     /// Samples of each channel.
-    pub frames: u64,
+    frames: u64,
     ranges: Vec<Range>,
     likeness: Likeness,
 }
 
 impl Scan {
+    pub fn new(sample_rate: u32) -> Self {
+        Self { sample_rate, frames: 0, ranges: Vec::new(), likeness: Likeness::default() }
+    }
+
+    /// Whether it is too short to say anything of it.
+    fn is_short(&self) -> bool {
+        (self.frames as f64 / f64::from(self.sample_rate)) < LEAST_SECONDS
+    }
+
     /// Takes the next samples of one or two channels.
     pub fn push(&mut self, channels: &[Vec<f32>]) {
         self.frames += channels.first().map_or(0, |channel| channel.len() as u64);
@@ -75,7 +75,7 @@ impl Scan {
 
     /// Whether one of two channels is the other inverted.
     pub fn opposite(&self) -> bool {
-        self.ranges.len() == 2 && self.likeness.correlation() < OPPOSITE
+        !self.is_short() && self.ranges.len() == 2 && self.likeness.correlation() < OPPOSITE
     }
 
     /// What is to be counted in a second pass.
@@ -85,6 +85,9 @@ impl Scan {
 
     /// What is wrong with it.
     pub fn warnings(&self, tops: &Tops) -> Vec<String> {
+        if self.is_short() {
+            return Vec::new();
+        }
         let ranges = &self.ranges;
         let sides = ["left", "right"];
         let mut warnings = Vec::new();

@@ -13,7 +13,7 @@ use super::bytes::Bytes;
 #[cfg(feature = "compressed-audio")]
 use super::compressed_pieces::CompressedPieces;
 use super::decode::{Encoding, id3_length};
-use super::faults::{Scan, Tops, too_short, turn};
+use super::faults::{Scan, Tops, turn};
 use super::stream::StreamResampler;
 use super::wav_pieces::{self, HEAD, WavPieces};
 use super::{Audio, faults};
@@ -101,7 +101,7 @@ impl Pieces {
     /// Goes through the file for the first time, if that has not been done yet.
     fn examine(&mut self) -> Result<&Scan> {
         if self.scan.is_none() {
-            let mut scan = Scan::default();
+            let mut scan = Scan::new(self.sample_rate());
             while let Some(channels) = self.from.next(FRAMES)? {
                 scan.push(&channels);
             }
@@ -178,9 +178,8 @@ impl Pieces {
     /// # Errors
     /// Where it turns out not to be what it says.
     pub fn warnings(&mut self) -> Result<Vec<String>> {
-        let rate = self.sample_rate();
         let mut warnings = self.from.warnings()?;
-        if let Some(scan) = self.scan.as_ref().filter(|scan| !too_short(scan.frames, rate)) {
+        if let Some(scan) = &self.scan {
             warnings.extend(scan.warnings(&self.tops));
         }
         Ok(warnings)
