@@ -1,4 +1,4 @@
-//! How long a song is looked for among many: composed melodies, eight seconds that an imaginary person sings of one of them.
+//! How long a song is looked for among many: composed melodies, eight seconds of one of them, sung by a synthetic singer.
 //!
 //!     cargo bench --bench songs
 //!

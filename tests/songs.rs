@@ -354,7 +354,7 @@ fn songs_are_found_by_their_notes() {
 }
 
 #[test]
-fn imaginary_people_sing_any_songs() {
+fn synthetic_singers_sing_any_songs() {
     let folder = scratch().join("own-songs");
     std::fs::create_dir_all(&folder).unwrap();
     // Nothing that is built in: triplets and lengths that are no whole beats.

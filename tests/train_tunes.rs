@@ -24,7 +24,7 @@ fn songs_are_learned_from_their_notes() {
     };
     let (first, [said, warned]) = run("run-of-notes", &book);
     assert!(said.contains("6 clips, 2 songs, 3 people"), "{said}");
-    assert!(warned.contains("making the imaginary people's recordings in"), "{warned}");
+    assert!(warned.contains("making the synthetic recordings in"), "{warned}");
     let model = succeed(&["inspect", text(&first.join("model.safetensors"))]);
     assert!(model.contains("going-up") && model.contains("down"), "{model}");
     let config = std::fs::read_to_string(first.join("config.toml")).unwrap();

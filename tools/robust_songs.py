@@ -5,7 +5,7 @@
 
 The catalogue holds the songs of the MIDI files, and others beside them (tools/measure_songs.py says from where). Recordings are named
 S<person>_<style>_<take>_<Song>; every eighth of the people with even numbers is taken (--people odd: of the others). Each is changed by
-`sox`, which has to be installed. Whistles, and songs that are begun with any phrase, are those of imaginary people (`humdinger synth`).
+`sox`, which has to be installed. Whistles, and songs that are begun with any phrase, are by synthetic singers (`humdinger synth`).
 --keep FOLDER leaves what was heard there, a folder for each change.
 """
 
@@ -101,9 +101,9 @@ def make(options, scratch):
         wrong_notes(file, os.path.join(folders[name][0], file.stem + ".wav"), scratch, 2, chance)
     synth = ["synth", "-q", "--tunes", options.midi, "--singers", str(options.singers), "--seconds", "8", "--channels", "mono"]
     for name, more, told in [
-        ("imaginary people hum", ["--styles", "hum", "--anywhere", "0"], []),
-        ("imaginary people whistle", ["--styles", "whistle", "--anywhere", "0"], []),
-        ("imaginary people hum from any phrase, with --anywhere", ["--styles", "hum", "--anywhere", "1"], ["--anywhere"]),
+        ("synthetic singers hum", ["--styles", "hum", "--anywhere", "0"], []),
+        ("synthetic singers whistle", ["--styles", "whistle", "--anywhere", "0"], []),
+        ("synthetic singers hum from any phrase, with --anywhere", ["--styles", "hum", "--anywhere", "1"], ["--anywhere"]),
     ]:
         folders[name] = (folder(name), told)
         os.rmdir(folders[name][0])

@@ -50,9 +50,9 @@ class Catalogue:
     ) -> Catalogue:
         """A catalogue of the melodies in folders and files: MIDI, ABC, numbered notation, recordings.
 
-        `track` is the track of MIDI files that sings, by its number or a part of its name; else the likeliest. An
-        imaginary person sings each song, and what the base model makes of that is compared, too; with `notes_alone` it is not, which
-        is quicker to make, and songs are named rightly a little less often.
+        `track` is the track of MIDI files that sings, by its number or a part of its name; otherwise the likeliest is taken.
+        Each song also gets an embedding: a synthetic singer sings it, and the base model computes its vector. With `notes_alone`
+        there are no embeddings, which is quicker to make, but slightly less often right.
         """
         return cls(_humdinger.Catalogue.make(*paths, track=track, notes_alone=notes_alone))
 

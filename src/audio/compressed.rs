@@ -144,7 +144,7 @@ impl Single {
         Some(recordings(bytes).into_iter().map(|bytes| Self { bytes, flac: None }).collect())
     }
 
-    /// What is said of FLAC, when it is decoded: of its checksum, and of its length.
+    /// Warnings about a decoded FLAC file: its checksum and its length.
     ///
     /// # Errors
     /// As [`of_checksum`].
@@ -156,13 +156,13 @@ impl Single {
     }
 }
 
-/// What is said where FLAC's head gives another number of frames than are there.
+/// The warning for a FLAC header that states another number of frames than the file holds.
 fn other_length(said: u64, held: u64, rate: u32) -> String {
     let seconds = |frames: u64| frames as f64 / f64::from(rate);
     format!("the header says {:.3} s, {:.3} s could be decoded", seconds(said), seconds(held))
 }
 
-/// What is said of FLAC with so many bits a sample that does or does not decode to what its checksum says.
+/// The warning for a FLAC file with so many bits a sample that does not match its checksum, or could not be checked.
 ///
 /// # Errors
 /// Where the decoder is known to give other samples.

@@ -76,7 +76,7 @@ pub fn decode_unexamined(bytes: Vec<u8>, path: &Path) -> Result<(Audio, Encoding
     }
 }
 
-/// [`decode_bytes`] for what somebody has sent, which lies in no file: `name` is only a name, and nothing of that name is looked at. It
+/// [`decode_bytes`] for an upload, which is no file here: `name` is only used in messages. It
 /// decodes to `most` samples (over all channels) at most. Where ffmpeg is asked, it reads a temporary file of this user's alone.
 ///
 /// # Errors

@@ -129,7 +129,7 @@ impl Scan {
     }
 }
 
-/// Whether there is nothing to hear in these samples, whatever their mean: see [`SILENCE`].
+/// Whether these samples are silent, whatever their mean: see [`SILENCE`].
 pub fn is_silent(samples: &[f32]) -> bool {
     Range::of(samples).is_silent()
 }

@@ -6,7 +6,7 @@
 pub struct Part {
     /// Where it begins.
     pub start: f64,
-    /// How long it is, where that is said.
+    /// Its length, if the file states it.
     pub length: Option<f64>,
 }
 

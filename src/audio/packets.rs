@@ -26,7 +26,7 @@ use crate::{Error, Result};
 /// What can be read, worded to stand in brackets behind "can be read".
 const KINDS: &str = "WAV, FLAC, MP3, Vorbis, Opus, AAC-LC, ALAC and PCM, in Ogg, MP4, Matroska, AIFF and CAF, can";
 
-/// Seconds by which what is decoded may differ from what a container says before it is told: a packet of most codecs, and what encoders
+/// Seconds by which what is decoded may differ from what a container says before that is a warning: a packet of most codecs, and what encoders
 /// put in front and behind.
 const LENGTH_TOLERANCE: f64 = 0.1;
 
@@ -75,7 +75,7 @@ pub(super) fn no_memory(path: &Path) -> Error {
     Error::file(path, "is so long that there is not enough memory for its sound")
 }
 
-/// What is said of samples that were taken as silence.
+/// The warning about samples that were taken as silence.
 pub(super) fn not_finite(silenced: usize) -> Option<String> {
     (silenced > 0).then(|| format!("{silenced} samples are not finite or absurdly large; taken as silence"))
 }

@@ -55,7 +55,7 @@ impl Pieces {
     /// # Errors
     /// As there.
     pub fn open_above(path: &Path, wav: u64, compressed: u64) -> Result<Option<Self>> {
-        // What is wrong with others is said where they are read.
+        // Errors of other files are reported where they are decoded.
         let Ok(meta) = std::fs::metadata(path) else { return Ok(None) };
         if !meta.is_file() || meta.len() <= (wav / 4).min(compressed) {
             return Ok(None);

@@ -27,11 +27,10 @@ enum Action {
         /// The catalogue to write
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// The track of MIDI files, or the part of scores, that sings, by its number or a part of its name [default: the likeliest, which is told]
+        /// The track of MIDI files, or the part of scores, that sings, by its number or a part of its name [default: the likeliest, which is printed]
         #[arg(long, value_name = "TRACK")]
         track: Option<String>,
-        /// Only the notes, without what the base model makes of an imaginary person who sings them: quicker to make, named rightly less
-        /// often
+        /// Only the notes, without embeddings of a synthetic singer who sings them: quicker to make, but less often right
         #[arg(long)]
         notes_alone: bool,
     },
@@ -43,7 +42,7 @@ enum Action {
         /// Folders, or files
         #[arg(value_name = "PATH", required = true)]
         paths: Vec<PathBuf>,
-        /// The track of MIDI files, or the part of scores, that sings, by its number or a part of its name [default: the likeliest, which is told]
+        /// The track of MIDI files, or the part of scores, that sings, by its number or a part of its name [default: the likeliest, which is printed]
         #[arg(long, value_name = "TRACK")]
         track: Option<String>,
     },
@@ -140,7 +139,7 @@ fn fill(catalogue: &mut Catalogue, book: &Songbook) -> Result<usize> {
 
 /// Gives songs their embeddings that have none, or another base model's.
 fn embed(catalogue: &mut Catalogue) -> Result<()> {
-    let bar = progress_bar(0, "an imaginary person sings the songs", true);
+    let bar = progress_bar(0, "a synthetic singer sings the songs", true);
     identify::embed(catalogue, |more, of| {
         bar.set_length(of as u64);
         bar.inc(more as u64);

@@ -31,7 +31,7 @@ pub struct Args {
     /// Write the page that `train` writes of a run
     #[arg(long, value_name = "HTML")]
     report: Option<PathBuf>,
-    /// Put the clips that the report plays into it, so that it can be sent to somebody without them
+    /// Embed the clips that the report plays, so that it can be shared without the recordings
     #[arg(long, requires = "report")]
     embed_audio: bool,
     /// Write over a report that is there already
@@ -51,7 +51,7 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(report) = &args.report {
         super::check_free(report, args.force)?;
     }
-    // What is wrong with the model is said before the recordings are read.
+    // A damaged model is reported before the recordings are read.
     let mut predictor = Predictor::new(Model::read(&args.model)?, &args.model, &device)?;
     let header = &predictor.model.header;
     let first_only = header.recipe.first_window_only() && !args.all_windows;

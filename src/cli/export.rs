@@ -71,7 +71,7 @@ fn what_is_there(out: &Path, files: &[WebFile]) -> Result<bool> {
     if !entries.contains(web::ABOUT) || !entries.contains(web::PAGE) {
         return Err(Error::file(out, "is there already and holds no page of this program; name another folder"));
     }
-    // Nothing that somebody has put beside the page is lost.
+    // Other files beside the page are kept.
     match entries.iter().find(|name| !files.iter().any(|file| file.name == **name)) {
         Some(name) => {
             Err(Error::file(out, format!("holds `{name}` beside the page; move it away, or name another folder")))

@@ -231,7 +231,7 @@ fn most_memory() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// Text that somebody else chose (a file's name, a song's), with control characters escaped as in Rust's literals: a tab would
+/// Text from outside (the name of a file or a song), with control characters escaped as in Rust's literals: a tab would
 /// begin another column, and an escape sequence would be obeyed by the terminal. So would what turns the direction of text.
 fn plain(text: &str) -> Cow<'_, str> {
     let unseen = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

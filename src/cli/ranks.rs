@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Trains as one of several ranks; `None` where this process was started alone.
 ///
 /// # Errors
-/// Where MPI cannot be started. What goes wrong later is told here, once.
+/// If MPI cannot be started. Later failures are reported here, once.
 pub(super) fn run(args: &Args) -> Result<Option<ExitCode>> {
     // MPI takes its time to start, and looks around: not for nothing.
     let launched = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "PMI_RANK", "MPI_LOCALNRANKS"];

@@ -6,7 +6,7 @@ use nix::sys::signal::{SigHandler, Signal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Has `told` called, on a thread of its own, whenever the process is asked to end. A signal that is ignored, as `nohup` ignores
+/// Calls `told`, on its own thread, whenever the process is asked to end. A signal that is ignored, as `nohup` ignores
 /// the one of a closed terminal and shells that of Ctrl-C in background jobs of scripts, stays ignored.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ enum ChannelsArg {
     Mixed,
 }
 
-/// Make a data set of hummed and whistled public-domain tunes, sung by imaginary people.
+/// Make a data set of hummed and whistled public-domain tunes by synthetic singers.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder to make; it must not hold anything yet
@@ -63,7 +63,7 @@ pub struct Args {
     anywhere: f64,
 }
 
-/// Where the recordings of a run lie, new or `resumed`; made first, where they are those of imaginary people.
+/// The recordings of a run, new or `resumed`; those of synthetic singers are made first.
 pub(super) fn recordings(
     (tunes, singers): (&[String], Option<usize>),
     config: &Config,
@@ -79,14 +79,14 @@ pub(super) fn recordings(
             Err(Error::usage("--tunes", format!("{detail}: its recordings were {}", known.display())))
         }
         None if !known.exists() && source::is_sung(known) => {
-            let detail = "what imaginary people sang for this run is gone; the same --tunes (and --singers) with --resume make it again";
+            let detail = "the synthetic recordings of this run are gone; the same --tunes (and --singers) with --resume make them again";
             Err(Error::file(known, detail))
         }
         None => Ok(Some(known.clone())),
     }
 }
 
-/// The folder of what imaginary people sing of the songs that `train --tunes` names, where it names any.
+/// The folder of synthetic recordings of the songs that `train --tunes` names, if it names any.
 fn sung(names: &[String], singers: Option<usize>, seed: u64) -> Result<Option<PathBuf>> {
     let Some(first) = names.first() else { return Ok(None) };
     let named = Options { tunes: names.to_vec(), ..Options::default() };

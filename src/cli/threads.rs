@@ -33,7 +33,7 @@ pub(super) fn prepare() {
     let there = waiting.len();
     if there < wanted {
         FEW.store(true, Ordering::Relaxed);
-        // Others need threads as well: the kernels, and what listens for Ctrl-C. Those that are not told anything end.
+        // The kernels and the handler of Ctrl-C need threads as well. Idle ones end.
         waiting.truncate(there / 2);
     }
     let made = match waiting.len() {

@@ -30,12 +30,12 @@ pub struct Args {
     /// Folder or CSV file of recordings [default: made here]
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
-    /// Instead of recordings, songs for imaginary people to sing: files and folders of melodies, as `catalogue make` reads them, or built-in
-    /// tunes by name, separated by commas. What they sing is kept in the cache, where --resume finds it; where it is gone, --resume
-    /// makes it again of the same --tunes
+    /// Instead of recordings, songs for synthetic singers: files and folders of melodies, as `catalogue make` reads them, or built-in
+    /// tunes by name, separated by commas. Their recordings are kept in the cache, where --resume finds them; if they are gone,
+    /// --resume with the same --tunes makes them again
     #[arg(long, value_name = "PATH,..", value_delimiter = ',', conflicts_with = "data")]
     tunes: Vec<String>,
-    /// Imaginary people who sing each of --tunes [default: 100, fewer for more than 120 tunes]
+    /// Synthetic singers for each of --tunes [default: 100, fewer for more than 120 tunes]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true, requires = "tunes")]
     singers: Option<usize>,
     /// The network and how it is trained [default: melody]
@@ -113,7 +113,7 @@ pub struct Args {
     /// Settings from a TOML file, such as a run folder's config.toml; flags override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Put the clips that the report plays into it, so that it can be sent to somebody without them
+    /// Embed the clips that the report plays, so that it can be shared without the recordings
     #[arg(long)]
     embed_audio: bool,
     #[command(flatten)]
@@ -236,7 +236,7 @@ impl Planned {
                 (config, chosen, Start::New)
             }
         };
-        // Whatever can be known to be wrong is said before the recordings are read.
+        // Mistakes that can be found without the recordings are reported before these are read.
         let choice = super::device(&config.device)?;
         match (&resumed, &args.out) {
             (Some(folder), _) => run::check_unfinished(folder.path(), &config, start)?,
@@ -382,7 +382,7 @@ fn there(new: bool, config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Finishes a run's configuration for its recordings, and chooses its device; what a `new` run cannot be is said as soon as it is known.
+/// Finishes a run's configuration for its recordings, and chooses its device; what a `new` run cannot do is reported as early as possible.
 fn fitted(
     config: &mut Config,
     data: &Dataset,
@@ -454,7 +454,7 @@ fn given(args: &Args) -> Result<(Config, Chosen)> {
     // So that the run can be resumed from another folder.
     (file.data, file.init) = (file.data.map(absolute), file.init.map(absolute_init));
     if args.val_fraction.is_some() {
-        // A share that somebody asks for now stands above folds that the file asks for.
+        // A share on the command line takes precedence over folds in the configuration file.
         file.folds = None;
     }
     let settings = args.settings().or(file);

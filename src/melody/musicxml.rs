@@ -19,7 +19,7 @@ pub struct Score {
     pub parts: Vec<Part>,
 }
 
-/// A score is longer than this many bytes only where somebody means harm.
+/// The most bytes of a score: real ones are shorter, and a malicious one could fill the memory.
 const LARGEST: u64 = 256 << 20;
 
 /// Reads a file. Repeats and their endings are sung out; da capo and the like are not. Grace notes and cues are left out, transposing

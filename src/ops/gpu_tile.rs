@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(GpuTile::choose(16, 100_000, 1).rows(), 16);
         // Few results: rather more workgroups than wide ones.
         assert!(GpuTile::choose(64, 96, 1).columns() < 128);
-        // Eight channels, whose pixels nobody shares.
+        // Eight channels: each column belongs to one invocation.
         assert!(GpuTile::choose_gathered(8, 100_000, 1).own_columns);
         // Where the taps are known reading costs less, so that columns of one's own serve more rows.
         assert!(!GpuTile::choose_gathered(16, 577, 7).own_columns && GpuTile::choose_tabled(16, 577, 7).own_columns);

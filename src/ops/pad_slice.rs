@@ -59,7 +59,7 @@ impl Reach {
         (-self.start).clamp(0, end as isize) as usize..end
     }
 
-    /// Whether every place that it or its gradient reads, in an axis of `len`, can be told in 32 bits, as kernels do.
+    /// Whether every place that it or its gradient reads, in an axis of `len`, fits 32 bits, which kernels count with.
     fn is_small(self, len: usize) -> bool {
         let forward = self.count.saturating_mul(self.step.unsigned_abs());
         let back = len.saturating_mul(self.spread);

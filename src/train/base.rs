@@ -37,7 +37,7 @@ pub fn checksum() -> String {
     format!("{:016x}", xxh3_64(FILE))
 }
 
-/// What is said of a run that began with the base model of this file.
+/// How messages name the base model of this file.
 pub fn described(file: &[u8]) -> String {
     format!("the base model of this program ({:016x})", xxh3_64(file))
 }

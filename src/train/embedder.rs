@@ -1,6 +1,6 @@
-//! What the base model makes of recordings and of songs that nobody has recorded, so that the two can be compared.
+//! Embeddings of recordings and, by a synthetic singer, of songs without recordings, so that the two can be compared.
 //!
-//! A song is sung by an imaginary person, and what the network's last layer sees of that is the song's embedding. Embeddings are
+//! A synthetic singer sings the song, and what the network's last layer makes of that is the song's embedding. Embeddings are
 //! measured from the middle of the songs that the base model was made with, in the shape of those songs' clouds ([`TrainingDistribution`]), and
 //! scaled to length 1, so that the product of two is the cosine of the angle between them.
 
@@ -60,8 +60,8 @@ impl Embedder {
         Audio { channels, sample_rate: audio.sample_rate, warnings: Vec::new() }
     }
 
-    /// Of songs, sung from the beginning; `done` is told how many more are done. What an imaginary singer makes of a song depends on its
-    /// id and its notes alone. A song without an audible note has no embedding.
+    /// The embeddings of songs, sung from the beginning; `done` receives the number of songs that were done since the last call. How a
+    /// song is sung depends on its id and its notes alone. A song without an audible note has no embedding.
     ///
     /// # Errors
     /// Where the device fails.

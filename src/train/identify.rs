@@ -99,7 +99,7 @@ impl Identified {
     }
 }
 
-/// Gives songs their embeddings that have none, or another base model's. `done` is told how many more songs of how many are done, and
+/// Gives songs their embeddings that have none, or another base model's. `done` receives how many more songs of how many are done, and
 /// says whether to go on.
 ///
 /// # Errors

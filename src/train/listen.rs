@@ -1,4 +1,4 @@
-//! Long recordings and streams: windows are inferred while the sound comes, and passages are told as soon as they are decided. Only what
+//! Long recordings and streams: windows are inferred while the sound comes, and passages are reported as soon as they are decided. Only what
 //! the open passage needs is held in memory.
 
 use super::passages::{Passage, PassageFinder};

@@ -142,11 +142,11 @@ pub struct Round {
 pub struct Pretrained {
     /// The base model; its weights are numbers of half precision.
     pub model: Model,
-    /// Of singers who were not in training, how the built-in tunes are told apart.
+    /// The accuracy on the built-in tunes by singers who were not in training.
     pub metrics: Metrics,
 }
 
-/// Makes a base model. `say` is told after every round.
+/// Makes a base model. `say` receives a message after every round.
 ///
 /// # Errors
 /// Where the options make no sense, the loss stops being finite, or the device fails.

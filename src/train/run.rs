@@ -191,7 +191,7 @@ pub fn fold(
             return Err(Error::file(out, detail));
         }
     } else {
-        // Folds of this very cross-validation may have begun a moment ago; what else is here is somebody else's.
+        // Other folds of this cross-validation may have started a moment ago; anything else here is not ours.
         let others = std::fs::read_dir(out).into_iter().flatten().flatten();
         let others = others.map(|entry| entry.file_name().to_string_lossy().into_owned());
         let foreign = |name: &String| !name.starts_with("fold-") && !name.starts_with('.') && name != files::CONFIG;

@@ -40,7 +40,7 @@ pub fn dataset_among(
     match &config.data {
         Some(path) => load_among((path, &config.columns), &front_end, first_only, reading, ranks, say),
         None => {
-            // Some of its singers are too loud for their phones, as singers are, and need not be told so.
+            // Some synthetic singers clip on purpose, as people do; that needs no warning.
             let others = |text: &str| {
                 if !text.starts_with("warning: ") {
                     say(text)
@@ -67,7 +67,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// The cache to read through, where there is to be one; where it is not to be trusted, that is said.
+    /// The cache of decoded recordings, if one is used; a warning if it cannot be trusted.
     pub fn cache(self, say: &dyn Fn(&str)) -> Option<Cache> {
         if self.no_cache {
             return None;
@@ -149,13 +149,13 @@ pub fn synthetic(seed: u64, say: &dyn Fn(&str)) -> Result<PathBuf> {
     kept(&name, |folder| synth::keep(folder, &options, say))
 }
 
-/// How many imaginary people sing each of so many tunes, where nobody says it: a hundred as of the built-in tunes, fewer where that would be
-/// more than 12 000 recordings, but ten at least.
+/// The default number of synthetic singers for so many tunes: 100, as for the built-in tunes, and fewer (at least 10) where that would
+/// be more than 12 000 recordings.
 pub fn usual_singers(tunes: usize) -> usize {
     (12_000 / tunes.max(1)).clamp(10, 100)
 }
 
-/// The folder of recordings of these tunes by so many imaginary people, made where it is not there yet. `whose` stands in its name.
+/// The folder of recordings of these tunes by so many synthetic singers, which is made unless it exists. `whose` is a part of its name.
 ///
 /// # Errors
 /// As [`synthetic`]; also for numbers of singers out of range.
@@ -203,13 +203,14 @@ fn remove_unfinished(parent: &Path) {
 
 /// How a data set is split when the configuration does not say.
 fn split_by(config: &Config, data: &Dataset) -> Result<SplitBy> {
-    // Folds, or a share that somebody asks for, are not what a column says.
+    // --folds and --validation take precedence over a column.
     let usual = config.folds.is_none() && config.val_fraction == VAL_FRACTION;
     let default = || if usual { SplitBy::default_for(data) } else { SplitBy::default_without_columns(data) };
     config.split.as_ref().map_or_else(|| Ok(default()), |text| text.parse())
 }
 
-/// What to tell somebody who did not say how clips are split: that a column says it, or that they are split at random for want of people, though file names have names: see [`names::names`].
+/// A note for users who did not choose how clips are split: that a column does it, or that the split is random because people are
+/// unknown, although file names contain names; see [`names::names`].
 pub fn note_on_names(config: &Config, data: &Dataset) -> Option<String> {
     let splits = config.folds.is_some() || config.val_fraction > 0.0;
     if config.split.is_some() || !splits {
@@ -241,7 +242,7 @@ pub fn splits(config: &Config, data: &Dataset) -> Result<Vec<Split>> {
     }
 }
 
-/// Sets what nobody chose to what is best with so many recordings: see [`Config::suit`].
+/// Sets the options that the user did not choose to fit the number of recordings: see [`Config::suit`].
 ///
 /// # Errors
 /// As [`splits`].

@@ -1,9 +1,9 @@
-//! What is best with so many training clips, for the settings that nobody chose.
+//! Defaults that depend on the number of training clips.
 
 use super::config::{Config, Init, Settings};
 use super::variations::Parts;
 
-/// Which settings somebody chose, of those that depend on the number of recordings otherwise.
+/// Which of the settings that depend on the number of recordings the user chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// `epochs`.
@@ -25,7 +25,7 @@ impl Chosen {
     pub const ALL: Self =
         Self { epochs: true, learning_rate: true, frozen: true, parts: true, batch_size: true, frozen_norms: true };
 
-    /// Those that somebody set.
+    /// Those that the user set.
     pub fn of(settings: &Settings) -> Self {
         Self {
             epochs: settings.epochs.is_some(),
@@ -78,7 +78,7 @@ impl FineTuning {
 }
 
 impl Config {
-    /// Sets what nobody chose to what is best with so many training clips.
+    /// Sets the options that the user did not choose to fit the number of training clips.
     pub fn suit(&mut self, clips: usize, chosen: Chosen) {
         if self.init != Init::Base {
             if !chosen.epochs {

@@ -33,7 +33,7 @@ impl<'a> Together<'a> {
         self.ranks.is_none_or(|ranks| ranks.rank() == 0)
     }
 
-    /// What a rank did by itself: where it failed, the others are told when all meet next.
+    /// The result of what a rank did alone: if it failed, the others learn it when all meet next.
     pub fn own(&mut self, result: Result<()>) -> Result<()> {
         match (result, self.ranks) {
             (Err(error), Some(_)) => {

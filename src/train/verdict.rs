@@ -105,7 +105,7 @@ impl Verdict {
     }
 }
 
-/// A share in percent, with one decimal; two that differ by less are still told apart by the words around them.
+/// A share in percent, with one decimal; shares that differ by less look equal, and the words around them say which is larger.
 fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }

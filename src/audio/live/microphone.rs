@@ -27,7 +27,7 @@ pub struct Microphone {
 
 impl Microphone {
     /// Begins to record: from the microphone of this name, or from the one that the system records with by default. It ends after
-    /// `seconds`, where any are given, and when `stop` is set; `told` gets what the user should know.
+    /// `seconds`, where any are given, and when `stop` is set; `told` receives messages for the user.
     ///
     /// # Errors
     /// [`Error::Usage`] of `--microphone` where there is none, or it cannot be recorded from.

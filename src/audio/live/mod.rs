@@ -54,7 +54,7 @@ pub struct LiveReader {
 }
 
 /// A queue for sound of this rate (Hz) and number of channels, in parts of about `part` frames. The reader ends after `seconds`, where
-/// any are given, and when `stop` is set; `told` gets what the user should know.
+/// any are given, and when `stop` is set; `told` receives messages for the user.
 pub fn queue(
     (rate, channels): (u32, usize),
     part: usize,

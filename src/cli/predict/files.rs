@@ -16,7 +16,7 @@ pub(in crate::cli) struct Found {
 pub(in crate::cli) type NotRead = (PathBuf, Vec<LeftOut>);
 
 /// The sound files among these paths, and what is left out; folders stand for all that are in them, in order of name, and what
-/// `train` would leave out there is left out here, and told; with `strict` that is an error.
+/// `train` would leave out there is left out here, with a warning; with `strict` that is an error.
 pub(in crate::cli) fn sound_files(paths: &[PathBuf], strict: bool) -> Result<(Vec<Found>, Vec<NotRead>)> {
     let (mut files, mut left_out) = (Vec::new(), Vec::new());
     for path in paths {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 /// A recording is long, and gets passages, from this many windows on: no clip that training would take as one is.
 pub(super) const LONG: f64 = 4.0;
-/// WAV files of more bytes than this that somebody sends are resampled piece by piece.
+/// Uploaded WAV files of more bytes than this are resampled piece by piece.
 pub(super) const LARGE: u64 = 32 << 20;
 /// Seconds that are read at once from a file, and from a stream, whose answers are waited for.
 pub(super) const PIECE: f64 = 10.0;
@@ -98,7 +98,7 @@ impl<'a> Pieces<'a> {
         Self { sample_rate: audio.sample_rate, seconds, from: From::Memory(audio.channels, 0), piece: PIECE }
     }
 
-    /// Whether it goes on for nobody knows how long, so that it is to be answered while it comes.
+    /// Whether its length is unknown, so that it has to be answered while it arrives.
     pub fn is_endless(&self) -> bool {
         self.seconds.is_none()
     }

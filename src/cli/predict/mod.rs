@@ -335,7 +335,7 @@ impl Answering<'_> {
                     self.printer.finish()?;
                     return Err(error);
                 }
-                // Where the answers go to a program, its user is told here.
+                // If the answers go to a program, its user sees this on standard error.
                 if quiet {
                     self.bar.suspend(|| warn(&plain(&format!("left out: {error}"))));
                 }
@@ -356,7 +356,7 @@ impl Answering<'_> {
         if self.answered == 0 && !files.is_empty() {
             return Err(Error::Data(format!("none of the {} recordings could be read", files.len())));
         }
-        // What lies in a folder beside recordings is no mistake; a file that somebody names is meant to be read.
+        // Other files in a folder are no mistake; a file on the command line is meant to be read.
         match unread_by_name {
             0 => Ok(()),
             _ => Err(Error::Data(format!("{unread} of {} recordings could not be read", files.len()))),
@@ -429,7 +429,7 @@ fn comes(path: &Path, args: &Args) -> bool {
     path.as_os_str() == "-" || args.live.is_wanted()
 }
 
-/// A recording that is to be read piece by piece, or what there is to say of it.
+/// A recording to read piece by piece, or the answer for it.
 enum Plan {
     /// At once.
     Whole,
@@ -471,7 +471,7 @@ pub(super) fn built_in(device: &Device) -> Result<Predictor> {
     Predictor::new(model, Path::new("the built-in base model"), device)
 }
 
-/// What is wrong with a file, where its name is said already.
+/// An error about a file whose name was printed already.
 fn why(error: &Error) -> String {
     match error {
         Error::File { detail, .. } => detail.clone(),

@@ -1,4 +1,4 @@
-//! What is said of a recording, in each of the forms.
+//! The answer for a recording, in each output format.
 
 use super::super::plain;
 use super::Format;
@@ -61,7 +61,7 @@ impl Answer {
     }
 }
 
-/// What is said of a long recording as a whole.
+/// The summary of a long recording.
 struct Said<'a> {
     best: Option<&'a Passage>,
     decision: Decision,
@@ -158,7 +158,7 @@ impl<'a> Printer<'a> {
         Self { style, to, headed, objects: Vec::new() }
     }
 
-    /// All of a recording is said.
+    /// The answer for a recording is complete.
     ///
     /// # Errors
     /// As [`Printer::answer`].

@@ -1,4 +1,4 @@
-//! One recording that somebody has sent, instead of files: what `predict --format json` says of it.
+//! One uploaded recording instead of files: what `predict --format json` prints for it.
 
 use super::long::{LARGE, Listened, PIECE, Pieces, listen};
 use super::rows::{Answer, LongAnswer, Style, unread_json};

@@ -116,7 +116,7 @@ async fn answer(site: &Arc<Site>, request: Request<Incoming>) -> Answer {
         Err(refusal) => refused(&refusal),
     };
     match body.take() {
-        // What nobody wanted still comes; a client that waits to be asked for it is told instead.
+        // A body that is not needed still arrives, unless the client waits for permission to send it (Expect: 100-continue).
         Some(body) if !body.is_end_stream() && !waits => forget(body),
         _ => {}
     }
@@ -150,7 +150,7 @@ async fn respond(
     head: &hyper::http::request::Parts,
     body: &mut Option<Incoming>,
 ) -> Result<Answer, Refusal> {
-    // A request to a proxy names a host of its own, which nobody checks.
+    // A request to a proxy names a host of its own, which is not checked.
     if head.uri.authority().is_some() {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "this is no proxy: ask for a path"));
     }

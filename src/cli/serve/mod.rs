@@ -78,7 +78,7 @@ struct LimitArgs {
     /// Seconds that an upload may take
     #[arg(long, value_name = "SECONDS", value_parser = super::whole::<u32>, default_value_t = 60)]
     upload_timeout: u32,
-    /// Recordings that may wait for their answers; more are told to come again
+    /// Recordings that may wait for their answers; more are refused with 503
     #[arg(long, value_name = "N", value_parser = super::whole::<usize>, default_value_t = 256)]
     queue: usize,
     /// Seconds that training may take; 0: nothing is trained here
@@ -178,7 +178,7 @@ fn tell(guard: &Guard, address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// What is told when the process is asked to end, by Ctrl-C, SIGTERM or a terminal that is closed. At once the second time.
+/// Signalled when the process is asked to end, by Ctrl-C, SIGTERM or a closed terminal. The second time it ends at once.
 fn listen_for_the_end() -> Result<Arc<Notify>> {
     let stop = Arc::new(Notify::new());
     let (told, before) = (stop.clone(), AtomicBool::new(false));

@@ -68,7 +68,7 @@ impl Work {
         self.training.as_ref().ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "nothing is trained here"))
     }
 
-    /// Begins to train, once all recordings are decoded: what is said of it.
+    /// Starts training, once all recordings are decoded; the response's body.
     pub async fn train(self: Arc<Self>, asked: Asked, sent: Labelled) -> Result<Value, Refusal> {
         self.in_turn(move |work| {
             let training = work.training()?;
@@ -80,7 +80,7 @@ impl Work {
         .await?
     }
 
-    /// What is said of the model.
+    /// The description of the model in answers.
     pub fn describe(&self) -> Value {
         let Header { front_end, classes, .. } = &self.header;
         json!({
@@ -113,7 +113,7 @@ impl Work {
         let _place = self.queue.clone().try_acquire_owned().map_err(|_| Refusal::busy())?;
         let turn = self.at_once.clone().acquire_owned().await.map_err(|_| Refusal::busy())?;
         let computed = tokio::task::spawn_blocking(move || {
-            // Kept until the answer is there, also where nobody waits for it any more.
+            // Kept until the answer is ready, even if the client has gone.
             let _turn = turn;
             compute(&self)
         });

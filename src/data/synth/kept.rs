@@ -28,7 +28,7 @@ pub fn keep(folder: &Path, options: &Options, say: &dyn Fn(&str)) -> Result<()> 
 /// # Errors
 /// As [`keep`].
 pub fn keep_tunes(folder: &Path, chosen: &[&Tune], options: &Options, say: &dyn Fn(&str)) -> Result<()> {
-    keep_all(folder, chosen, options, "imaginary people's", say)
+    keep_all(folder, chosen, options, "synthetic", say)
 }
 
 /// The same; `whose` says in messages what kind of recordings they are.

@@ -1,4 +1,4 @@
-//! The built-in data set: public-domain tunes, hummed, sung and whistled by any number of imaginary people.
+//! The built-in data set: public-domain tunes, hummed, sung and whistled by any number of synthetic singers.
 //!
 //! [`write()`] makes a folder of WAV files named the MLEnd way, `S<person>_<hum|whistle>_<take>_<Tune>.wav`; [`clip`] makes one recording in
 //! memory. A clip depends on the seed, the person, the tune, the style and the take alone: not on how many others are made, on how many

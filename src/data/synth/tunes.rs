@@ -1,4 +1,4 @@
-//! The tunes that imaginary singers know, in numbered notation, and its reader.
+//! The tunes that synthetic singers know, in numbered notation, and its reader.
 //!
 //! Numbered notation (jianpu, the Galin-Paris-Chevé method): `1` to `7` are the degrees of the major scale of any key, so a tune is
 //! written once for every singer. A minor tune is written on the sixth degree of its relative major.

@@ -1,4 +1,4 @@
-//! Clips that the model got wrong, and one of each song to hear.
+//! Clips that the model got wrong, and one of each song to listen to.
 
 use super::{Report, sound};
 use crate::data::Clip;

@@ -1,4 +1,4 @@
-//! Clips to see and to hear.
+//! Clips as pictures and as sound.
 
 use super::Report;
 use crate::audio::{channels, wav};

@@ -14,7 +14,7 @@ use crate::train::source;
 use crate::train::tables::{read_steps, write_predictions};
 
 impl Trainer<'_> {
-    /// The best model, as this run has written it; what somebody else has put in its place, or removed, is told, and its file is
+    /// The best model, as this run has written it; if the file was replaced or removed, that is a warning, and it is
     /// written again.
     fn best_model(&mut self) -> Result<Model> {
         let path = self.path(files::MODEL);
