@@ -8,7 +8,9 @@ override MAX_NORM: f32;
 @group(0) @binding(1) var<storage, read_write> factor: array<f32>;
 @group(0) @binding(2) var<storage, read_write> norm: array<f32>;
 
-var<workgroup> sums: array<f32, 64>;
+alias Sum = f32;
+
+const LANES = 64u;
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -16,17 +18,10 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     for (var i = lane; i < PARTIALS; i += 64u) {
         sum += partials[i];
     }
-    sums[lane] = sum;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if (lane < half) {
-            sums[lane] += sums[lane + half];
-        }
-        workgroupBarrier();
-    }
+    let all = total(lane, sum);
     if (lane == 0u) {
-        norm[0] = sqrt(sums[0]);
+        norm[0] = sqrt(all);
         // A NaN, which min() may hide, comes through.
-        factor[0] = select(min(1.0, MAX_NORM / (sqrt(sums[0]) + 1e-6)), sums[0], is_nan(sums[0]));
+        factor[0] = select(min(1.0, MAX_NORM / (sqrt(all) + 1e-6)), all, is_nan(all));
     }
 }

@@ -7,7 +7,9 @@ override PARTIALS: u32;
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> partials: array<f32>;
 
-var<workgroup> sums: array<f32, 64>;
+alias Sum = f32;
+
+const LANES = 64u;
 
 @compute @workgroup_size(64)
 fn main(
@@ -24,15 +26,8 @@ fn main(
     for (var i = number * CHUNK + lane; i < end; i += 64u) {
         sum += x[i] * x[i];
     }
-    sums[lane] = sum;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if (lane < half) {
-            sums[lane] += sums[lane + half];
-        }
-        workgroupBarrier();
-    }
+    let all = total(lane, sum);
     if (lane == 0u) {
-        partials[number] = sums[0];
+        partials[number] = all;
     }
 }

@@ -8,7 +8,9 @@ override C: u32;
 @group(0) @binding(1) var<storage, read> classes: array<u32>;
 @group(0) @binding(2) var<storage, read_write> count: array<f32>;
 
-var<workgroup> lanes: array<u32, 64>;
+alias Sum = u32;
+
+const LANES = 64u;
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -24,15 +26,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         }
         right += select(0u, 1u, beaten == C);
     }
-    lanes[lane] = right;
-    workgroupBarrier();
-    for (var width = 32u; width > 0u; width /= 2u) {
-        if (lane < width) {
-            lanes[lane] += lanes[lane + width];
-        }
-        workgroupBarrier();
-    }
+    let all = total(lane, right);
     if (lane == 0u) {
-        count[0] = f32(lanes[0]);
+        count[0] = f32(all);
     }
 }

@@ -12,7 +12,9 @@ override FACTOR: f32;
 @group(0) @binding(3) var<storage, read_write> items: array<f32>;
 @group(0) @binding(4) var<storage, read_write> sums: array<f32>;
 
-var<workgroup> lanes: array<f32, 64>;
+alias Sum = f32;
+
+const LANES = 64u;
 
 @compute @workgroup_size(64)
 fn main(
@@ -48,15 +50,8 @@ fn main(
         }
         items[item] = loss;
     }
-    lanes[lane] = loss;
-    workgroupBarrier();
-    for (var width = 32u; width > 0u; width /= 2u) {
-        if (lane < width) {
-            lanes[lane] += lanes[lane + width];
-        }
-        workgroupBarrier();
-    }
+    let all = total(lane, loss);
     if (lane == 0u && number * 64u < N) {
-        sums[number] = lanes[0] * FACTOR;
+        sums[number] = all * FACTOR;
     }
 }

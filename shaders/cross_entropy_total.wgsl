@@ -6,7 +6,9 @@ override FACTOR: f32;
 @group(0) @binding(0) var<storage, read> sums: array<f32>;
 @group(0) @binding(1) var<storage, read_write> loss: array<f32>;
 
-var<workgroup> lanes: array<f32, 64>;
+alias Sum = f32;
+
+const LANES = 64u;
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -14,15 +16,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     for (var i = lane; i < LEN; i += 64u) {
         sum += sums[i];
     }
-    lanes[lane] = sum;
-    workgroupBarrier();
-    for (var width = 32u; width > 0u; width /= 2u) {
-        if (lane < width) {
-            lanes[lane] += lanes[lane + width];
-        }
-        workgroupBarrier();
-    }
+    let all = total(lane, sum);
     if (lane == 0u) {
-        loss[0] = lanes[0] * FACTOR;
+        loss[0] = all * FACTOR;
     }
 }

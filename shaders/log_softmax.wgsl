@@ -6,6 +6,10 @@ override ROW: u32;
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 
+alias Sum = f32;
+
+const LANES = 64u;
+
 var<workgroup> lanes: array<f32, 64>;
 
 @compute @workgroup_size(64)
@@ -32,21 +36,13 @@ fn main(
         workgroupBarrier();
     }
     greatest = lanes[0];
-    workgroupBarrier();
     var sum = 0.0;
     for (var i = lane; i < ROW; i += 64u) {
         sum += exp(x[start + i] - greatest);
     }
-    lanes[lane] = sum;
-    workgroupBarrier();
-    for (var width = 32u; width > 0u; width /= 2u) {
-        if (lane < width) {
-            lanes[lane] += lanes[lane + width];
-        }
-        workgroupBarrier();
-    }
+    let all = total(lane, sum);
     // The sum is at least 1, that of the greatest element.
-    let logarithm = log(lanes[0]);
+    let logarithm = log(all);
     for (var i = lane; i < ROW; i += 64u) {
         y[start + i] = x[start + i] - greatest - logarithm;
     }

@@ -7,7 +7,9 @@ override ROW: u32;
 @group(0) @binding(1) var<storage, read> y: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;
 
-var<workgroup> lanes: array<f32, 64>;
+alias Sum = f32;
+
+const LANES = 64u;
 
 @compute @workgroup_size(64)
 fn main(
@@ -24,15 +26,8 @@ fn main(
     for (var i = lane; i < ROW; i += 64u) {
         sum += dy[start + i];
     }
-    lanes[lane] = sum;
-    workgroupBarrier();
-    for (var width = 32u; width > 0u; width /= 2u) {
-        if (lane < width) {
-            lanes[lane] += lanes[lane + width];
-        }
-        workgroupBarrier();
-    }
+    let all = total(lane, sum);
     for (var i = lane; i < ROW; i += 64u) {
-        dx[start + i] = dy[start + i] - exp(y[start + i]) * lanes[0];
+        dx[start + i] = dy[start + i] - exp(y[start + i]) * all;
     }
 }

@@ -28,8 +28,8 @@ use crate::shader;
 use crate::tensor::Spec;
 
 static ADAM: Shader = shader!("adam");
-static CLIP_SQUARES: Shader = shader!("clip_squares");
-static CLIP_FACTOR: Shader = shader!("clip_factor", "nan");
+static CLIP_SQUARES: Shader = shader!("clip_squares", "total");
+static CLIP_FACTOR: Shader = shader!("clip_factor", "nan", "total");
 
 /// Elements of a task at most: fewer than of simpler operations; and of what their number is a multiple: so that a small network's
 /// parameters are divided evenly.

@@ -16,10 +16,10 @@ use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{DType, Real, Spec};
 
-static FORWARD: Shader = shader!("cross_entropy");
-pub(crate) static TOTAL: Shader = shader!("cross_entropy_total");
+static FORWARD: Shader = shader!("cross_entropy", "total");
+pub(crate) static TOTAL: Shader = shader!("cross_entropy_total", "total");
 static GRADIENT: Shader = shader!("cross_entropy_gradient");
-static CORRECT: Shader = shader!("correct");
+static CORRECT: Shader = shader!("correct", "total");
 
 /// Elements that a task of the CPU kernels works on, about: each costs an exponential.
 const PER_TASK: usize = 2048;

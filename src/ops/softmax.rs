@@ -9,8 +9,8 @@ use crate::kernels::lanes;
 use crate::shader;
 use crate::tensor::{Real, Spec};
 
-static FORWARD: Shader = shader!("log_softmax");
-static GRADIENT: Shader = shader!("log_softmax_gradient");
+static FORWARD: Shader = shader!("log_softmax", "total");
+static GRADIENT: Shader = shader!("log_softmax_gradient", "total");
 
 /// Elements that a task of the CPU kernels works on, about: each costs an exponential.
 const PER_TASK: usize = 2048;
