@@ -40,7 +40,7 @@ fn songs_are_learned_from_their_notes() {
     std::fs::remove_dir_all(made).unwrap();
     let longer = ["train", "--resume", text(&first), "--epochs", "2"];
     let gone = fail(1, &longer);
-    assert!(gone.contains("is gone") && gone.contains("--tunes"), "{gone}");
+    assert!(gone.contains("are gone") && gone.contains("--tunes"), "{gone}");
     let others = fail(2, &[&longer[..], &["--tunes", "Twinkle,Greensleeves", "--singers", "3"]].concat());
     assert!(others.contains("--tunes") && others.contains("begun with"), "{others}");
     succeed(&[&longer[..], &["--tunes", text(&book), "--singers", "3"]].concat());
