@@ -33,7 +33,7 @@ override DILATION_H: i32;
 override DILATION_W: i32;
 override W_ROW: u32; // distance between the weights of neighbouring result channels
 override W_CHANNEL: u32; // and of neighbouring source channels
-override MASKED: bool; // whether there are at most 32 taps
+override MASKED: bool; // there are at most 32 taps, so that a word has a bit for each
 override BIAS: bool;
 override RELU: bool;
 
@@ -77,7 +77,7 @@ struct Taps {
     reciprocals: vec2<f32>, // of the count and of the columns
 }
 
-// A term of the sums: what it adds to the place that a pixel's first tap reads, and the tap's number, row and column.
+// A term of the sums: how far it reads behind a pixel's first tap, its channel, and the number, row and column of its tap.
 struct Term {
     place: i32,
     channel: u32,
@@ -95,8 +95,8 @@ fn term_at(taps: Taps, k: u32) -> Term {
     return Term(place, c, tap, u, v);
 }
 
-// Where four pixels of the result meet the map that is read: row and column of the first tap, the place of that, which in the padding may
-// lie before the map, and (MASKED) a bit for each tap that is not in the padding.
+// Where four pixels of the result meet the map that is read: row, column and index of the first tap (the index may be negative in the
+// padding), and, with MASKED, a bit for each tap that is not in the padding.
 struct Pixels {
     rows: vec4<i32>,
     columns: vec4<i32>,
@@ -104,7 +104,7 @@ struct Pixels {
     inside: vec4<u32>,
 }
 
-// The four pixels from number `first` of a class; `start` is where the first tap of its first pixel is.
+// The four pixels of a class from number `first` on; `start` is row and column of the first tap of pixel 0.
 fn pixels_at(pick: Place, taps: Taps, first: u32, start: vec2<i32>) -> Pixels {
     var pixels: Pixels;
     for (var e = 0u; e < 4u; e++) {
@@ -112,7 +112,7 @@ fn pixels_at(pick: Place, taps: Taps, first: u32, start: vec2<i32>) -> Pixels {
         let row = i32(pixel.y) * MUL_H + start.x;
         let column = i32(pixel.z) * MUL_W + start.y;
         let maps = (pixel.x * GROUPS + pick.group) * CHANNELS * SOURCE_H * SOURCE_W;
-        // Of a pixel that there is not, far outside the map, so that every tap is zero.
+        // Pixels beyond the last one lie far outside the map, so that all their taps are zero.
         pixels.rows[e] = select(-1073741824, row, first + e < pick.count);
         pixels.columns[e] = column;
         pixels.places[e] = i32(maps) + row * i32(SOURCE_W) + column;
@@ -223,7 +223,7 @@ fn main(
     var tile = Tile();
 
     for (var first = 0u; first < terms; first += DEPTH) {
-        if (lane < 64u / DEPTH * DEPTH) {
+        if (stages(lane)) {
             let k = first + lane % DEPTH;
             let term = term_at(taps, k);
             let index = group * ROWS * CHANNELS * KERNEL_H * KERNEL_W + term.channel * W_CHANNEL
@@ -244,7 +244,7 @@ fn main(
                 if (WIDE_COLUMNS) {
                     b1 = four_at(more, term, first + d < terms);
                 }
-                add_own(&tile, lane, d, four_at(pixels, term, first + d < terms), b1);
+                add_term(&tile, lane, d, four_at(pixels, term, first + d < terms), b1);
             }
             workgroupBarrier();
         } else {

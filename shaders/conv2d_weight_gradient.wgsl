@@ -33,8 +33,8 @@ override TAPS_LEN: u32; // columns of the tile
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>; // DIRECT: dw
 @group(0) @binding(3) var<storage, read_write> db: array<f32>;
 
-// Where each of the tile's columns reads x, seen from a term: how far behind it, and by how many rows and columns; and the number
-// that is taken where that lies outside the map: 0, or 1 for the bias, which lies outside every map, as a column that there is not does.
+// For each of the tile's columns its tap: the distance in x from where a term begins, in elements, rows and columns, and the bits of the
+// value outside the map. The bias's column is outside everywhere, with the value 1, and so are columns beyond the last one, with 0.
 var<workgroup> taps: array<vec4<i32>, TAPS_LEN>;
 
 // A term of the sums: an output pixel of an item.
@@ -58,7 +58,7 @@ fn term_at(r: u32, end: u32, group: u32) -> Term {
     return Term(r < end, maps * ROWS * area + pixel, x, row, column);
 }
 
-// What a column reads for a term. Where there is no such term its factor, dy, is 0, and what is read must be finite.
+// What a column reads for a term. Beyond the last term dy is taken for 0, so what is read there need only be finite.
 fn value_at(tap: vec4<i32>, term: Term) -> f32 {
     let row = u32(term.row + tap.y);
     let column = u32(term.column + tap.z);
@@ -67,8 +67,12 @@ fn value_at(tap: vec4<i32>, term: Term) -> f32 {
     return select(bitcast<f32>(tap.w), loaded, inside);
 }
 
-fn four_at(taps: array<vec4<i32>, 4>, term: Term) -> vec4<f32> {
-    return vec4(value_at(taps[0], term), value_at(taps[1], term), value_at(taps[2], term), value_at(taps[3], term));
+fn four_taps(quad: u32) -> array<vec4<i32>, 4> {
+    return array(taps[quad * 4u], taps[quad * 4u + 1u], taps[quad * 4u + 2u], taps[quad * 4u + 3u]);
+}
+
+fn four_at(four: array<vec4<i32>, 4>, term: Term) -> vec4<f32> {
+    return vec4(value_at(four[0], term), value_at(four[1], term), value_at(four[2], term), value_at(four[3], term));
 }
 
 struct Place {
@@ -111,38 +115,41 @@ fn main(
         let tap = column % (KERNEL_H * KERNEL_W);
         let row = select(-1073741824, i32(tap / KERNEL_W * DILATION_H) - PADDING_H, c < CHANNELS);
         let across = i32(tap % KERNEL_W * DILATION_W) - PADDING_W;
-        let behind = i32(c * INPUT_H * INPUT_W) + row * i32(INPUT_W) + across;
-        taps[i] = vec4(behind, row, across, bitcast<i32>(select(0.0, 1.0, column == CHANNELS * KERNEL_H * KERNEL_W)));
+        let distance = i32(c * INPUT_H * INPUT_W) + row * i32(INPUT_W) + across;
+        taps[i] = vec4(distance, row, across, bitcast<i32>(select(0.0, 1.0, column == CHANNELS * KERNEL_H * KERNEL_W)));
     }
     workgroupBarrier();
 
     let area = OUTPUT_H * OUTPUT_W;
     let end = min((split + 1u) * CHUNK, ITEMS * area);
-    // The term that this invocation stages in each round, and the first of its quads; the last invocations may have none.
-    let depth_lane = lane % DEPTH;
-    let my_quad = select(0xffffffu, lane / DEPTH, lane < 64u / DEPTH * DEPTH);
     var tile = Tile();
 
-    // Where each invocation reads its own columns: their taps.
+    // The taps of the columns that an invocation reads itself.
     var own0: array<vec4<i32>, 4>;
     var own1: array<vec4<i32>, 4>;
     if (OWN_COLUMNS) {
-        for (var e = 0u; e < 4u; e++) {
-            own0[e] = taps[thread_column(lane) * 4u + e];
-            if (WIDE_COLUMNS) {
-                own1[e] = taps[(thread_columns() + thread_column(lane)) * 4u + e];
-            }
+        own0 = four_taps(thread_column(lane));
+        if (WIDE_COLUMNS) {
+            own1 = four_taps(thread_columns() + thread_column(lane));
         }
     }
 
     for (var first = split * CHUNK; first < end; first += DEPTH) {
-        let at_term = term_at(first + depth_lane, end, group);
-        for (var quad = my_quad; quad < row_quads; quad += 64u / DEPTH) {
-            let row = at.row + quad * 4u;
-            let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(at_term.valid);
-            let place = select(vec4(0u), vec4(at_term.dy + row * area) + vec4(0u, 1u, 2u, 3u) * area, inside);
-            let loaded = vec4(dy[place.x], dy[place.y], dy[place.z], dy[place.w]);
-            left[depth_lane * row_quads + quad] = select(vec4(0.0), loaded, inside);
+        if (stages(lane)) {
+            let d = lane % DEPTH;
+            let term = term_at(first + d, end, group);
+            for (var quad = lane / DEPTH; quad < row_quads; quad += 64u / DEPTH) {
+                let row = at.row + quad * 4u;
+                let inside = (vec4(row) + vec4(0u, 1u, 2u, 3u) < vec4(ROWS)) & vec4(term.valid);
+                let place = select(vec4(0u), vec4(term.dy + row * area) + vec4(0u, 1u, 2u, 3u) * area, inside);
+                let loaded = vec4(dy[place.x], dy[place.y], dy[place.z], dy[place.w]);
+                left[d * row_quads + quad] = select(vec4(0.0), loaded, inside);
+            }
+            if (!OWN_COLUMNS) {
+                for (var quad = lane / DEPTH; quad < column_quads; quad += 64u / DEPTH) {
+                    right[d * column_quads + quad] = four_at(four_taps(quad), term);
+                }
+            }
         }
         if (OWN_COLUMNS) {
             workgroupBarrier();
@@ -152,18 +159,10 @@ fn main(
                 if (WIDE_COLUMNS) {
                     b1 = four_at(own1, term);
                 }
-                add_own(&tile, lane, d, four_at(own0, term), b1);
+                add_term(&tile, lane, d, four_at(own0, term), b1);
             }
             workgroupBarrier();
         } else {
-            for (var quad = my_quad; quad < column_quads; quad += 64u / DEPTH) {
-                right[depth_lane * column_quads + quad] = vec4(
-                    value_at(taps[quad * 4u], at_term),
-                    value_at(taps[quad * 4u + 1u], at_term),
-                    value_at(taps[quad * 4u + 2u], at_term),
-                    value_at(taps[quad * 4u + 3u], at_term),
-                );
-            }
             add_staged(&tile, lane);
         }
         close_round(&tile);

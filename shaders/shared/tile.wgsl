@@ -1,12 +1,12 @@
 // A tile of a matrix product, made by 64 invocations in registers out of factors staged in workgroup memory; put in front of the
 // kernels that are such products. They ask `corner` which results are theirs. In rounds, until there are no more terms, they stage DEPTH of
-// them in `left` and `right` and call `add_staged` (or, with OWN_COLUMNS, stage `left` and call `add_own` for each), and then `close_round`. They
+// them in `left` and `right` and call `add_staged` (or, with OWN_COLUMNS, stage `left` and call `add_term` for each), and then `close_round`. They
 // end with `store_tile`, which calls their `store` for each block of 4 x 4 results: it gets what kind of `Place` they say the results lie in.
 
 override SPLITS: u32; // the 64 invocations are so many equal parts, which take turns at the terms; each part makes a whole tile
 override THREAD_ROWS: u32; // the invocations of a part stand in so many rows
-override WIDE_ROWS: bool; // each owns 8 rows of results, or 16, else 4
-override TALL: bool; // 16; columns are its own then, and not wide
+override WIDE_ROWS: bool; // each owns 8 rows of results (16 with TALL), else 4
+override TALL: bool; // goes with WIDE_ROWS and OWN_COLUMNS, not with WIDE_COLUMNS
 override WIDE_COLUMNS: bool; // and 8 columns, else 4
 override OWN_COLUMNS: bool; // each invocation reads for its own columns instead of having them staged
 override DEPTH: u32; // terms of the sum that are staged at a time
@@ -23,7 +23,7 @@ override RIGHT_LEN: u32;
 var<workgroup> left: array<vec4<f32>, LEFT_LEN>;
 var<workgroup> right: array<vec4<f32>, RIGHT_LEN>;
 
-// Four blocks of 4 x 4 results, the second pair in the wide rows, or, where they are tall, one below the other: 00, 10, 01, 11. Those that
+// Four blocks of 4 x 4 results, named by row and column; with TALL they lie one below the other, in the order 00, 10, 01, 11. Blocks that
 // the overrides leave out stay zero.
 struct Tile {
     sum00: mat4x4<f32>,
@@ -73,32 +73,9 @@ fn accumulate(acc: mat4x4<f32>, a: vec4<f32>, b: vec4<f32>) -> mat4x4<f32> {
     );
 }
 
-// Adds the products of what all invocations have staged, and waits until all have read it.
-fn add_staged(tile: ptr<function, Tile>, lane: u32) {
-    let my_row = thread_row(lane);
-    let my_column = thread_column(lane);
-    workgroupBarrier();
-    for (var d = split_of(lane); d < DEPTH; d += SPLITS) {
-        let a0 = left[d * row_quads() + my_row];
-        let b0 = right[d * column_quads() + my_column];
-        (*tile).sum00 = accumulate((*tile).sum00, a0, b0);
-        if (WIDE_COLUMNS) {
-            let b1 = right[d * column_quads() + thread_columns() + my_column];
-            (*tile).sum01 = accumulate((*tile).sum01, a0, b1);
-            if (WIDE_ROWS) {
-                (*tile).sum11 = accumulate((*tile).sum11, left[d * row_quads() + THREAD_ROWS + my_row], b1);
-            }
-        }
-        if (WIDE_ROWS) {
-            (*tile).sum10 = accumulate((*tile).sum10, left[d * row_quads() + THREAD_ROWS + my_row], b0);
-        }
-    }
-    workgroupBarrier();
-}
-
-// The same for one term, number `d` of those in `left`, where the right factor is not staged (OWN_COLUMNS): `b0` and, with WIDE_COLUMNS, `b1`
-// are what this invocation has read of it for its own columns.
-fn add_own(tile: ptr<function, Tile>, lane: u32, d: u32, b0: vec4<f32>, b1: vec4<f32>) {
+// Adds the products of one term, number `d` of those in `left`: `b0` and, with WIDE_COLUMNS, `b1` are what the right factor has for
+// this invocation's columns.
+fn add_term(tile: ptr<function, Tile>, lane: u32, d: u32, b0: vec4<f32>, b1: vec4<f32>) {
     let at = d * row_quads() + thread_row(lane);
     let a0 = left[at];
     (*tile).sum00 = accumulate((*tile).sum00, a0, b0);
@@ -116,6 +93,26 @@ fn add_own(tile: ptr<function, Tile>, lane: u32, d: u32, b0: vec4<f32>, b1: vec4
         (*tile).sum01 = accumulate((*tile).sum01, left[at + 2u * THREAD_ROWS], b0);
         (*tile).sum11 = accumulate((*tile).sum11, left[at + 3u * THREAD_ROWS], b0);
     }
+}
+
+// Adds the products of all terms that the invocations have staged, and waits until all of them have read these.
+fn add_staged(tile: ptr<function, Tile>, lane: u32) {
+    workgroupBarrier();
+    for (var d = split_of(lane); d < DEPTH; d += SPLITS) {
+        let at = d * column_quads() + thread_column(lane);
+        var b1 = vec4(0.0);
+        if (WIDE_COLUMNS) {
+            b1 = right[at + thread_columns()];
+        }
+        add_term(tile, lane, d, right[at], b1);
+    }
+    workgroupBarrier();
+}
+
+// Whether an invocation stages anything: quads of term `lane % DEPTH`, from number lane / DEPTH on, 64 / DEPTH apart. Where DEPTH does not
+// divide 64 the last invocations have none.
+fn stages(lane: u32) -> bool {
+    return lane < 64u / DEPTH * DEPTH;
 }
 
 // To be called after each round of DEPTH terms.

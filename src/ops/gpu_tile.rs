@@ -56,8 +56,8 @@ impl GpuTile {
         Self::new(1, 4, 4, false),
         Self::new(1, 8, 4, false),
     ];
-    /// Shapes for columns that each invocation reads for itself: the more results one reading serves the better, and no
-    /// workgroup memory sets a limit.
+    /// More shapes for invocations that read their own columns: the more results each number serves the better, and they need no
+    /// workgroup memory for the right factor.
     const OWN: [Self; 3] = [Self::new(1, 1, 8, true), Self::new(1, 1, 16, false), Self::new(1, 2, 16, false)];
     /// Shapes in parts, of weight gradients only.
     const SPLIT: [Self; 16] = [
@@ -83,6 +83,11 @@ impl GpuTile {
         Self { splits, thread_rows, own_rows, wide_columns, own_columns: false }
     }
 
+    /// The shapes where the right factor is gathered.
+    fn gathering() -> impl Iterator<Item = Self> {
+        Self::WHOLE.into_iter().chain(Self::OWN)
+    }
+
     /// The tile for `products` products of `rows` by `columns` results each.
     pub(super) fn choose(rows: usize, columns: usize, products: usize) -> Self {
         Self::cheapest(Self::WHOLE.into_iter(), rows, columns, products, Right::Matrix)
@@ -90,18 +95,17 @@ impl GpuTile {
 
     /// The same where the right factor is gathered from a map.
     pub(super) fn choose_gathered(rows: usize, columns: usize, products: usize) -> Self {
-        Self::cheapest(Self::WHOLE.into_iter().chain(Self::OWN), rows, columns, products, Right::Gathered)
+        Self::cheapest(Self::gathering(), rows, columns, products, Right::Gathered)
     }
 
     /// The same where it is gathered by a table of taps.
     pub(super) fn choose_tabled(rows: usize, columns: usize, products: usize) -> Self {
-        Self::cheapest(Self::WHOLE.into_iter().chain(Self::OWN), rows, columns, products, Right::Tabled)
+        Self::cheapest(Self::gathering(), rows, columns, products, Right::Tabled)
     }
 
     /// The same for long sums; the caller adds up the [parts](Self::splits).
     pub(super) fn choose_split(rows: usize, columns: usize, products: usize) -> Self {
-        let all = Self::WHOLE.into_iter().chain(Self::OWN).chain(Self::SPLIT);
-        Self::cheapest(all, rows, columns, products, Right::Tabled)
+        Self::cheapest(Self::gathering().chain(Self::SPLIT), rows, columns, products, Right::Tabled)
     }
 
     /// An invocation's time per term goes with the products it adds up, the loads from workgroup memory, and its share of
@@ -129,8 +133,8 @@ impl GpuTile {
         self.splits
     }
 
-    /// Terms staged at a time where a kernel computes sums of such lengths: rounds of staging are whole, so a depth that leaves
-    /// little of the last one empty, and makes few of them. At most 64, which is one term for each invocation.
+    /// The number of terms to stage at a time, for sums of these lengths. Every round takes the time of so many terms, so they are
+    /// chosen to leave few of the last round's places empty, with few rounds. At most 64: one for each invocation.
     fn depth(self, sums: &[usize]) -> usize {
         let columns = if self.own_columns { 0 } else { self.columns() };
         let most = if self.own_columns { OWN_DEPTH } else { DEPTH }.max(SPLIT_DEPTH * self.splits);
@@ -249,7 +253,7 @@ mod tests {
 
     #[test]
     fn tiles_fit_the_workgroup_memory_of_the_kernels() {
-        let gathered = GpuTile::WHOLE.into_iter().chain(GpuTile::OWN).chain(GpuTile::SPLIT);
+        let gathered = GpuTile::gathering().chain(GpuTile::SPLIT);
         for tile in GpuTile::WHOLE.into_iter().chain(gathered.map(|tile| tile.reading(Right::Gathered))) {
             for sums in [&[1][..], &[50], &[144], &[16, 32, 32, 64], &[5504], &[0]] {
                 let (rows, columns, depth) = (tile.rows(), tile.columns(), tile.depth(sums));
