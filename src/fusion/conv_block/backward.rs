@@ -12,6 +12,7 @@ use crate::graph::{Kernel, SharedMut, Stretches};
 use crate::kernels::conv2d::collect::Places;
 use crate::kernels::conv2d::exchange::{Exchange, add_up_chunks};
 use crate::kernels::conv2d::map::{Cut, Map};
+use crate::kernels::conv2d::minimal;
 use crate::kernels::conv2d::outer::{Outer, Sums};
 use crate::kernels::conv2d::product::Product;
 use crate::kernels::conv2d::taps::{Class, Classes, dx_rows, dy_map, packed_classes, x_map};
@@ -108,7 +109,19 @@ impl ConvBlockGradient {
     }
 
     fn units_at_once(&self) -> usize {
-        units_at_once(self.map_lens().iter().sum(), self.cut().per_chunk())
+        let cut = self.cut();
+        if minimal::applies(&self.sizes) {
+            return minimal::units_at_once(&self.sizes, cut.block_rows(), cut.per_chunk());
+        }
+        units_at_once(self.map_lens().iter().sum(), cut.per_chunk())
+    }
+
+    /// Elements that a thread needs for minimal filtering, where that is used.
+    fn tiles_len(&self) -> usize {
+        let (sizes, cut) = (&self.sizes, self.cut());
+        let rows = (0..cut.units).map(|unit| dx_rows(sizes, &cut.unit(unit).1).len()).max().unwrap_or(0);
+        let dx = minimal::scratch_len(sizes, [rows, sizes.input[1]]);
+        dx.max(minimal::outer_scratch_len(sizes, cut.block_rows(), cut.per_chunk()))
     }
 
     pub(super) fn temporaries(&self) -> Vec<usize> {
@@ -120,6 +133,7 @@ impl ConvBlockGradient {
             SLOPE * pattern_len(out_channels) + 3 * pattern_len(in_channels),
             cut.chunks * Sums::new(self.sizes).most_elements(),
             cut.chunks * out_channels,
+            if self.dx() { minimal::weights_len(&self.sizes) } else { 1 },
         ]
     }
 
@@ -128,7 +142,7 @@ impl ConvBlockGradient {
         let row = input[1] * in_channels.next_multiple_of(MAX_LANES);
         let sums = 4 * pattern_len(out_channels).max(pattern_len(in_channels));
         let buffer = buffer_len(row).max(output[1] * out_channels).max(sums);
-        self.map_lens().iter().sum::<usize>() * self.units_at_once() + MAX_LANES + buffer + sums
+        self.map_lens().iter().sum::<usize>() * self.units_at_once() + MAX_LANES + buffer + sums + self.tiles_len()
     }
 
     pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
@@ -137,8 +151,8 @@ impl ConvBlockGradient {
         let before = self.dx().then(|| [6, 7, 8].map(|i| kernel.input(i)));
         let measured = self.measured.then(|| kernel.input(self.sums_input()));
         let (parallel, mut private, share) = (kernel.parallel(), kernel.private(), kernel.share());
-        let ([dw, db, dgamma, dbeta, dx, dx_sums], [packed, unit_sums, patterns, sums, chunk_db]) =
-            kernel.outputs_and_scratch::<6, 5>();
+        let ([dw, db, dgamma, dbeta, dx, dx_sums], [packed, unit_sums, patterns, sums, chunk_db, filtered]) =
+            kernel.outputs_and_scratch::<6, 6>();
         let cut = self.cut();
         let row = output[1] * channels;
 
@@ -155,11 +169,15 @@ impl ConvBlockGradient {
         let found = measured.unwrap_or(&unit_sums[..cut.units * SUMS * channels]);
         self.norm_gradient(found, saved, gamma, [dgamma, dbeta], patterns);
 
+        let minimal = minimal::applies(&self.sizes);
         let classes = self.dx().then(|| Classes::new::<T>(self.sizes, true));
         if let Some(classes) = &classes {
             classes.pack(parallel, w, packed);
+            if minimal {
+                minimal::filter(parallel, &classes.lanes, channels, packed, filtered);
+            }
         }
-        let packed = &*packed;
+        let weights = [&*packed, &*filtered];
         let len = pattern_len(channels);
         let (slope, norm) = patterns.split_at_mut(SLOPE * len);
         let slope = Slope { patterns: slope, len };
@@ -171,7 +189,9 @@ impl ConvBlockGradient {
         let shape = Sums::new(self.sizes);
         let sum_lanes = shape.lanes::<T>();
         let elements = shape.elements(&sum_lanes);
-        let at_once = self.units_at_once();
+        let (at_once, tiles_len) = (self.units_at_once(), self.tiles_len());
+        // What is added to a neighbour's sums in parts would have other bits than what is added to its own.
+        let alone = minimal::sums_in_parts(&self.sizes, cut.block_rows());
         let item_len = input[0] * input[1] * in_channels;
         let (all_sums, all_db) = (SharedMut::new(&mut *sums), SharedMut::new(&mut *chunk_db));
         let looks_ahead = cut.whole() && Prefetch::pays(x.len() + dx.len() + r.len() + dy.len());
@@ -181,7 +201,7 @@ impl ConvBlockGradient {
         let own = cut.chunks_of(own_units);
         parallel.run(own.len(), &|task, worker| {
             let chunk = own.start + task;
-            let place = places.of(chunk, worker, &cut, at_once);
+            let place = if alone { chunk } else { places.of(chunk, worker, &cut, at_once) };
             // SAFETY: this is the task of this worker, and every chunk has its own sums, but for one that is done by this worker.
             let (private, to, db) = unsafe {
                 (
@@ -191,6 +211,7 @@ impl ConvBlockGradient {
                 )
             };
             let (db_pattern, private) = private.split_at_mut(len);
+            let (tiles, private) = private.split_at_mut(tiles_len);
             db_pattern.fill(T::ZERO);
             let mut begins = place == chunk;
             for (units, rows) in cut.together(chunk, at_once) {
@@ -235,7 +256,7 @@ impl ConvBlockGradient {
                                 all_unit_sums.slice(start..start + SUMS * in_channels),
                             )
                         };
-                        self.input_gradient(dx, g, &g_map, &rows, packed, classes, buffer);
+                        self.input_gradient(dx, g, &g_map, &rows, weights, classes, [&mut *buffer, &mut *tiles]);
                         // While both are in the cache.
                         measure(sums, buffer, dx, &x[of_unit], &means[..in_channels]);
                     }
@@ -253,6 +274,7 @@ impl ConvBlockGradient {
                     x_unit: x_map.len(),
                     dy_unit: g_map.len(),
                     begins,
+                    minimal: minimal.then_some(&mut *tiles),
                     prefetch: &prefetch,
                 }
                 .run();
@@ -371,15 +393,15 @@ impl ConvBlockGradient {
         g: &[T],
         g_map: &Map,
         rows: &Range<usize>,
-        packed: &[T],
+        [packed, filtered]: [&[T]; 2],
         classes: &Classes,
-        buffer: &mut [T],
+        [buffer, tiles]: [&mut [T]; 2],
     ) {
         let ConvSizes { in_channels, input, options, .. } = self.sizes;
         let [stride_h, stride_w] = options.stride;
         let pitch = input[1] * in_channels;
         let lanes = &classes.lanes;
-        let product =
+        let mut product =
             |class: &Class, rows: Range<usize>, out: &mut [T], [out_row, out_column, out_last]: [usize; 3]| {
                 Product {
                     source: g,
@@ -388,6 +410,7 @@ impl ConvBlockGradient {
                     lanes: *lanes,
                     tiling: class.tiling,
                     weights: &packed[class.weights.0..class.weights.1],
+                    minimal: minimal::with(&self.sizes, filtered, &mut *tiles),
                     rows,
                     columns: class.grid[1],
                     out,

@@ -4,6 +4,7 @@ use super::statistics::{MOMENT_PATTERNS, MOMENTS, Moments, SIDE, merge, norm_pat
 use super::{BlockOutput, ConvBlock, Entry};
 use crate::graph::{Blocks, Kernel, SharedMut, for_each_piece};
 use crate::kernels::conv2d::map::{Cut, Map, separate};
+use crate::kernels::conv2d::minimal;
 use crate::kernels::conv2d::packing::{Packing, Part, packed_len};
 use crate::kernels::conv2d::product::Product;
 use crate::kernels::conv2d::taps::x_map;
@@ -46,13 +47,16 @@ impl ConvBlock {
             packed_len(sizes.out_channels, sizes.in_channels * sizes.taps()),
             if self.training() { units * MOMENTS * sizes.out_channels } else { 1 },
             3 * pattern_len(sizes.in_channels),
+            minimal::weights_len(sizes),
         ]
     }
 
     pub(super) fn private(&self, sizes: &ConvSizes) -> usize {
         let row = sizes.output[1] * sizes.out_channels.next_multiple_of(MAX_LANES);
-        let map = x_map(sizes, &(0..Cut::new(sizes, sizes.items).block_rows()));
-        map.len() + buffer_len(row) + MOMENT_PATTERNS * pattern_len(sizes.out_channels)
+        let rows = Cut::new(sizes, sizes.items).block_rows();
+        let tiles = minimal::scratch_len(sizes, [rows, sizes.output[1]]);
+        let moments = MOMENT_PATTERNS * pattern_len(sizes.out_channels);
+        x_map(sizes, &(0..rows)).len() + tiles + buffer_len(row) + moments
     }
 
     pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
@@ -62,7 +66,7 @@ impl ConvBlock {
         let (x, w, b) = (kernel.input(0), kernel.input(1), kernel.input(2));
         let before = (self.entry == Entry::Block).then(|| [5, 6, 7].map(|i| kernel.input(i)));
         let (parallel, private, share) = (kernel.parallel(), &mut kernel.private(), kernel.share());
-        let ([r], [packed, moments, patterns]) = kernel.outputs_and_scratch::<1, 3>();
+        let ([r], [packed, moments, patterns, filtered]) = kernel.outputs_and_scratch::<1, 4>();
         let norm = before.map(|[saved, gamma, beta]| {
             norm_patterns(patterns, saved, gamma, beta);
             &*patterns
@@ -79,7 +83,10 @@ impl ConvBlock {
             bias: Some(b),
         };
         packing.run(parallel, packed);
-        let packed = &*packed;
+        if minimal::applies(&sizes) {
+            minimal::filter(parallel, &lanes, sizes.in_channels, packed, filtered);
+        }
+        let (packed, filtered) = (&*packed, &*filtered);
 
         let cut = Cut::new(&sizes, sizes.items);
         let tiling = lanes.tiling(sizes.output[1]);
@@ -108,12 +115,13 @@ impl ConvBlock {
                 _ => Prefetch::none(),
             };
             let (source, rest) = private.split_at_mut(map.len());
+            let (tiles, rest) = rest.split_at_mut(minimal::scratch_len(&sizes, [rows.len(), sizes.output[1]]));
             let x = &x[item * item_len..][..item_len];
             lanes::dispatch(
                 #[inline(always)]
                 || fill_input(&map, source, x, &sizes, norm),
             );
-            let product = |rows: std::ops::Range<usize>, out: &mut [T], pitch: usize| {
+            let mut product = |rows: std::ops::Range<usize>, out: &mut [T], pitch: usize| {
                 let columns = sizes.output[1];
                 let (out_row, out_column) = (columns * pitch, pitch);
                 Product {
@@ -123,6 +131,7 @@ impl ConvBlock {
                     lanes,
                     tiling,
                     weights: packed,
+                    minimal: minimal::with(&sizes, filtered, &mut *tiles),
                     rows,
                     columns,
                     out,

@@ -10,6 +10,7 @@ pub(crate) mod collect;
 pub(crate) mod exchange;
 pub(crate) mod layout;
 pub(crate) mod map;
+pub(crate) mod minimal;
 pub(crate) mod outer;
 pub(crate) mod packing;
 pub(crate) mod product;

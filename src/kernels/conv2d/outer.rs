@@ -6,6 +6,7 @@
 use super::ConvSizes;
 use super::layout::Lanes;
 use super::map::Map;
+use super::minimal;
 use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{MAX_LANES, SimdReal, dispatch, every_tile, splat_term};
 use pulp::{Simd, WithSimd};
@@ -102,13 +103,18 @@ pub(crate) struct Outer<'a, T> {
     pub dy_unit: usize,
     /// Whether the sums begin with this: what was in their memory does not count.
     pub begins: bool,
+    /// Temporary memory for computing it with fewer multiplications, where that is possible.
+    pub minimal: Option<&'a mut [T]>,
     /// What is prefetched meanwhile, a step for each row of a tile.
     pub prefetch: &'a Prefetch,
 }
 
 impl<T: SimdReal> Outer<'_, T> {
     /// Adds it.
-    pub fn run(self) {
+    pub fn run(mut self) {
+        if let Some(scratch) = self.minimal.take() {
+            return minimal::outer(self, scratch);
+        }
         let Self { sums, lanes, x_map, dy_map, units, .. } = self;
         let ConvSizes { kernel, options, output, in_channels, .. } = sums.sizes;
         let per = if lanes.pairs { 2 } else { 1 };
@@ -124,17 +130,14 @@ impl<T: SimdReal> Outer<'_, T> {
                 if sums.stretches == kernel[0] { (stretch, 0) } else { (stretch / kernel[1], stretch % kernel[1]) };
             u * options.dilation[0] * x_map.pitch() + v * options.dilation[1] * in_channels
         };
-        let (most, most_together) = (most(&lanes), sums.together(&lanes));
-        let heights = if lanes.every_tile { &HEIGHTS[..] } else { &FEW_HEIGHTS };
+        let most_together = sums.together(&lanes);
         let mut stretch = 0;
         while stretch < sums.stretches {
             let left = sums.stretches - stretch;
             let together = left.div_ceil(left.div_ceil(most_together));
             let mut first = 0;
             while first < rows_of_sums {
-                let left = rows_of_sums - first;
-                let even = left.div_ceil(left.div_ceil(most));
-                let height = heights.iter().copied().find(|&height| height <= even).unwrap_or(1);
+                let height = height(&lanes, rows_of_sums - first);
                 let mut vector = 0;
                 while vector < lanes.vectors {
                     let vectors = (lanes.vectors - vector).min(2);
@@ -183,30 +186,37 @@ fn most(lanes: &Lanes) -> usize {
     }
 }
 
-/// A tile of the sums, and what is added to it. [`Outer::run`] makes them and no one else, and promises that all elements that one
-/// names are there.
-struct OuterTile<'a, T> {
-    prefetch: &'a Prefetch,
-    begins: bool,
-    x: *const T,
+/// Rows of the next tile, of so many that are left: tiles are about equal.
+pub(super) fn height(lanes: &Lanes, left: usize) -> usize {
+    let even = left.div_ceil(left.div_ceil(most(lanes)));
+    let heights = if lanes.every_tile { &HEIGHTS[..] } else { &FEW_HEIGHTS };
+    heights.iter().copied().find(|&height| height <= even).unwrap_or(1)
+}
+
+/// A tile of the sums, and what is added to it. Who makes one promises that all elements that it names are there.
+pub(super) struct OuterTile<'a, T> {
+    pub prefetch: &'a Prefetch,
+    pub begins: bool,
+    pub x: *const T,
     /// From one stretch to the next.
-    x_stretch: usize,
-    x_step: usize,
-    x_row: usize,
-    x_unit: usize,
-    dy: *const T,
-    dy_step: usize,
-    dy_row: usize,
-    dy_unit: usize,
-    to: *mut T,
-    to_step: usize,
-    columns: usize,
-    rows: usize,
-    units: usize,
+    pub x_stretch: usize,
+    pub x_step: usize,
+    pub x_row: usize,
+    pub x_unit: usize,
+    pub dy: *const T,
+    pub dy_step: usize,
+    pub dy_row: usize,
+    pub dy_unit: usize,
+    pub to: *mut T,
+    pub to_step: usize,
+    pub columns: usize,
+    pub rows: usize,
+    pub units: usize,
 }
 
 impl<T: SimdReal> OuterTile<'_, T> {
-    fn run(self, height: usize, vectors: usize, pairs: bool, together: usize) {
+    /// Adds it.
+    pub fn run(self, height: usize, vectors: usize, pairs: bool, together: usize) {
         match (together, vectors, pairs) {
             (3, _, true) => self.few::<3, true>(height),
             (3, _, false) => self.few::<3, false>(height),

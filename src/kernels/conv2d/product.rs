@@ -9,6 +9,7 @@
 
 use super::layout::{FEW_WIDTHS, Lanes, Tiling};
 use super::map::Map;
+use super::minimal::Minimal;
 use super::taps::Taps;
 use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{SimdReal, dispatch, every_tile, splat_term};
@@ -22,6 +23,8 @@ pub(crate) struct Product<'a, T> {
     pub lanes: Lanes,
     pub tiling: Tiling,
     pub weights: &'a [T],
+    /// How to compute it with fewer multiplications, where that is possible.
+    pub minimal: Option<Minimal<'a, T>>,
     /// Rows of results, and pixels of a row.
     pub rows: std::ops::Range<usize>,
     pub columns: usize,
@@ -37,10 +40,13 @@ pub(crate) struct Product<'a, T> {
 
 impl<T: SimdReal> Product<'_, T> {
     /// Computes them.
-    pub fn run(self) {
+    pub fn run(mut self) {
         let Self { map, taps, lanes, columns, .. } = self;
         if self.rows.is_empty() || columns == 0 {
             return;
+        }
+        if let Some(minimal) = self.minimal.take() {
+            return minimal.run(self);
         }
         // Neighbouring taps of a row are one stretch.
         let stretches = if taps[1].step == 1 { 1 } else { taps[1].count };

@@ -24,6 +24,9 @@ pub(crate) struct Taps {
 }
 
 impl Taps {
+    /// One tap.
+    pub const ONE: Self = Self { count: 1, start: 0, step: 1, stride: 1, first: 0, along: 1 };
+
     /// The kernel's position of tap t.
     pub fn kernel(&self, t: usize) -> usize {
         (self.first + t as isize * self.along) as usize

@@ -4,6 +4,7 @@ use super::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvSizes};
 use crate::graph::{Blocks, Kernel, SharedMut, Stretches, Target, Tasks, for_each_piece};
 use crate::kernels::conv2d::collect::Places;
 use crate::kernels::conv2d::map::{Cut, Map, separate};
+use crate::kernels::conv2d::minimal;
 use crate::kernels::conv2d::outer::{Outer, Sums};
 use crate::kernels::conv2d::packing::{Packing, Part, packed_len};
 use crate::kernels::conv2d::product::Product;
@@ -27,13 +28,16 @@ impl Conv2d {
             return self.gpu_temporaries(inputs, outputs);
         }
         let sizes = self.sizes(inputs);
-        vec![sizes.groups * packed_len(sizes.out_channels, sizes.in_channels * sizes.taps())]
+        let packed = packed_len(sizes.out_channels, sizes.in_channels * sizes.taps());
+        vec![sizes.groups * packed, sizes.groups * minimal::weights_len(&sizes)]
     }
 
     pub(super) fn private(&self, inputs: &[Spec]) -> usize {
         let sizes = self.sizes(inputs);
         let row = sizes.output[1] * sizes.out_channels.next_multiple_of(MAX_LANES);
-        x_map(&sizes, &(0..cut(&sizes).block_rows())).len() + buffer_len(row)
+        let rows = cut(&sizes).block_rows();
+        let tiles = minimal::scratch_len(&sizes, [rows, sizes.output[1]]);
+        x_map(&sizes, &(0..rows)).len() + tiles + buffer_len(row)
     }
 
     pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
@@ -41,19 +45,23 @@ impl Conv2d {
         let (x, w) = (kernel.input(0), kernel.input(1));
         let bias = self.bias.then(|| kernel.input(2));
         let (parallel, private) = (kernel.parallel(), &mut kernel.private());
-        let ([out], [packed]) = kernel.outputs_and_scratch::<1, 1>();
+        let ([out], [packed, filtered]) = kernel.outputs_and_scratch::<1, 2>();
         let ConvSizes { in_channels, out_channels, groups, input, output, .. } = sizes;
         let (lanes, taps) = (forward_lanes::<T>(&sizes), forward_taps(&sizes));
-        let each = packed.len() / groups;
-        for (group, packed) in packed.chunks_exact_mut(each).enumerate() {
+        let [each, each_filtered] = [packed.len(), filtered.len()].map(|len| len / groups);
+        let filters = filtered.chunks_exact_mut(each_filtered);
+        for (group, (packed, filtered)) in packed.chunks_exact_mut(each).zip(filters).enumerate() {
             let part = out_channels * in_channels * sizes.taps();
             let weights = forward_weights(&sizes, &w[group * part..][..part]);
             let bias = bias.map(|bias| &bias[group * out_channels..][..out_channels]);
             let channels = [out_channels, in_channels];
             let part = |_| Part::alone(taps, 0);
             Packing { lanes, channels, kernel: sizes.kernel, part, parts: 1, weights, bias }.run(parallel, packed);
+            if minimal::applies(&sizes) {
+                minimal::filter(parallel, &lanes, in_channels, packed, filtered);
+            }
         }
-        let packed = &*packed;
+        let (packed, filtered) = (&*packed, &*filtered);
         let cut = cut(&sizes);
         let tiling = lanes.tiling(output[1]);
         let row_len = output[1] * lanes.pitch();
@@ -61,14 +69,16 @@ impl Conv2d {
         parallel.for_pieces_with(units, private, |unit, mut out, private| {
             let (item, rows) = cut.unit(unit);
             let map = x_map(&sizes, &rows);
-            let (source, buffer) = private.split_at_mut(map.len());
+            let (source, rest) = private.split_at_mut(map.len());
+            let (tiles, buffer) = rest.split_at_mut(minimal::scratch_len(&sizes, [rows.len(), output[1]]));
             let planes = &x[item * in_channels * input[0] * input[1]..];
             lanes::dispatch(
                 #[inline(always)]
                 || map.fill_from_planes(source, planes, input),
             );
-            for from in (0..rows.len()).step_by(rows_at_once(row_len)) {
-                let count = rows_at_once(row_len).min(rows.len() - from);
+            let at_once = minimal::whole_tiles(&sizes, rows_at_once(row_len));
+            for from in (0..rows.len()).step_by(at_once) {
+                let count = at_once.min(rows.len() - from);
                 Product {
                     source,
                     map,
@@ -76,6 +86,7 @@ impl Conv2d {
                     lanes,
                     tiling,
                     weights: &packed[item % groups * each..][..each],
+                    minimal: minimal::with(&sizes, &filtered[item % groups * each_filtered..], &mut *tiles),
                     rows: from..from + count,
                     columns: output[1],
                     out: &mut buffer[..count * row_len],
@@ -106,45 +117,59 @@ impl Conv2dInputGradient {
     pub(super) fn temporaries(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
         match target {
             Target::Gpu => self.gpu_temporaries(inputs, outputs),
-            Target::Cpu => vec![self.sizes.groups * packed_classes(&self.sizes)],
+            Target::Cpu => {
+                let each = [packed_classes(&self.sizes), minimal::weights_len(&self.sizes)];
+                each.map(|len| self.sizes.groups * len).to_vec()
+            }
         }
     }
 
     pub(super) fn private(&self) -> usize {
         let (sizes, cut) = (&self.sizes, cut(&self.sizes));
-        let map = |unit| dy_map(sizes, &cut.unit(unit).1, true).len();
+        let len = |unit| {
+            let rows = cut.unit(unit).1;
+            let tiles = minimal::scratch_len(sizes, [dx_rows(sizes, &rows).len(), sizes.input[1]]);
+            dy_map(sizes, &rows, true).len() + tiles
+        };
         let row = sizes.options.stride[0] * sizes.input[1] * sizes.in_channels.next_multiple_of(MAX_LANES);
-        (0..cut.units).map(map).max().unwrap_or(0) + buffer_len(row)
+        (0..cut.units).map(len).max().unwrap_or(0) + buffer_len(row)
     }
 
     pub(super) fn cpu<T: SimdReal>(&self, kernel: &mut Kernel<'_, T>) {
         let sizes = &self.sizes;
         let (dy, w) = (kernel.input(0), kernel.input(1));
         let (parallel, private) = (kernel.parallel(), &mut kernel.private());
-        let ([dx], [packed]) = kernel.outputs_and_scratch::<1, 1>();
+        let ([dx], [packed, filtered]) = kernel.outputs_and_scratch::<1, 2>();
         let ConvSizes { in_channels, out_channels, groups, input, output, options, .. } = *sizes;
         let classes = Classes::new::<T>(*sizes, false);
         let lanes = classes.lanes;
-        let each = packed.len() / groups;
-        for (packed, w) in packed.chunks_exact_mut(each).zip(w.chunks_exact(w.len() / groups)) {
+        let [each, each_filtered] = [packed.len(), filtered.len()].map(|len| len / groups);
+        let filters = filtered.chunks_exact_mut(each_filtered);
+        for ((packed, filtered), w) in packed.chunks_exact_mut(each).zip(filters).zip(w.chunks_exact(w.len() / groups))
+        {
             classes.pack(parallel, w, packed);
+            if minimal::applies(sizes) {
+                minimal::filter(parallel, &lanes, out_channels, packed, filtered);
+            }
         }
-        let packed = &*packed;
+        let (packed, filtered) = (&*packed, &*filtered);
         let (cut, dx) = (cut(sizes), SharedMut::new(dx));
         parallel.for_pieces_with(Tasks(cut.units), private, |unit, (), private| {
             let (item, rows) = cut.unit(unit);
             let map = dy_map(sizes, &rows, true);
-            let (source, buffer) = private.split_at_mut(map.len());
+            let (source, rest) = private.split_at_mut(map.len());
             let planes = &dy[item * out_channels * sizes.pixels()..];
             lanes::dispatch(
                 #[inline(always)]
                 || map.fill_from_planes(source, planes, output),
             );
             let packed = &packed[item % groups * each..][..each];
+            let filtered = &filtered[item % groups * each_filtered..][..each_filtered];
             let of_unit = dx_rows(sizes, &rows);
+            let (tiles, buffer) = rest.split_at_mut(minimal::scratch_len(sizes, [of_unit.len(), input[1]]));
             let row_len = input[1] * lanes.pitch();
             let strides = of_unit.len().div_ceil(options.stride[0]);
-            let at_once = rows_at_once(options.stride[0] * row_len);
+            let at_once = minimal::whole_tiles(sizes, rows_at_once(options.stride[0] * row_len));
             for from in (0..strides).step_by(at_once) {
                 let first = from * options.stride[0];
                 let count = (at_once * options.stride[0]).min(of_unit.len() - first);
@@ -163,6 +188,7 @@ impl Conv2dInputGradient {
                         lanes,
                         tiling: class.tiling,
                         weights: &packed[class.weights.0..class.weights.1],
+                        minimal: minimal::with(sizes, filtered, &mut *tiles),
                         rows: class_rows,
                         columns: class.grid[1],
                         out: &mut buffer[phase * row_len + column * lanes.pitch()..],
@@ -204,7 +230,17 @@ impl Conv2dWeightGradient {
     }
 
     fn units_at_once(&self) -> usize {
-        units_at_once(self.maps().iter().map(Map::len).sum(), cut(&self.sizes).per_chunk())
+        let cut = cut(&self.sizes);
+        if minimal::applies(&self.sizes) {
+            return minimal::units_at_once(&self.sizes, cut.block_rows(), cut.per_chunk());
+        }
+        units_at_once(self.maps().iter().map(Map::len).sum(), cut.per_chunk())
+    }
+
+    /// Elements that a thread needs for minimal filtering, where that is used.
+    fn tiles_len(&self) -> usize {
+        let cut = cut(&self.sizes);
+        minimal::outer_scratch_len(&self.sizes, cut.block_rows(), cut.per_chunk())
     }
 
     pub(super) fn temporaries(&self, inputs: &[Spec], outputs: &[Spec], target: Target) -> Vec<usize> {
@@ -215,7 +251,7 @@ impl Conv2dWeightGradient {
     }
 
     pub(super) fn private(&self) -> usize {
-        self.maps().iter().map(Map::len).sum::<usize>() * self.units_at_once() + MAX_LANES
+        self.maps().iter().map(Map::len).sum::<usize>() * self.units_at_once() + MAX_LANES + self.tiles_len()
     }
 
     /// Chunks of each group: a chunk takes in whole items, or stretches of one.
@@ -241,10 +277,11 @@ impl Conv2dWeightGradient {
         let lanes = shape.lanes::<T>();
         let cut = Cut::new(&self.sizes, items);
         let at_once = self.units_at_once();
-        let elements = shape.elements(&lanes);
+        let (elements, tiles_len) = (shape.elements(&lanes), self.tiles_len());
         let of_chunks = Stretches::new(&mut sums[..cut.chunks * groups * elements], elements);
         parallel.for_pieces_with(of_chunks, private, |task, to, private| {
             let (chunk, group) = (task / groups, task % groups);
+            let (tiles, private) = private.split_at_mut(tiles_len);
             let mut begins = true;
             for (units, rows) in cut.together(chunk, at_once) {
                 let count = units.len();
@@ -276,6 +313,7 @@ impl Conv2dWeightGradient {
                     x_unit: x_map.len(),
                     dy_unit: dy_map.len(),
                     begins,
+                    minimal: (tiles_len > 0).then_some(&mut *tiles),
                     prefetch: &Prefetch::none(),
                 }
                 .run();
