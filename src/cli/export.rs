@@ -90,7 +90,7 @@ fn write(out: &Path, files: &[WebFile], there: bool) -> Result<()> {
     for file in files {
         std::fs::write(made.path().join(file.name), &file.bytes).map_err(failed)?;
     }
-    // A temporary folder is private to its owner; a web server is often somebody else.
+    // A temporary folder is private to its owner; a web server often runs as another user.
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! `humdinger identify`: which song of a catalogue somebody sings.
+//! `humdinger identify`: which song of a catalogue is sung.
 
 use super::image::is_image;
 use super::melody_picture;
@@ -210,7 +210,7 @@ impl Asking<'_> {
         if pieces.is_endless() { self.stream(path, pieces) } else { self.sound(path, None, pieces.whole(path)?) }
     }
 
-    /// Answers each stretch in which somebody sings, when it is over.
+    /// Answers each sung stretch when it is over.
     fn stream(&mut self, path: &Path, mut pieces: Pieces<'_>) -> Result<()> {
         if let Some(plots) = self.plots.as_ref().filter(|plots| plots.names.is_none()) {
             let detail = format!("{}: a stream has a picture for each stretch; name a folder", plots.path.display());

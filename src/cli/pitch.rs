@@ -1,4 +1,4 @@
-//! `humdinger pitch`: the pitch that somebody sings, as a table or as notes.
+//! `humdinger pitch`: the sung pitch, as a table or as notes.
 
 use super::image::{is_image, is_svg, no_image};
 use super::melody_picture;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A row every hop: seconds, Hz, MIDI note number, periodicity; pitch is empty where nobody sings.
+    /// A row every hop: seconds, Hz, MIDI note number, periodicity; pitch is empty where there is no voice.
     Csv,
     /// A row for each note: start, end, MIDI note number, name.
     Notes,

@@ -1,4 +1,4 @@
-//! What somebody who watches `humdinger train` sees: a table that grows by a line per epoch, and a progress bar below it.
+//! What `humdinger train` shows on a terminal: a table that grows by a line per epoch, and a progress bar below it.
 
 use crate::Result;
 use crate::data::progress;

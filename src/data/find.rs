@@ -45,7 +45,7 @@ impl Excluded {
         self.0.entry((reason.into(), true)).or_default().push(file.into());
     }
 
-    /// What somebody else has left out.
+    /// What was left out elsewhere.
     pub fn again(&mut self, left_out: LeftOut) {
         self.0.entry((left_out.reason, left_out.harmless)).or_default().extend(left_out.files);
     }

@@ -2,7 +2,7 @@
 //! than a program's text does, and a data set of which no file has changed is there at once.
 //!
 //! The file holds the samples, then an index, then where that begins. It is written beside its final name, flushed and renamed, and never
-//! written again. Whether a recording has changed is told as git tells it: by the file's place, length and times, not by what is in it.
+//! written again. A changed recording is recognised as git does it: by the file's place, length and times, not by what is in it.
 
 use super::cache::{self, Hasher, MAGIC, others_may_write};
 use super::dataset::{LoadOptions, Stretch};
@@ -228,7 +228,7 @@ impl Writer {
             }
             Ok(())
         };
-        // Of several the first is told.
+        // Of several, the first is reported.
         write().map_err(|error| drop(self.failed.set(error))).ok().map(|()| span)
     }
 }
@@ -265,7 +265,7 @@ impl AsRef<[f32]> for Mapped {
 }
 
 fn map(file: &File, samples: usize) -> io::Result<HostMemory> {
-    // SAFETY: the file is this user's, in a folder that nobody else may write to, and what has its name is never written again by
+    // SAFETY: the file is this user's, in a folder that no other user may write to, and what has its name is never written again by
     // any run of this program, only removed, which leaves the mapping as it is.
     let map = unsafe { Mmap::map(file)? };
     Ok(HostMemory::new(Mapped { map, samples }))

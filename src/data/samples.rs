@@ -217,7 +217,7 @@ impl Arena {
     }
 }
 
-/// Makes room for `len` elements, and most often for many more: what nobody writes to takes no memory. False where there is none.
+/// Makes room for `len` elements, and most often for many more: what is not written takes no memory. False where there is none.
 fn grow(memory: &mut Vec<Cell>, len: usize) -> bool {
     if memory.len() < len {
         let more = len - memory.len();

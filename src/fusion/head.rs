@@ -2,7 +2,7 @@
 //! linear layer with w `[K, C]` and b `[K]`, and the cross-entropy with classes `[N]` (see
 //! [`CrossEntropy`](crate::ops::CrossEntropy) for its formula).
 //!
-//! Nobody builds these: [`fuse`](super::fuse()) puts them in the place of [`Reduce`](crate::ops::Reduce),
+//! Graphs are not built with these: [`fuse`](super::fuse()) puts them in the place of [`Reduce`](crate::ops::Reduce),
 //! [`Linear`](crate::ops::Linear), [`CrossEntropy`](crate::ops::CrossEntropy) and what their gradients are made of. On a GPU the
 //! seven launches of those take longer than their arithmetic.
 

@@ -63,7 +63,7 @@ impl Fusions {
     }
 }
 
-/// Whether somebody wants a rule.
+/// Whether a rule is wanted.
 type Wanted = fn(Fusions) -> bool;
 
 /// What a rule does with the graph.
@@ -85,7 +85,7 @@ const RULES: [(Wanted, Rule); 7] = [
     (|fusions| fusions.blocks, Rule::Graph(conv_block::blocks)),
 ];
 
-/// Makes these fusions wherever the graph allows them: where what falls away in between is used by nobody else.
+/// Makes these fusions wherever the graph allows them: where no other node uses what is no longer computed.
 ///
 /// # Errors
 /// Never for a graph that was built through its own methods; a rule that would change shapes is refused.
@@ -130,7 +130,7 @@ impl Rewrite {
         self
     }
 
-    /// Removes nodes whose results nobody needs any more, or whose results what was put makes.
+    /// Removes nodes whose results are no longer needed, or are made by a node that was added.
     fn without(mut self, numbers: &[usize]) -> Self {
         self.remove.extend(numbers);
         self
@@ -156,7 +156,7 @@ fn all<T: Op + Clone>(graph: &Graph) -> Vec<(usize, T, Node)> {
     graph.nodes().filter_map(|(i, node)| Some((i, is::<T>(node)?.clone(), node.clone()))).collect()
 }
 
-/// The live uses of a value: nodes that are gone, and views that nobody looks at, do not count.
+/// The live uses of a value: removed nodes, and views that no node reads, do not count.
 fn users(graph: &Graph, value: Value) -> usize {
     graph.uses()[value.index()]
 }

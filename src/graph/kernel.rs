@@ -65,7 +65,7 @@ unsafe impl<T: Send> Sync for Private<'_, T> {}
 
 impl<'a, T> Private<'a, T> {
     /// # Safety
-    /// `region` must be valid for `T`, zero-filled or otherwise initialised, and nobody else's for `'a`.
+    /// `region` must be valid for `T`, zero-filled or otherwise initialised, and not be accessed through anything else during `'a`.
     pub(crate) unsafe fn new(region: Region, workers: usize) -> Self {
         Self { pointer: region.pointer.cast(), each: region.len / workers, workers, life: PhantomData }
     }
@@ -86,7 +86,7 @@ impl<'a, T> Private<'a, T> {
 impl<'a, T: Real> Kernel<'a, T> {
     /// # Safety
     /// Every region must be valid for its length, aligned for its element type, initialised, and alive for `'a`; the
-    /// outputs and scratch regions overlap nothing else, and nobody else touches them for `'a`. Real regions hold `T`. An
+    /// outputs and scratch regions overlap nothing else, and nothing else accesses them during `'a`. Real regions hold `T`. An
     /// input that an output replaces in place is `None`.
     pub(crate) unsafe fn new(
         inputs: &'a [Option<Region>],

@@ -42,7 +42,7 @@ impl dyn Parallel + '_ {
     ) {
         let scratch = &*scratch;
         self.run(pieces.count(), &|task, worker| {
-            // SAFETY: as above; this is the task of this worker, and nobody else has the scratch, which is borrowed alone.
+            // SAFETY: as above; this is the task of this worker, and no other has its scratch memory, which is borrowed exclusively.
             let (piece, scratch) = unsafe { (pieces.piece(task), scratch.of(worker)) };
             f(task, piece, scratch);
         });
@@ -82,7 +82,7 @@ unsafe impl<'a, T: Send> Pieces for Stretches<'a, T> {
     #[inline(always)]
     unsafe fn piece(&self, number: usize) -> &'a mut [T] {
         let start = number * self.each;
-        // SAFETY: no other number has these elements, by the caller's promise nobody has this one.
+        // SAFETY: no other number has these elements, and by the caller's promise this number is used once.
         unsafe { self.data.lent(start..(start + self.each).min(self.data.len())) }
     }
 }

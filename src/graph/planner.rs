@@ -272,7 +272,7 @@ impl Planner {
     }
 
     /// Whether node `number` may write `output` straight over its input `updated`: that is a state whose content `output` is to
-    /// become, and nobody reads the old one later, nor the node itself through another input.
+    /// become, and no node reads the old one later, nor this node through another input.
     fn may_update(&self, updated: usize, output: Value, node: &Node, number: usize, nodes: &[(usize, Node)]) -> bool {
         let state = node.inputs[updated];
         let (base, start) = self.graph.base(state);

@@ -132,7 +132,7 @@ pub fn melody(parts: &[Part]) -> Option<&Part> {
     parts.iter().rev().max_by(|a, b| rank(a).total_cmp(&rank(b)))
 }
 
-/// The part that somebody names: by the track's number, or by text in its name, whatever its capitals.
+/// The part that the user names: by the track's number, or by a part of its name in upper or lower case.
 pub fn named<'a>(parts: &'a [Part], wanted: &str) -> Option<&'a Part> {
     let number = wanted.parse::<usize>().ok();
     let wanted = wanted.to_lowercase();

@@ -1,4 +1,4 @@
-//! Melodies: the pitch that somebody sings, hums or whistles, over time, and the notes that it makes.
+//! Melodies: the pitch of singing, humming or whistling over time, and its notes.
 //!
 //! ```
 //! use humdinger::melody::{notes::notes, pitch::{PitchOptions, PitchTracker}};

@@ -2,7 +2,7 @@
 
 use super::pitch::Contour;
 
-/// A note, as somebody sang it or as a song has it.
+/// A note, as it was sung or as a song has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SungNote {
     /// Seconds from the beginning of the recording, or of the song.

@@ -1,6 +1,6 @@
-//! Which song of many somebody sings.
+//! Finds the song that is sung among many.
 //!
-//! Nobody sings in the key and at the tempo of the book. So the pitch that was sung, stretched to each of several tempos, is laid
+//! Hardly any singer keeps to the written key and tempo. So the pitch that was sung, stretched to each of several tempos, is laid
 //! over the beginning of each song (linear scaling), and the two are compared without their means, which takes the key away. The
 //! songs that fit best are compared once more, finer and in the key in which most of what was sung fits; and the best of those by
 //! dynamic time warping around that tempo, which forgives notes that were held too long and breaths between them. Along the way that it

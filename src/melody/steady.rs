@@ -1,4 +1,4 @@
-//! Whether somebody sings or speaks, by the pitches that are held.
+//! Whether a voice sings or speaks, by the pitches that are held.
 //!
 //! A note holds its pitch for a sixth of a second and more, and a tune goes from note to note. The pitch of speech glides; where a voice
 //! does hold one, as in a monotone, a drawn-out vowel or a hum of the mains, it is the same again and again. So it counts how much of the
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_tune_is_found_beside_what_is_none_and_to_its_ends() {
-        // Half a minute of a wandering voice, in which somebody sings for 12 s, with a breath.
+        // Half a minute of a wandering voice, that sings for 12 s, with a breath.
         let held = Held::of(&contour_of(30.0, |t| match t {
             15.0..15.8 => None,
             10.0..22.0 => Some(60.0 + (2.0 * (t / 0.5).floor()) % 8.0),

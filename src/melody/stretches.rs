@@ -1,4 +1,4 @@
-//! Where somebody sings in sound that comes piece by piece: stretches with a pitch, each ended by a pause.
+//! Singing in sound that comes piece by piece: stretches with a pitch, each ended by a pause.
 //!
 //! Whoever sings to a microphone sings for some seconds, and waits for an answer. So a stretch ends where no pitch was heard for
 //! [`PAUSE`] seconds, which is longer than a breath between phrases, or after [`LONGEST`] seconds, so that memory is bounded and an
@@ -21,10 +21,10 @@ const REMEMBERED: usize = 8;
 const QUIET: f64 = 0.05;
 /// Seconds after them that the pitch of their last moments needs, and that a stretch keeps before its first pitch and after its last.
 const MARGIN: f64 = 0.25;
-/// Seconds for which there must be a pitch for it to be somebody's: in noise there is one now and then, by chance.
+/// The shortest pitch, in seconds, that counts as a voice: noise has one now and then, by chance.
 const LEAST: f64 = 0.1;
 
-/// A stretch of sound in which somebody sings.
+/// A stretch of sound with singing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stretch {
     /// Seconds from the beginning of all sound to its start and its end.
@@ -103,7 +103,7 @@ impl StretchFinder {
         let sung = |frame: &PitchFrame| frame.hz.is_some() && frame.peak >= enough;
         let least = (LEAST / contour.hop).round() as usize;
         let mut found = None;
-        // Runs of frames in which there is somebody's pitch, and of others.
+        // Runs of frames with a voice's pitch, and of others.
         let mut at = 0;
         for run in contour.frames.chunk_by(|a, b| sung(a) == sung(b)) {
             let (first, last) = (from + at as f64 * contour.hop, from + (at + run.len()) as f64 * contour.hop);

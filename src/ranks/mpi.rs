@@ -183,7 +183,7 @@ impl Going {
         let byte = u8::equivalent_datatype().as_raw();
         // SAFETY: a request is a handle, of which any value may be written over.
         let mut request = unsafe { std::mem::zeroed() };
-        // SAFETY: lengths and starts are one for each rank and lie in the memory; all of it stays where it is, and is touched by nobody else,
+        // SAFETY: lengths and starts are one for each rank and lie in the memory; all of it stays where it is, and nothing else accesses it,
         // until the request is over, or for ever.
         unsafe {
             ffi::MPI_Ialltoallv(

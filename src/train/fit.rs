@@ -22,8 +22,8 @@ pub struct Fitted {
     pub outcome: Outcome,
 }
 
-/// Trains a model on recordings, as `humdinger train` does with the same settings: same recordings, same model, bit for bit. What
-/// nobody chose depends on the recipe and the number of recordings ([`super::Config::suit`]). The run folder is `out`, or one
+/// Trains a model on recordings, as `humdinger train` does with the same settings: same recordings, same model, bit for bit.
+/// Settings that are not given depend on the recipe and the number of recordings ([`super::Config::suit`]). The run folder is `out`, or one
 /// that is gone afterwards. Where `stop` is set, training ends after the step in progress with the best model so far.
 ///
 /// ```no_run

@@ -1,4 +1,4 @@
-//! Which song of a catalogue somebody sings: by its notes, and by what the base model makes of the recording where the catalogue
+//! Finds the song of a catalogue that is sung: by its notes, and by what the base model makes of the recording where the catalogue
 //! holds what it makes of the songs.
 
 use super::base;

@@ -177,7 +177,7 @@ fn stage(
         // Without room in between: one round is trained on, the next is made or waits.
         let (send, receive) = sync_channel(0);
         let singers = move || {
-            // Nobody receives any more where training has failed.
+            // Where training has failed, the receiver is gone.
             (0..rounds).map(|round| make(work, before + round, tunes)).try_for_each(|clips| send.send(clips).ok())
         };
         let failed = |e: std::io::Error| Error::Data(format!("no thread can be started for the singers: {e}"));

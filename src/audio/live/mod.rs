@@ -85,7 +85,7 @@ impl LiveWriter {
         match self.parts.try_send(Part::Sound(self.lost, samples)) {
             Ok(()) => self.lost = 0,
             Err(TrySendError::Full(_)) => self.lost += count,
-            // Nobody reads any more.
+            // The reader is gone.
             Err(TrySendError::Disconnected(_)) => {}
         }
     }

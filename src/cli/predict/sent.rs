@@ -91,7 +91,7 @@ pub(in crate::cli) fn answer(
     let path = Path::new(name);
     let mut object = if long && !first_only {
         let how = Listening { overlap: super::OVERLAP, least: super::LEAST_SECONDS, threshold: threshold.value };
-        // Nobody watches its progress.
+        // Its progress is not shown.
         let mut pieces = Pieces::memory(audio);
         pieces.seconds = None;
         let Listened { seconds, passages, surest } = listen(predictor, (path, pieces), how, None, |_| Ok(()))?;

@@ -1,7 +1,7 @@
 //! The pass that makes blocks.
 //!
-//! Block after block, in the order of the graph: a block can be made where its input is no other block's output and nobody
-//! asks for the gradient with respect to it, or where it is. The values between blocks change their layout; what leaves the
+//! Block after block, in the order of the graph: a block can be made where its input is another block's output,
+//! or where it is not and no gradient with respect to it is needed. The values between blocks change their layout; what leaves the
 //! last block is brought back by [`BlockOutput`](super::BlockOutput), unless all that is wanted of it is the mean over its planes.
 
 use super::pooled::{BlockMean, BlockMeanGradient};
@@ -33,7 +33,7 @@ struct Gradients {
 
 /// A block that was made: what the next one reads.
 struct Made {
-    /// What the norm gave: nobody makes it any more.
+    /// The output of the norm, which is no longer computed.
     y: Value,
     r: Value,
     saved: Value,
@@ -61,7 +61,7 @@ pub(in crate::fusion) fn blocks(graph: &mut Graph) -> Result<()> {
     for (number, conv, node) in all::<Conv2d>(graph) {
         let Some(found) = find(graph, number, conv, node) else { continue };
         let before = made.iter().find(|block| block.y == found.conv.2.inputs[0]);
-        // The gradient with respect to the input goes to the norm of the block before, in the blocks' layout, and to nobody
+        // The gradient with respect to the input goes to the norm of the block before, in the blocks' layout, and nowhere
         // else.
         let dx =
             found.gradients.as_ref().and_then(|gradients| gradients.input.as_ref()).map(|(_, node)| node.outputs[0]);
@@ -135,14 +135,14 @@ fn find(graph: &Graph, number: usize, conv: Conv2d, node: Node) -> Option<Found>
     private.then_some(Found { conv: (number, conv, node), norm, momentum, epsilon, gradients })
 }
 
-/// The node that takes the mean over each of a value's planes, if nobody else reads the value.
+/// The node that takes the mean over each of a value's planes, if no other node reads the value.
 fn plane_means(graph: &Graph, y: Value) -> Option<(usize, Node)> {
     let (number, _, node) =
         all::<Reduce>(graph).into_iter().find(|(_, reduce, node)| node.inputs[0] == y && is_plane_mean(reduce))?;
     (users(graph, y) == 1).then_some((number, node))
 }
 
-/// The node that repeats one number over each of a value's planes, if nobody else reads the value.
+/// The node that repeats one number over each of a value's planes, if no other node reads the value.
 fn spread(graph: &Graph, dy: Value) -> Option<(usize, Node)> {
     let (number, _, node) = maker::<Expand>(graph, dy)?;
     let (from, to) = (graph.shape(node.inputs[0]), graph.shape(dy));

@@ -1,7 +1,7 @@
 //! A block of a network in one operation for the CPU: the norm of the block before, convolution with bias, ReLU, and the
 //! statistics of the batch norm that follows; and its gradients in one more.
 //!
-//! Nobody builds these: [`fuse`](super::fuse()) puts them in the place of [`Conv2d`],
+//! Graphs are not built with these: [`fuse`](super::fuse()) puts them in the place of [`Conv2d`],
 //! [`BatchNorm`] and their gradients. Between blocks the ReLU's result is kept, channels innermost
 //! `[N, H, W, C]`; batch norm is applied where it is read, so that its output is never written, and the gradient with
 //! respect to the convolution's result is made where it is used. An item passes through a block while it is in the cache.

@@ -1,7 +1,7 @@
 //! The sums of all chunks where several ranks made them: each rank adds up a stretch of the elements, in the order in which one
 //! process alone would ([`Sums::collect`]), and tells the others.
 //!
-//! Nobody needs the gradients of weights and biases before the optimiser does, so all of it goes on while the backward pass does.
+//! The gradients of weights and biases are not needed before the optimiser runs, so they are exchanged during the rest of the backward pass.
 
 use super::collect::Places;
 use super::layout::Lanes;
@@ -25,7 +25,7 @@ pub(crate) struct Exchange<T> {
 }
 
 enum Progress<T> {
-    /// On its way: everybody's sums of this rank's stretch, and of the bias, a few for each output channel.
+    /// On its way: all ranks' sums of this rank's stretch, and of the bias, a few for each output channel.
     Sums { channels: usize },
     /// On its way: the totals of all stretches. The bias's gradient is known.
     Totals { bias: Vec<T> },
@@ -86,7 +86,7 @@ impl<T: SimdReal> Exchange<T> {
         share.leave(Box::new(exchange), Parcels { send, to, from });
     }
 
-    /// Where everybody's sums lie in what comes.
+    /// Where each rank's sums lie in what is received.
     fn from(&self, channels: usize) -> Vec<Range<usize>> {
         let own = stretch(self.rank, self.chunks.len(), self.elements).len();
         let mut end = 0;
@@ -98,7 +98,7 @@ impl<T: SimdReal> Exchange<T> {
         each.collect()
     }
 
-    /// Adds up everybody's sums: the totals of this rank's stretch, and the bias's gradient.
+    /// Adds up the sums of all ranks: the totals of this rank's stretch, and the bias's gradient.
     fn add_up(&self, came: &[T], channels: usize) -> [Vec<T>; 2] {
         let own = stretch(self.rank, self.chunks.len(), self.elements).len();
         let from = self.from(channels);

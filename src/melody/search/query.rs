@@ -1,8 +1,8 @@
-//! What somebody sang, cleaned of what is no melody.
+//! The sung pitch, without what is no melody.
 
 use crate::melody::pitch::Contour;
 
-/// What somebody sang, ready to be compared.
+/// The sung pitch, ready for comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     /// MIDI note numbers every [`STEP`] seconds, from the first that was sung to the last; a breath holds the note before it.

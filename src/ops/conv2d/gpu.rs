@@ -270,7 +270,7 @@ impl Conv2dWeightGradient {
             ("WEIGHTS", (sizes.in_channels * sizes.taps()) as f64),
             ("PARTIALS", partials as f64),
         ];
-        // The slot must be bound: without a bias it holds a scratch buffer that nobody writes.
+        // The slot must be bound: without a bias it holds a scratch buffer that no kernel writes.
         let unused = Operand::Scratch(usize::from(partials > 1));
         let db = if self.bias { Operand::Output(1) } else { unused };
         let to = if partials > 1 { Operand::Scratch(0) } else { Operand::Output(0) };

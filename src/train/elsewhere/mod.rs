@@ -1,4 +1,4 @@
-//! Predicting and training where the device is somebody else's, such as the GPU behind a page: what it is to run as [plans](Plan), what to
+//! Predicting and training on a device outside the library, such as the GPU behind a page: what it is to run as [plans](Plan), what to
 //! write to their inputs, and what to make of their outputs. Nothing here waits, reads a file or a clock, or needs a thread.
 
 mod drive;

@@ -1,4 +1,4 @@
-//! A model that names songs on somebody else's device.
+//! A model that names songs on a device outside the library.
 
 use super::super::answer::{json, likeliest, together};
 use super::super::batch::{Batch, windows};
@@ -13,7 +13,7 @@ use crate::graph::{Plan, Target};
 use serde_json::Value as Json;
 use std::path::Path;
 
-/// A model that names songs on somebody else's device.
+/// A model that names songs on a device outside the library.
 pub struct RemotePredictor {
     /// What the model is.
     pub model: Model,

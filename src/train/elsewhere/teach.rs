@@ -1,4 +1,4 @@
-//! A model that learns songs on somebody else's device: as `train` does it from the base model with its defaults, number for number.
+//! A model that learns songs on a device outside the library: as `train` does it from the base model with its defaults, number for number.
 
 use super::super::base;
 use super::super::batch::{Batch, Draw, windows};
@@ -32,7 +32,7 @@ pub struct Recording {
     pub name: String,
     /// How it sounds.
     pub audio: Audio,
-    /// Who sings, where that is known: nobody is in training and validation.
+    /// Who sings, where that is known: no person is in both training and validation.
     pub person: Option<String>,
 }
 

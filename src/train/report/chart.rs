@@ -45,7 +45,7 @@ const LEFT: f64 = 54.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 34.0;
-/// Lines of more points than this tell nobody what lies under the pointer: there would be no telling them apart.
+/// Lines of more points than this have no labels under the pointer: the points would be too close together.
 const MOST_HITS: usize = 200;
 
 /// About `count` round numbers from `low` to `high`.

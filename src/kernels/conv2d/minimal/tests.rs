@@ -201,35 +201,50 @@ fn results_and_gradients_are_those_of_all_multiplications() {
 
 /// Numbers that are not finite, or so large that sums of them are not, are where they are with all multiplications.
 #[test]
+#[cfg_attr(miri, ignore = "many multiplications")]
 fn special_numbers_are_where_they_belong() {
     let sizes = sizes([32, 48], [6, 7], [1, 1], [1, 1]);
-    let (x_map, dy_map) = (x_map(&sizes, &(0..6)), dy_map(&sizes, &(0..6), false));
-    let taps = forward_taps(&sizes);
-    let lanes = forward_lanes::<f32>(&sizes);
+    special_numbers(&sizes);
+}
+
+/// The same of a map that is computed in parts, of which one has them.
+#[test]
+#[cfg_attr(miri, ignore = "many multiplications")]
+fn special_numbers_are_in_one_part() {
+    let sizes = sizes([64, 64], [21, 61], [1, 1], [1, 1]);
+    assert!(scratch_len(&sizes, sizes.output) < grid_len(&sizes, sizes.output));
+    special_numbers(&sizes);
+}
+
+fn special_numbers(sizes: &ConvSizes) {
+    let [height, width] = sizes.input;
+    let (x_map, dy_map) = (x_map(sizes, &(0..height)), dy_map(sizes, &(0..height), false));
+    let (lanes, taps) = (forward_lanes::<f32>(sizes), forward_taps(sizes));
     let same = |what: &str, [right, got]: [Vec<f32>; 2]| {
         let kind = |x: &f32| (x.is_nan(), x.is_infinite().then_some(x.signum()));
         assert!(right.iter().map(kind).eq(got.iter().map(kind)), "{what}");
         assert!(right.iter().any(|x| x.is_finite()), "{what}");
     };
     for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 3e38] {
-        let mut packed = numbers::<f32>(packed_len(48, 32 * 9), 10);
+        let mut packed = numbers::<f32>(packed_len(sizes.out_channels, sizes.in_channels * sizes.taps()), 10);
         let mut source = filled::<f32>(&x_map, sizes.input, 11);
-        source[x_map.at(2, 3) + 5] = special;
-        same(&format!("{special} in x"), both_ways(&sizes, [&packed, &source], x_map, (lanes, taps), sizes.output));
-        source[x_map.at(2, 3) + 5] = 0.5;
+        let place = x_map.at(height - 3, 3) + 5;
+        let usual = std::mem::replace(&mut source[place], special);
+        same(&format!("{special} in x"), both_ways(sizes, [&packed, &source], x_map, (lanes, taps), sizes.output));
+        source[place] = usual;
         packed[lanes.width() * 40 + 7] = special;
         let what = format!("{special} in the weights");
-        same(&what, both_ways(&sizes, [&packed, &source], x_map, (lanes, taps), sizes.output));
+        same(&what, both_ways(sizes, [&packed, &source], x_map, (lanes, taps), sizes.output));
         for in_dy in [false, true] {
             let mut x = filled::<f32>(&x_map, sizes.input, 12);
             let mut dy = filled::<f32>(&dy_map, sizes.output, 13);
             if in_dy {
                 dy[dy_map.at(0, 0) + 9] = special
             } else {
-                x[x_map.at(5, 6) + 9] = special
+                x[x_map.at(height - 1, width - 1) + 9] = special
             }
-            let what = format!("{special} in dy: {in_dy}, in sums");
-            same(&what, outer_both_ways(&sizes, [&x, &dy], [x_map, dy_map], 1));
+            let what = format!("{special} in {}, in sums", if in_dy { "dy" } else { "x" });
+            same(&what, outer_both_ways(sizes, [&x, &dy], [x_map, dy_map], 1));
         }
     }
 }
