@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_tune_is_found_beside_what_is_none_and_to_its_ends() {
-        // Half a minute of a wandering voice, that sings for 12 s, with a breath.
+        // Half a minute of a wandering voice, which sings for 12 s of it, with a breath.
         let held = Held::of(&contour_of(30.0, |t| match t {
             15.0..15.8 => None,
             10.0..22.0 => Some(60.0 + (2.0 * (t / 0.5).floor()) % 8.0),

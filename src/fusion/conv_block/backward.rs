@@ -109,11 +109,7 @@ impl ConvBlockGradient {
     }
 
     fn units_at_once(&self) -> usize {
-        let cut = self.cut();
-        if minimal::applies(&self.sizes) {
-            return minimal::units_at_once(&self.sizes, cut.block_rows(), cut.per_chunk());
-        }
-        units_at_once(self.map_lens().iter().sum(), cut.per_chunk())
+        units_at_once(&self.sizes, &self.cut(), self.map_lens().iter().sum())
     }
 
     /// Elements that a thread needs for minimal filtering, where that is used.
@@ -169,13 +165,10 @@ impl ConvBlockGradient {
         let found = measured.unwrap_or(&unit_sums[..cut.units * SUMS * channels]);
         self.norm_gradient(found, saved, gamma, [dgamma, dbeta], patterns);
 
-        let minimal = minimal::applies(&self.sizes);
         let classes = self.dx().then(|| Classes::new::<T>(self.sizes, true));
         if let Some(classes) = &classes {
             classes.pack(parallel, w, packed);
-            if minimal {
-                minimal::filter(parallel, &classes.lanes, channels, packed, filtered);
-            }
+            minimal::filter(&self.sizes, parallel, &classes.lanes, channels, packed, filtered);
         }
         let weights = [&*packed, &*filtered];
         let len = pattern_len(channels);
@@ -190,8 +183,7 @@ impl ConvBlockGradient {
         let sum_lanes = shape.lanes::<T>();
         let elements = shape.elements(&sum_lanes);
         let (at_once, tiles_len) = (self.units_at_once(), self.tiles_len());
-        // What is added to a neighbour's sums in parts would have other bits than what is added to its own.
-        let alone = minimal::sums_in_parts(&self.sizes, cut.block_rows());
+        let in_parts = minimal::sums_in_parts(&self.sizes, cut.block_rows());
         let item_len = input[0] * input[1] * in_channels;
         let (all_sums, all_db) = (SharedMut::new(&mut *sums), SharedMut::new(&mut *chunk_db));
         let looks_ahead = cut.whole() && Prefetch::pays(x.len() + dx.len() + r.len() + dy.len());
@@ -201,7 +193,7 @@ impl ConvBlockGradient {
         let own = cut.chunks_of(own_units);
         parallel.run(own.len(), &|task, worker| {
             let chunk = own.start + task;
-            let place = if alone { chunk } else { places.of(chunk, worker, &cut, at_once) };
+            let place = places.of(chunk, worker, &cut, (at_once, in_parts));
             // SAFETY: this is the task of this worker, and every chunk has its own sums, but for one that is done by this worker.
             let (private, to, db) = unsafe {
                 (
@@ -274,7 +266,7 @@ impl ConvBlockGradient {
                     x_unit: x_map.len(),
                     dy_unit: g_map.len(),
                     begins,
-                    minimal: minimal.then_some(&mut *tiles),
+                    minimal: minimal::applies(&self.sizes).then_some(&mut *tiles),
                     prefetch: &prefetch,
                 }
                 .run();

@@ -83,9 +83,7 @@ impl ConvBlock {
             bias: Some(b),
         };
         packing.run(parallel, packed);
-        if minimal::applies(&sizes) {
-            minimal::filter(parallel, &lanes, sizes.in_channels, packed, filtered);
-        }
+        minimal::filter(&sizes, parallel, &lanes, sizes.in_channels, packed, filtered);
         let (packed, filtered) = (&*packed, &*filtered);
 
         let cut = Cut::new(&sizes, sizes.items);

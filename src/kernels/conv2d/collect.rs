@@ -35,11 +35,11 @@ pub(crate) struct Places {
 impl Places {
     /// The chunk in whose place the sums of this one belong, which this worker makes now: itself, or its neighbour where the same
     /// worker has made that. What is added to a neighbour's must be added up in registers first, so a chunk that takes several
-    /// turns stays alone.
-    pub fn of(&self, chunk: usize, worker: usize, cut: &Cut, at_once: usize) -> usize {
+    /// turns stays alone: so many units at once, or each unit in parts.
+    pub fn of(&self, chunk: usize, worker: usize, cut: &Cut, (at_once, in_parts): (usize, bool)) -> usize {
         let neighbour = chunk ^ 1;
         let made = neighbour < cut.chunks && self.makers[neighbour].load(Ordering::Relaxed) == worker + 1;
-        if made && cut.together(chunk, at_once).nth(1).is_none() {
+        if made && !in_parts && cut.together(chunk, at_once).nth(1).is_none() {
             self.joined.fetch_or(1 << chunk, Ordering::Relaxed);
             neighbour
         } else {

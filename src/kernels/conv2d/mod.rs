@@ -41,8 +41,11 @@ pub(crate) fn buffer_len(row: usize) -> usize {
 }
 
 /// How many units of maps of this many elements go into the sums together.
-pub(crate) fn units_at_once(maps: usize, most: usize) -> usize {
-    (TOGETHER / maps).clamp(1, most)
+pub(crate) fn units_at_once(sizes: &ConvSizes, cut: &Cut, maps: usize) -> usize {
+    if minimal::applies(sizes) {
+        return minimal::units_at_once(sizes, cut.block_rows(), cut.per_chunk());
+    }
+    (TOGETHER / maps).clamp(1, cut.per_chunk())
 }
 
 /// The taps of the convolution itself, and of its gradient's classes, with the distances of the weights.

@@ -57,9 +57,7 @@ impl Conv2d {
             let channels = [out_channels, in_channels];
             let part = |_| Part::alone(taps, 0);
             Packing { lanes, channels, kernel: sizes.kernel, part, parts: 1, weights, bias }.run(parallel, packed);
-            if minimal::applies(&sizes) {
-                minimal::filter(parallel, &lanes, in_channels, packed, filtered);
-            }
+            minimal::filter(&sizes, parallel, &lanes, in_channels, packed, filtered);
         }
         let (packed, filtered) = (&*packed, &*filtered);
         let cut = cut(&sizes);
@@ -148,9 +146,7 @@ impl Conv2dInputGradient {
         for ((packed, filtered), w) in packed.chunks_exact_mut(each).zip(filters).zip(w.chunks_exact(w.len() / groups))
         {
             classes.pack(parallel, w, packed);
-            if minimal::applies(sizes) {
-                minimal::filter(parallel, &lanes, out_channels, packed, filtered);
-            }
+            minimal::filter(sizes, parallel, &lanes, out_channels, packed, filtered);
         }
         let (packed, filtered) = (&*packed, &*filtered);
         let (cut, dx) = (cut(sizes), SharedMut::new(dx));
@@ -230,11 +226,7 @@ impl Conv2dWeightGradient {
     }
 
     fn units_at_once(&self) -> usize {
-        let cut = cut(&self.sizes);
-        if minimal::applies(&self.sizes) {
-            return minimal::units_at_once(&self.sizes, cut.block_rows(), cut.per_chunk());
-        }
-        units_at_once(self.maps().iter().map(Map::len).sum(), cut.per_chunk())
+        units_at_once(&self.sizes, &cut(&self.sizes), self.maps().iter().map(Map::len).sum())
     }
 
     /// Elements that a thread needs for minimal filtering, where that is used.
@@ -313,7 +305,7 @@ impl Conv2dWeightGradient {
                     x_unit: x_map.len(),
                     dy_unit: dy_map.len(),
                     begins,
-                    minimal: (tiles_len > 0).then_some(&mut *tiles),
+                    minimal: minimal::applies(&self.sizes).then_some(&mut *tiles),
                     prefetch: &Prefetch::none(),
                 }
                 .run();

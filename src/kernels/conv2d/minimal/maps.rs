@@ -81,9 +81,8 @@ pub(super) struct Numbers<'a, T, O, const N: usize> {
     /// From a row to the next, and from a column.
     pub pitch: [usize; 2],
     pub channels: usize,
-    /// `[PRODUCTS, channels / block, all, block]`, of which these tiles are those from `first` on.
+    /// `[PRODUCTS, all, channels]`, of which these tiles are those from `first` on.
     pub to: &'a mut [T],
-    pub block: usize,
     pub first: usize,
     pub all: usize,
 }
@@ -93,7 +92,7 @@ impl<T: SimdReal, O: Of<N>, const N: usize> WithSimd for Numbers<'_, T, O, N> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { of, tiles, from, pitch, channels, to, block, first, all } = self;
+        let Self { of, tiles, from, pitch, channels, to, first, all } = self;
         let line = Line(simd);
         let zero = T::splat(simd, T::ZERO);
         // The last result, and the lines behind it.
@@ -106,31 +105,28 @@ impl<T: SimdReal, O: Of<N>, const N: usize> WithSimd for Numbers<'_, T, O, N> {
             |tile, [row, column]| {
                 let rows: [usize; N] = std::array::from_fn(|i| (row.0 + i * tiles.apart[0]) * pitch[0]);
                 let columns: [usize; N] = std::array::from_fn(|j| (column.0 + j * tiles.apart[1]) * pitch[1]);
-                for start in (0..channels).step_by(block) {
-                    let end = (start + block).min(channels);
-                    let at = start * all + (first + tile) * (end - start);
-                    for c in (start..end).step_by(T::lanes::<S>()) {
-                        // SAFETY: asserted above for the last row, column and channel.
-                        unsafe {
-                            let number = |i: usize, j: usize| load::<T, S>(from.as_ptr().add(rows[i] + columns[j] + c));
-                            let numbers = if row.1 && column.1 {
-                                square(number)
-                            } else {
-                                // A tile without a second result has no last line. Zeros are as good as any: no result depends on it.
-                                let there = |i: usize, j: usize| (row.1 || i + 1 < N) && (column.1 || j + 1 < N);
-                                square(
-                                    #[inline(always)]
-                                    |i, j| if there(i, j) { number(i, j) } else { zero },
-                                )
-                            };
-                            let numbers = both(
-                                numbers,
+                for c in (0..channels).step_by(T::lanes::<S>()) {
+                    // SAFETY: asserted above for the last row, column and channel.
+                    unsafe {
+                        let number = |i: usize, j: usize| load::<T, S>(from.as_ptr().add(rows[i] + columns[j] + c));
+                        let numbers = if row.1 && column.1 {
+                            square(number)
+                        } else {
+                            // A tile without a second result has no last line. Zeros are as good as any: no result depends on it.
+                            let there = |i: usize, j: usize| (row.1 || i + 1 < N) && (column.1 || j + 1 < N);
+                            square(
                                 #[inline(always)]
-                                |numbers| of.line::<T, S>(&line, numbers),
-                            );
-                            for (product, &numbers) in numbers.as_flattened().iter().enumerate() {
-                                store::<T, S>(to.as_mut_ptr().add(product * each + at + c - start), numbers);
-                            }
+                                |i, j| if there(i, j) { number(i, j) } else { zero },
+                            )
+                        };
+                        let numbers = both(
+                            numbers,
+                            #[inline(always)]
+                            |numbers| of.line::<T, S>(&line, numbers),
+                        );
+                        for (product, &numbers) in numbers.as_flattened().iter().enumerate() {
+                            let at = product * each + (first + tile) * channels + c;
+                            store::<T, S>(to.as_mut_ptr().add(at), numbers);
                         }
                     }
                 }

@@ -96,10 +96,14 @@ pub(crate) fn whole_tiles(sizes: &ConvSizes, rows: usize) -> usize {
     if applies(sizes) && rows > tile { rows / tile * tile } else { rows }
 }
 
-/// Elements of the tiles of so many results, in both maps.
+/// Elements of the numbers of some tiles in two maps of so many channels.
+fn both_len(tiles: Tiles, channels: [usize; 2]) -> usize {
+    channels.map(|channels| tiles_len(tiles.count(), channels)).iter().sum()
+}
+
+/// The same of so many results, with the convolution's channels.
 fn grid_len(sizes: &ConvSizes, grid: [usize; 2]) -> usize {
-    let tiles = Tiles::new(grid, sizes.options.dilation).count();
-    tiles_len(tiles, sizes.in_channels) + tiles_len(tiles, sizes.out_channels)
+    both_len(Tiles::new(grid, sizes.options.dilation), [sizes.in_channels, sizes.out_channels])
 }
 
 /// The same of as many rows as are computed together: what [`rows_within`] allows at most.
@@ -160,10 +164,7 @@ impl<T: SimdReal> Minimal<'_, T> {
         let (channels, width) = (map.channels, lanes.width());
         let each = packed_len(width, channels);
         let apart = taps.map(|taps| taps.step);
-        let len = |rows| {
-            let tiles = Tiles::new([rows, columns], apart).count();
-            tiles_len(tiles, channels) + tiles_len(tiles, width)
-        };
+        let len = |rows| both_len(Tiles::new([rows, columns], apart), [channels, width]);
         let at_once = rows_within(rows.len(), apart[0], TOGETHER, len);
         for from in (0..rows.len()).step_by(at_once) {
             let tiles = Tiles::new([at_once.min(rows.len() - from), columns], apart);
@@ -172,12 +173,9 @@ impl<T: SimdReal> Minimal<'_, T> {
             let results = &mut rest[..tiles_len(count, width)];
             let start = (rows.start + from + taps[0].start) * map.pitch() + taps[1].start * channels;
             let (from_map, pitch, to) = (&source[start..], [map.pitch(), channels], &mut *numbers);
-            let block = channels;
-            dispatch(Numbers { of: Source, tiles, from: from_map, pitch, channels, to, block, first: 0, all: count });
+            dispatch(Numbers { of: Source, tiles, from: from_map, pitch, channels, to, first: 0, all: count });
             let tiling = lanes.tiling(count);
             for number in 0..PRODUCTS {
-                let of_next = (number + 1) * each..((number + 2) * each).min(self.weights.len());
-                let prefetch = Prefetch::slices(self.weights.get(of_next).into_iter(), lanes.tiles(&tiling));
                 Product {
                     source: &numbers[number * product_len(count, channels)..][..count * channels],
                     map: Map { rows: 1, columns: count, channels, top: 0, left: 0 },
@@ -192,7 +190,7 @@ impl<T: SimdReal> Minimal<'_, T> {
                     out_row: count * width,
                     out_column: width,
                     out_last: width,
-                    prefetch: &prefetch,
+                    prefetch: &Prefetch::none(),
                 }
                 .run();
             }
@@ -242,7 +240,6 @@ pub(super) fn outer<T: SimdReal>(outer: Outer<'_, T>, scratch: &mut [T]) {
                 pitch: [x_map.pitch(), x_map.channels],
                 channels: x_map.channels,
                 to: &mut *numbers,
-                block: TOGETHER_CHANNELS,
                 first,
                 all,
             });
@@ -253,7 +250,6 @@ pub(super) fn outer<T: SimdReal>(outer: Outer<'_, T>, scratch: &mut [T]) {
                 pitch: [dy_map.pitch(), dy_map.channels],
                 channels: dy_map.channels,
                 to: &mut *gradients,
-                block: VECTORS * lanes.lanes,
                 first,
                 all,
             });
@@ -263,13 +259,13 @@ pub(super) fn outer<T: SimdReal>(outer: Outer<'_, T>, scratch: &mut [T]) {
     }
 }
 
-/// Adds to the gradient's sums what the numbers of `all` tiles bring, which [`Numbers`] has put into blocks; `block` is room for sums.
+/// Adds to the gradient's sums what the numbers of `all` tiles bring; `room` is for sums of products.
 fn add_tiles<T: SimdReal>(
     sizes: &ConvSizes,
     lanes: &Lanes,
     [numbers, gradients]: [&[T]; 2],
     all: usize,
-    block: &mut [T],
+    room: &mut [T],
     to: &mut [T],
     begins: bool,
 ) {
@@ -281,11 +277,10 @@ fn add_tiles<T: SimdReal>(
         for vector in (0..lanes.vectors).step_by(VECTORS) {
             let vectors = lanes.at_once(vector);
             let width = vectors * lanes.lanes;
-            let sums = &mut block[..PRODUCTS * rows * width];
+            let sums = &mut room[..PRODUCTS * rows * width];
             for (product, sums) in sums.chunks_exact_mut(rows * width).enumerate() {
-                let x = &numbers[product * product_len(all, in_channels) + start * all..][..all * rows];
-                let dy =
-                    &gradients[product * product_len(all, out_channels) + vector * lanes.lanes * all..][..all * width];
+                let x = &numbers[product * product_len(all, in_channels)..][..all * in_channels];
+                let dy = &gradients[product * product_len(all, out_channels)..][..all * out_channels];
                 let mut first = 0;
                 while first < rows {
                     let height = height(lanes, rows - first);
@@ -294,13 +289,13 @@ fn add_tiles<T: SimdReal>(
                         let tile = OuterTile {
                             prefetch: &none,
                             begins: true,
-                            x: x.as_ptr().add(first),
+                            x: x.as_ptr().add(start + first),
                             x_stretch: 0,
-                            x_step: rows,
+                            x_step: in_channels,
                             x_row: 0,
                             x_unit: 0,
-                            dy: dy.as_ptr(),
-                            dy_step: width,
+                            dy: dy.as_ptr().add(vector * lanes.lanes),
+                            dy_step: out_channels,
                             dy_row: 0,
                             dy_unit: 0,
                             to: sums.as_mut_ptr().add(first * width),

@@ -92,7 +92,7 @@ fn both_ways<T: SimdReal>(
 ) -> [Vec<T>; 2] {
     let width = lanes.width();
     let mut weights = vec![T::ZERO; weights_len(sizes)];
-    filter(&Pool::new(2), &lanes, map.channels, packed, &mut weights);
+    filter(sizes, &Pool::new(2), &lanes, map.channels, packed, &mut weights);
     let mut scratch = vec![T::ONE; scratch_len(sizes, grid)];
     [false, true].map(|minimal| {
         let mut out = vec![T::ZERO; grid[0] * grid[1] * width];

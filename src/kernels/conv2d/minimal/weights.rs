@@ -1,7 +1,7 @@
 //! From the weights of 3 x 3 taps to those of 16 products, and the same for their gradients the other way round.
 
 use super::lines::{Line, both, load, square, store};
-use super::{PRODUCTS, SIDE, TAPS};
+use super::{ConvSizes, PRODUCTS, SIDE, TAPS, applies};
 use crate::graph::{Parallel, SharedMut};
 use crate::kernels::conv2d::layout::{Lanes, VECTORS};
 use crate::kernels::conv2d::packing::packed_len;
@@ -15,9 +15,19 @@ const CENTRE: usize = SIDE + 1;
 const PER_TASK: usize = 16;
 
 /// The products' weights, from those that [`Packing`](crate::kernels::conv2d::packing::Packing) made for a
-/// [`Product`](crate::kernels::conv2d::product::Product): of each tile of vectors the biases
-/// and then, for each tap and channel of the source, a row.
-pub(crate) fn filter<T: SimdReal>(parallel: &dyn Parallel, lanes: &Lanes, channels: usize, packed: &[T], to: &mut [T]) {
+/// [`Product`](crate::kernels::conv2d::product::Product): of each tile of vectors the biases and then, for each tap and channel of the
+/// source, a row. Where minimal filtering does not apply, there is nothing to do.
+pub(crate) fn filter<T: SimdReal>(
+    sizes: &ConvSizes,
+    parallel: &dyn Parallel,
+    lanes: &Lanes,
+    channels: usize,
+    packed: &[T],
+    to: &mut [T],
+) {
+    if !applies(sizes) {
+        return;
+    }
     let each = packed_len(lanes.width(), channels);
     assert!(packed.len() >= lanes.width() * (TAPS * TAPS * channels + 1) && to.len() >= PRODUCTS * each);
     let to = SharedMut::new(to);
