@@ -38,6 +38,7 @@ fn every_container_gives_the_sine_back() {
         ("pages.opus", 48_000, 1, 24_000, 0),
         ("lossless.m4a", 8_000, 1, 4_000, 0),
         ("sound.mka", 8_000, 1, 4_000, 0),
+        ("sound.flac", 8_000, 2, 4_000, 0),
         ("sound.aiff", 8_000, 1, 4_000, 0),
         ("sound.caf", 8_000, 1, 4_000, 0),
         ("sound.mp2", 32_000, 1, 16_000, 1_152),
@@ -65,6 +66,20 @@ fn joined_ogg_files_are_read_one_after_the_other() {
     let audio = decode_file(&file("joined.ogg")).unwrap();
     assert_eq!(audio.frames(), 48_000);
     assert!(audio.warnings.iter().any(|w| w.contains("2 recordings joined")), "{:?}", audio.warnings);
+    for from in [0.1, 0.6] {
+        assert!(sine(&audio, from, from + 0.3).0 > 0.98, "from {from} s");
+    }
+}
+
+#[test]
+fn flac_is_read_to_its_end_where_rate_and_channels_change() {
+    let audio = decode_file(&file("changing.flac")).unwrap();
+    assert_eq!((audio.sample_rate, audio.channels.len(), audio.frames()), (8_000, 2, 8_000));
+    assert!(
+        audio.warnings.iter().any(|w| w.contains("sample rate and number of channels change")),
+        "{:?}",
+        audio.warnings
+    );
     for from in [0.1, 0.6] {
         assert!(sine(&audio, from, from + 0.3).0 > 0.98, "from {from} s");
     }

@@ -1,8 +1,12 @@
-//! MP3, FLAC and MP4 files as they are found: joined, tagged, without the tag that says how long they are, changing on the way.
+//! MP3 and MP4 files as they are found: joined, tagged, without the tag that says how long they are, changing on the way.
 
 #![cfg(feature = "app")]
 #![cfg(feature = "compressed-audio")]
 
+#[path = "common/bits.rs"]
+mod bits;
+
+use bits::Bits;
 use humdinger::audio::Audio;
 use humdinger::audio::decode::{decode_bytes, decode_file};
 use std::path::{Path, PathBuf};
@@ -21,23 +25,6 @@ fn read(parts: &[&[u8]]) -> Audio {
 
 fn told(audio: &Audio) -> String {
     audio.warnings.join("; ")
-}
-
-/// Bits, the first of them the highest.
-#[derive(Default)]
-struct Bits(Vec<bool>);
-
-impl Bits {
-    fn put(&mut self, value: u64, count: u32) {
-        (0..count).rev().for_each(|i| self.0.push(value >> i & 1 == 1));
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        self.0
-            .chunks(8)
-            .map(|bits| bits.iter().enumerate().fold(0, |sum, (i, &b)| sum | u8::from(b) << (7 - i)))
-            .collect()
-    }
 }
 
 /// A granule of layer III for one channel: whether its windows differ, their type, whether blocks are mixed, and how many pairs of
@@ -139,108 +126,6 @@ fn what_the_decoder_of_mp3_cannot_do_is_silence_and_told() {
     let audio = read(&[&frames.concat().concat()]);
     assert_eq!(audio.frames(), 15 * 1152);
     assert!(told(&audio).contains("5 damaged packets; 0.131 s of silence"), "{}", told(&audio));
-}
-
-fn crc8(bytes: &[u8]) -> u8 {
-    bytes.iter().fold(0, |sum, b| (0..8).fold(sum ^ b, |sum, _| if sum & 0x80 != 0 { sum << 1 ^ 7 } else { sum << 1 }))
-}
-
-fn crc16(bytes: &[u8]) -> u16 {
-    let step = |sum: u16| if sum & 0x8000 != 0 { sum << 1 ^ 0x8005 } else { sum << 1 };
-    bytes.iter().fold(0, |sum, &b| (0..8).fold(sum ^ u16::from(b) << 8, |sum, _| step(sum)))
-}
-
-/// A frame of FLAC with samples as they are; `code` is the sample rate's, `size` that of bits a sample.
-fn flac_frame(number: u8, channels: &[(&[i64], u32)], assignment: u8, code: u8, size: u8) -> Vec<u8> {
-    let count = channels[0].0.len() as u16 - 1;
-    let mut frame = vec![0xFF, 0xF8, 0x70 | code, assignment << 4 | size << 1, number, (count >> 8) as u8, count as u8];
-    frame.push(crc8(&frame));
-    let mut body = Bits::default();
-    for (samples, bits) in channels {
-        body.put(2, 8);
-        samples.iter().for_each(|&x| body.put(x as u64, *bits));
-    }
-    frame.extend(body.bytes());
-    let sum = crc16(&frame);
-    frame.extend(sum.to_be_bytes());
-    frame
-}
-
-/// The head of a FLAC file, with further blocks of metadata.
-fn flac_head(
-    least: u16,
-    rate: u64,
-    channels: u64,
-    bits: u64,
-    total: u64,
-    md5: [u8; 16],
-    blocks: &[(u8, Vec<u8>)],
-) -> Vec<u8> {
-    let mut head = b"fLaC".to_vec();
-    head.extend([if blocks.is_empty() { 0x80 } else { 0 }, 0, 0, 34]);
-    head.extend([least.to_be_bytes(), 4_000u16.to_be_bytes(), [0; 2], [0; 2], [0; 2]].concat());
-    head.extend((rate << 44 | (channels - 1) << 41 | (bits - 1) << 36 | total).to_be_bytes());
-    head.extend(md5);
-    for (i, (kind, body)) in blocks.iter().enumerate() {
-        let last = if i + 1 == blocks.len() { 0x80 } else { 0 };
-        head.extend([kind | last, 0, (body.len() >> 8) as u8, body.len() as u8]);
-        head.extend(body);
-    }
-    head
-}
-
-#[test]
-fn what_stands_around_the_frames_of_flac_does_no_harm() {
-    let samples: Vec<i64> = (0..8_000).map(|t| (t * 37 % 2_001 - 1_000) * 20).collect();
-    let frames: Vec<u8> =
-        samples.chunks(4_000).zip(0..).flat_map(|(part, i)| flac_frame(i, &[(part, 16)], 0, 4, 4)).collect();
-    let expected: Vec<f32> = samples.iter().map(|&x| x as f32 / 32_768.0).collect();
-    let head = |least, total, blocks: &[(u8, Vec<u8>)]| flac_head(least, 8_000, 1, 16, total, [0; 16], blocks);
-    let tail = [b"TAG".as_slice(), &[b' '; 125]].concat();
-    // A sheet of a disc whose track begins where none of a disc can, and metadata of a kind that is not known.
-    let sheet = [&[0; 128 + 8][..], &[0x80], &[0; 258], &[1, 0, 0, 0, 0, 0, 0, 3, 0xE8, 1], &[0; 26], &[0]].concat();
-    let cases = [
-        ("as it should be", vec![head(4_000, 8_000, &[]), frames.clone()]),
-        ("ID3v1 behind", vec![head(4_000, 8_000, &[]), frames.clone(), tail]),
-        ("no smallest block", vec![head(0, 8_000, &[]), frames.clone()]),
-        ("cue sheet", vec![head(4_000, 8_000, &[(5, sheet)]), frames.clone()]),
-        ("unknown block", vec![head(4_000, 8_000, &[(99, vec![1, 2, 3])]), frames.clone()]),
-        ("length not known", vec![head(4_000, 0, &[]), frames.clone()]),
-    ];
-    for (name, parts) in cases {
-        let audio = read(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        assert!(audio.channels == [expected.clone()] && audio.warnings.is_empty(), "{name}: {}", told(&audio));
-    }
-    // Longer or shorter than it says; other samples than it says.
-    let audio = read(&[&head(4_000, 12_000, &[]), &frames]);
-    assert!(told(&audio).contains("the header says 1.500 s, 1.000 s could be decoded"), "{}", told(&audio));
-    let audio = read(&[&flac_head(4_000, 8_000, 1, 16, 8_000, [7; 16], &[]), &frames]);
-    assert!(audio.frames() == 8_000 && told(&audio).contains("MD5"), "{}", told(&audio));
-    // The sum is of the side channel, too, which needs 33 bits here.
-    let (left, right) = ([i64::from(i32::MIN); 64], [i64::from(i32::MAX); 64]);
-    let side: Vec<i64> = left.iter().zip(&right).map(|(l, r)| l - r).collect();
-    let frame = flac_frame(0, &[(&left, 32), (&side, 33)], 8, 4, 7);
-    let bytes = [flac_head(64, 8_000, 2, 32, 64, [7; 16], &[]), frame].concat();
-    let error = decode_bytes(bytes, Path::new("a file")).unwrap_err().to_string();
-    assert!(error.contains("a file: "), "{error}");
-}
-
-#[test]
-fn flac_goes_on_where_its_sample_rate_changes() {
-    let tone = |count: i64| (0..count).map(|t| (t * 37 % 2_001 - 1_000) * 20).collect::<Vec<i64>>();
-    let first = tone(4_000);
-    let frames = [
-        flac_frame(0, &[(&first, 16)], 0, 8, 4),
-        flac_frame(1, &[(&first, 16)], 0, 8, 4),
-        flac_frame(2, &[(&first, 16)], 0, 5, 4),
-        flac_frame(3, &[(&first, 16)], 0, 5, 4),
-        flac_frame(4, &[(&first, 16)], 0, 8, 4),
-    ];
-    let audio = read(&[&flac_head(4_000, 32_000, 1, 16, 0, [0; 16], &[]), &frames.concat()]);
-    // 0.25 s at 32 kHz, 0.5 s at 16 kHz, and 0.125 s at 32 kHz again.
-    assert_eq!((audio.sample_rate, audio.frames()), (32_000, 8_000 + 16_000 + 4_000), "{}", told(&audio));
-    assert!(told(&audio).contains("its sample rate changes, 2 time(s)"), "{}", told(&audio));
-    assert_eq!(audio.channels[0][24_000..], audio.channels[0][..4_000]);
 }
 
 /// What was lost on its way becomes silence of its length, so that what follows comes at its time.

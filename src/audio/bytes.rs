@@ -1,5 +1,7 @@
 //! Bytes of a file, or a part of them, that several hold at once without a copy.
 
+#[cfg(feature = "compressed-audio")]
+use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -35,5 +37,64 @@ impl Deref for Bytes {
 impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {
         self
+    }
+}
+
+/// Bytes of a file behind a head that was made for them, read without a copy of them.
+#[cfg(feature = "compressed-audio")]
+#[derive(Clone)]
+pub(super) struct Stream {
+    pub head: Vec<u8>,
+    pub bytes: Bytes,
+    at: u64,
+}
+
+#[cfg(feature = "compressed-audio")]
+impl Stream {
+    pub fn new(head: Vec<u8>, bytes: Bytes) -> Self {
+        Self { head, bytes, at: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.head.len() + self.bytes.len()
+    }
+}
+
+#[cfg(feature = "compressed-audio")]
+impl Read for Stream {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize> {
+        let at = usize::try_from(self.at).unwrap_or(usize::MAX);
+        let rest = match at.checked_sub(self.head.len()) {
+            None => &self.head[at..],
+            Some(at) => self.bytes.get(at..).unwrap_or(&[]),
+        };
+        let count = rest.len().min(out.len());
+        out[..count].copy_from_slice(&rest[..count]);
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(feature = "compressed-audio")]
+impl Seek for Stream {
+    fn seek(&mut self, to: SeekFrom) -> Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => (self.len() as u64).checked_add_signed(by),
+        };
+        self.at = at.ok_or_else(|| Error::new(ErrorKind::InvalidInput, "a place before the beginning"))?;
+        Ok(self.at)
+    }
+}
+
+#[cfg(feature = "compressed-audio")]
+impl symphonia::core::io::MediaSource for Stream {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.len() as u64)
     }
 }

@@ -7,9 +7,9 @@ use std::sync::{LazyLock, Once};
 
 use symphonia::core::codecs::registry::CodecRegistry;
 
-use super::bytes::Bytes;
+use super::bytes::{Bytes, Stream};
 use super::decode::Encoding;
-use super::flac::Flac;
+use super::flac::{Flac, Layout};
 use super::opus::OpusDecoder;
 use super::packets::{One, decode_one};
 use super::{Audio, channels, mpeg};
@@ -61,89 +61,130 @@ pub fn guarded<T>(decode: impl FnOnce() -> T) -> Option<T> {
 
 /// Decodes a file that may be several recordings, one after the other.
 fn decode_stream(bytes: Bytes, path: &Path, most: usize) -> Result<(Audio, Encoding)> {
-    let bytes = bytes.part(0..bytes.len() - tail_length(&bytes));
-    if let Some(flac) = Flac::find(&bytes) {
-        return decode_flac(&flac, path, most);
-    }
-    let recordings = recordings(bytes);
-    if let [only] = &recordings[..] {
-        return decode_one(only.clone(), path, most).map(|one| (one.audio, one.encoding));
-    }
+    let streams = Streams::of(bytes);
     let mut whole: Option<(Audio, Encoding)> = None;
-    let (mut joined, mut lost) = (0, 0);
-    for recording in recordings {
+    let (mut joined, mut lost, mut frames) = (0, 0, 0);
+    for single in &streams.all {
         let left = whole.as_ref().map_or(most, |(audio, _)| most.saturating_sub(size(audio)));
-        match (decode_one(recording, path, left), &mut whole) {
-            (Ok(one), None) => whole = Some((one.audio, one.encoding)),
-            (Ok(one), Some((audio, _))) => append(audio, one.audio, most)?,
-            (Err(_), _) => {
+        let One { audio: mut next, encoding, matches } = match decode_one(single.stream.clone(), path, left) {
+            Ok(one) => one,
+            Err(error) if streams.all.len() == 1 => return Err(error),
+            Err(_) => {
                 lost += 1;
                 continue;
             }
+        };
+        frames += next.frames();
+        next.warnings.extend(single.of_flac(matches, next.frames(), next.sample_rate, path)?);
+        match &mut whole {
+            None => whole = Some((next, encoding)),
+            Some((audio, _)) => append(audio, next, most)?,
         }
         joined += 1;
     }
     let (mut audio, encoding) = whole.ok_or_else(|| Error::file(path, "holds no sound that can be decoded"))?;
-    audio.warnings.extend(of_joined(joined, lost));
+    audio.warnings.extend(streams.of_several(joined, lost, frames, audio.sample_rate, path)?);
     Ok((audio, encoding))
 }
 
-/// The recordings of a file, one or more.
-fn recordings(bytes: Bytes) -> Vec<Bytes> {
-    let joined = if mpeg::is_mpeg(&bytes) { mpeg::recordings(&bytes) } else { vec![] };
-    if joined.len() < 2 { vec![bytes] } else { joined.into_iter().map(|range| bytes.part(range)).collect() }
+/// The streams of a file: several where recordings are joined in it, or where FLAC changes on the way.
+pub(super) struct Streams {
+    pub all: Vec<Single>,
+    /// What is known of FLAC that changes on the way.
+    changing: Option<Changing>,
 }
 
-/// The warnings for so many recordings in one file, and for so many parts without sound.
-pub(super) fn of_joined(joined: usize, lost: usize) -> impl Iterator<Item = String> {
-    let several = (joined > 1).then(|| format!("{joined} recordings joined in one file; read one after the other"));
-    let none = (lost > 0).then(|| format!("{lost} more parts of the file hold no sound that can be decoded"));
-    several.into_iter().chain(none)
+/// FLAC whose frames are not all coded alike.
+struct Changing {
+    /// How the parts are coded.
+    layouts: Vec<Layout>,
+    /// Frames in all parts that it says that there are.
+    said: Option<u64>,
+    /// Whether there is an MD5 sum, which is that of all parts and cannot be checked.
+    has_checksum: bool,
 }
 
-fn decode_flac(flac: &Flac<'_>, path: &Path, most: usize) -> Result<(Audio, Encoding)> {
-    let One { mut audio, encoding, matches } = decode_one(flac.bytes().into(), path, most)?;
-    audio.warnings.extend(of_checksum(flac.bits(), matches, path)?);
-    let (said, frames) = (flac.frames(), audio.frames() as u64);
-    if said == Some(frames) {
-        return Ok((audio, encoding));
-    }
-    // Its reader leaves out frames of another sample rate.
-    let parts = flac.parts();
-    if let Some((first, others)) = parts.split_first() {
-        audio = decode_one(first.clone().into(), path, most)?.audio;
-        for part in others {
-            let left = most.saturating_sub(size(&audio));
-            append(&mut audio, decode_one(part.clone().into(), path, left)?.audio, most)?;
+impl Streams {
+    pub fn of(bytes: Bytes) -> Self {
+        let bytes = bytes.part(0..bytes.len() - tail_length(&bytes));
+        if let Some(flac) = Flac::find(&bytes) {
+            let (layouts, parts): (Vec<_>, Vec<_>) = flac.parts().into_iter().unzip();
+            if parts.is_empty() {
+                let said = Some((flac.layout().bits, flac.frames()));
+                return Self { all: vec![Single { stream: flac.stream(), flac: said }], changing: None };
+            }
+            let changing = Some(Changing { layouts, said: flac.frames(), has_checksum: flac.has_checksum() });
+            let all = parts.into_iter().map(|part| Single { stream: part, flac: None });
+            return Self { all: all.collect(), changing };
         }
-        let (times, rate) = (others.len(), audio.sample_rate);
-        let text = format!("its sample rate changes, {times} time(s); all of it was brought to {rate} Hz");
-        audio.warnings.push(text);
-    } else if let Some(said) = said {
-        audio.warnings.push(other_length(said, frames, audio.sample_rate));
+        let joined = if mpeg::is_mpeg(&bytes) { mpeg::recordings(&bytes) } else { vec![] };
+        let parts = match joined.len() {
+            0 | 1 => vec![bytes],
+            _ => joined.into_iter().map(|range| bytes.part(range)).collect(),
+        };
+        let all = parts.into_iter().map(|part| Single { stream: Stream::new(vec![], part), flac: None });
+        Self { all: all.collect(), changing: None }
     }
-    Ok((audio, encoding))
+
+    /// Warnings about several streams in one file: so many were decoded, so many hold no sound, and so many frames came of them at their
+    /// own rates. All were brought to one rate.
+    ///
+    /// # Errors
+    /// Where FLAC's MD5 sum cannot be checked, but would have to be.
+    pub fn of_several(
+        &self,
+        decoded: usize,
+        lost: usize,
+        frames: usize,
+        rate: u32,
+        path: &Path,
+    ) -> Result<Vec<String>> {
+        let mut warnings = match &self.changing {
+            Some(changing) => changing.warnings(frames, rate, path)?,
+            None if decoded > 1 => vec![format!("{decoded} recordings joined in one file; read one after the other")],
+            None => Vec::new(),
+        };
+        if lost > 0 {
+            warnings.push(format!("{lost} more parts of the file hold no sound that can be decoded"));
+        }
+        Ok(warnings)
+    }
+}
+
+impl Changing {
+    fn warnings(&self, frames: usize, rate: u32, path: &Path) -> Result<Vec<String>> {
+        let changes = |of: fn(&Layout) -> u32| self.layouts.windows(2).any(|two| of(&two[0]) != of(&two[1]));
+        let what = [
+            (changes(|layout| layout.rate), "sample rate"),
+            (changes(|layout| layout.channels), "number of channels"),
+            (changes(|layout| layout.bits), "sample size"),
+        ];
+        let what: Vec<_> = what.into_iter().filter_map(|(changes, name)| changes.then_some(name)).collect();
+        let (what, verb) = (what.join(" and "), if what.len() > 1 { "change" } else { "changes" });
+        let bits = self.layouts.iter().map(|layout| layout.bits).max().unwrap_or(0);
+        if self.has_checksum && bits > TRUSTED_BITS {
+            let text = format!("cannot be checked by its MD5 sum ({bits} bits a sample), because its {what} {verb}");
+            return Err(Error::file(path, format!("{text}; convert it to {TRUSTED_BITS} bits")));
+        }
+        let times = self.layouts.len() - 1;
+        let unchecked = if self.has_checksum { "; its MD5 sum was not checked" } else { "" };
+        let mut warnings =
+            vec![format!("its {what} {verb}, {times} time(s); all of it was brought to {rate} Hz{unchecked}")];
+        if let Some(said) = self.said.filter(|&said| said != frames as u64) {
+            warnings.push(format!("the header says {said} samples, {frames} could be decoded"));
+        }
+        Ok(warnings)
+    }
 }
 
 /// A stream of packets: a file, or one of the recordings that are joined in it.
-pub struct Single {
-    pub bytes: Bytes,
+pub(super) struct Single {
+    pub stream: Stream,
     /// Of FLAC the bits of a sample, and how many frames it says that there are.
     flac: Option<(u32, Option<u64>)>,
 }
 
 impl Single {
-    /// The streams of a file: several if recordings are joined in it. None for FLAC whose sample rate changes, which has to be decoded
-    /// at once.
-    pub fn all(bytes: Bytes) -> Option<Vec<Self>> {
-        let bytes = bytes.part(0..bytes.len() - tail_length(&bytes));
-        if let Some(flac) = Flac::find(&bytes) {
-            let (said, whole) = ((flac.bits(), flac.frames()), flac.parts().is_empty());
-            return whole.then(|| vec![Self { bytes: Bytes::from(flac.bytes()), flac: Some(said) }]);
-        }
-        Some(recordings(bytes).into_iter().map(|bytes| Self { bytes, flac: None }).collect())
-    }
-
     /// Warnings about a decoded FLAC file: its checksum and its length.
     ///
     /// # Errors
@@ -156,6 +197,9 @@ impl Single {
     }
 }
 
+/// Bits a sample up to which Symphonia's decoder of FLAC is trusted without a checksum.
+const TRUSTED_BITS: u32 = 24;
+
 /// The warning for a FLAC header that states another number of frames than the file holds.
 fn other_length(said: u64, held: u64, rate: u32) -> String {
     let seconds = |frames: u64| frames as f64 / f64::from(rate);
@@ -167,12 +211,12 @@ fn other_length(said: u64, held: u64, rate: u32) -> String {
 /// # Errors
 /// Where the decoder is known to give other samples.
 fn of_checksum(bits: u32, matches: Option<bool>, path: &Path) -> Result<Option<String>> {
-    match (bits, matches) {
-        (25.., Some(false)) => {
+    match matches {
+        Some(false) if bits > TRUSTED_BITS => {
             let text = format!("decodes to other samples than its MD5 sum says ({bits} bits a sample)");
-            Err(Error::file(path, format!("{text}; convert it to 24 bits")))
+            Err(Error::file(path, format!("{text}; convert it to {TRUSTED_BITS} bits")))
         }
-        (_, Some(false)) => Ok(Some("decodes to other samples than its MD5 sum says; the file is damaged".into())),
+        Some(false) => Ok(Some("decodes to other samples than its MD5 sum says; the file is damaged".into())),
         _ => Ok(None),
     }
 }

@@ -1,15 +1,16 @@
 //! Compressed files, decoded as they are needed; see [`super::pieces`].
 //!
-//! A file may be several recordings, one after the other. Those that follow are brought to the rate and the channels of the first.
+//! A file may be several recordings, one after the other. Those that follow are brought to the rate and the channels of the first. Parts of a
+//! FLAC file with sample rates of their own are recordings, too.
 
 use std::path::{Path, PathBuf};
 
-use super::bytes::Bytes;
+use super::bytes::{Bytes, Stream};
 use super::channels;
-use super::compressed::{Single, guarded, of_joined};
+use super::compressed::{Streams, guarded};
 use super::decode::Encoding;
 use super::packets::{Packets, not_finite};
-use super::resample::Resampler;
+use super::resample::{RATES, Resampler};
 use super::stream::StreamResampler;
 use super::wav::silence_non_finite;
 use crate::{Error, Result};
@@ -20,7 +21,8 @@ const SAMPLES_A_BYTE: usize = 64;
 
 /// A recording of the file.
 struct Recording {
-    stream: Single,
+    /// Which of the file's streams.
+    single: usize,
     /// Samples a second.
     rate: u32,
     /// Decoded frames, with the encoder's padding; known after the first pass.
@@ -53,6 +55,8 @@ pub(super) struct CompressedPieces {
     path: PathBuf,
     /// Those that hold sound.
     recordings: Vec<Recording>,
+    /// What can be said of all of them together; their bytes are with the recordings.
+    streams: Streams,
     /// Parts of the file without sound.
     lost: usize,
     /// The number of the recording to decode, and its decoder; none before it begins.
@@ -71,17 +75,17 @@ impl CompressedPieces {
     /// Opens a file's sound; `mended` are warnings about its header. None if the file has to be decoded at once, which also says what is
     /// wrong with it.
     pub fn open(bytes: Bytes, path: &Path, mended: Vec<String>) -> Option<Self> {
-        let streams = guarded(|| Single::all(bytes))??;
+        let streams = guarded(|| Streams::of(bytes))?;
         let (mut recordings, mut lost, mut begun) = (Vec::new(), 0, None);
-        for stream in streams {
-            let Some((packets, first)) = begin(&stream.bytes, path) else {
+        for (at, single) in streams.all.iter().enumerate() {
+            let Some((packets, first)) = begin(&single.stream, path) else {
                 lost += 1;
                 continue;
             };
             let rate = packets.sample_rate();
             // What a recording of no known length holds is known after the first pass.
             let part = packets.part(usize::MAX);
-            recordings.push(Recording { stream, rate, total: None, part });
+            recordings.push(Recording { single: at, rate, total: None, part });
             begun.get_or_insert((packets, first));
         }
         let (packets, first) = begun?;
@@ -90,6 +94,7 @@ impl CompressedPieces {
         Some(Self {
             path: path.to_path_buf(),
             recordings,
+            streams,
             lost,
             current: 0,
             decoding: Some(Decoding { packets, first: Some(first), resampler, at: 0, silenced: 0 }),
@@ -137,8 +142,8 @@ impl CompressedPieces {
             let mut decoding = match self.decoding.take() {
                 Some(decoding) => decoding,
                 None => {
-                    let (packets, first) =
-                        begin(&recording.stream.bytes, &self.path).ok_or_else(|| failed(&self.path))?;
+                    let (packets, first) = begin(&self.streams.all[recording.single].stream, &self.path)
+                        .ok_or_else(|| failed(&self.path))?;
                     recording.part = packets.part(recording.total.unwrap_or(usize::MAX));
                     let resampler = StreamResampler::new(recording.rate, self.sample_rate)?;
                     Decoding { packets, first: Some(first), resampler, at: 0, silenced: 0 }
@@ -184,14 +189,20 @@ impl CompressedPieces {
         self.warnings.extend(ended.warnings);
         self.warnings.extend(not_finite(decoding.silenced));
         let frames = recording.frames();
-        self.warnings.extend(recording.stream.of_flac(ended.matches, frames, self.sample_rate, &self.path)?);
+        let single = &self.streams.all[recording.single];
+        self.warnings.extend(single.of_flac(ended.matches, frames, self.sample_rate, &self.path)?);
         Ok(())
     }
 
     /// All warnings, once everything was read.
-    pub fn warnings(&mut self) -> Vec<String> {
+    ///
+    /// # Errors
+    /// As [`Streams::of_several`].
+    pub fn warnings(&mut self) -> Result<Vec<String>> {
+        let (decoded, frames) = (self.recordings.len(), self.recordings.iter().map(Recording::frames).sum());
+        let several = self.streams.of_several(decoded, self.lost, frames, self.sample_rate, &self.path)?;
         let said = self.mended.iter().cloned().chain(std::mem::take(&mut self.warnings));
-        said.chain(of_joined(self.recordings.len(), self.lost)).collect()
+        Ok(said.chain(several).collect())
     }
 }
 
@@ -199,12 +210,12 @@ fn failed(path: &Path) -> Error {
     Error::file(path, "its decoder failed on damaged data")
 }
 
-/// A recording's decoder and first samples; none if it has none.
-fn begin(bytes: &Bytes, path: &Path) -> Option<(Packets, Vec<Vec<f32>>)> {
-    let most = (1 << 24) + bytes.len().saturating_mul(SAMPLES_A_BYTE);
+/// A recording's decoder and first samples; none if it has none, or a sample rate that is out of range.
+fn begin(stream: &Stream, path: &Path) -> Option<(Packets, Vec<Vec<f32>>)> {
+    let most = (1 << 24) + stream.len().saturating_mul(SAMPLES_A_BYTE);
     guarded(|| {
-        let mut packets = Packets::open(bytes.clone(), path, most).ok()?;
+        let mut packets = Packets::open(stream.clone(), path, most).ok()?;
         let first = packets.next()?;
-        Some((packets, first))
+        RATES.contains(&packets.sample_rate()).then_some((packets, first))
     })?
 }

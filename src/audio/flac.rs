@@ -1,17 +1,19 @@
 //! What stands around the frames of a FLAC file (RFC 9639), put into an order that a strict reader accepts.
 
+use super::bytes::{Bytes, Stream};
+
 /// Bytes of the block that says what the stream is, with its head, behind `fLaC`.
 const STREAM_INFO: usize = 4 + 34;
 
 /// A FLAC stream in memory.
-pub struct Flac<'a> {
+pub struct Flac {
     info: [u8; STREAM_INFO],
-    frames: &'a [u8],
+    frames: Bytes,
 }
 
-impl<'a> Flac<'a> {
+impl Flac {
     /// Finds the frames behind the metadata; none where this is no FLAC file, or its metadata has no end.
-    pub fn find(bytes: &'a [u8]) -> Option<Self> {
+    pub fn find(bytes: &Bytes) -> Option<Self> {
         let rest = bytes.strip_prefix(b"fLaC")?;
         let mut info: [u8; STREAM_INFO] = rest.get(..STREAM_INFO)?.try_into().ok()?;
         if info[0] & 0x7F != 0 || info[1..4] != [0, 0, 34] {
@@ -32,12 +34,13 @@ impl<'a> Flac<'a> {
         }
         // All other metadata are of no use here, and some readers refuse a file for what is in them.
         info[0] = 0x80;
-        Some(Self { info, frames: rest.get(at..)? })
+        rest.get(at..)?;
+        Some(Self { info, frames: bytes.part(4 + at..bytes.len()) })
     }
 
     /// The stream without anything that is not needed to decode it.
-    pub fn bytes(&self) -> Vec<u8> {
-        [b"fLaC".as_slice(), &self.info, self.frames].concat()
+    pub fn stream(&self) -> Stream {
+        Stream::new([b"fLaC".as_slice(), &self.info].concat(), self.frames.clone())
     }
 
     /// Samples per channel, where the stream says how many.
@@ -46,24 +49,43 @@ impl<'a> Flac<'a> {
         (total > 0).then_some(total)
     }
 
-    /// Bits of a sample.
-    pub fn bits(&self) -> u32 {
-        (u32::from(self.info[16] & 1) << 4 | u32::from(self.info[17] >> 4)) + 1
+    /// How the stream says that it is coded.
+    pub fn layout(&self) -> Layout {
+        let fields = self.fields();
+        let part = |shift: u32, bits: u32| (fields >> shift) as u32 & ((1 << bits) - 1);
+        Layout { rate: part(44, 20), channels: part(41, 3) + 1, bits: part(36, 5) + 1 }
     }
 
-    /// The stream cut into parts of one sample rate each, with a head of its own each; none where all frames have the first one's.
-    pub fn parts(&self) -> Vec<Vec<u8>> {
-        let mut parts = Vec::<(u32, usize)>::new();
+    fn fields(&self) -> u64 {
+        self.info[14..22].iter().fold(0u64, |sum, &byte| sum << 8 | u64::from(byte))
+    }
+
+    /// Whether there is an MD5 sum of the samples.
+    pub fn has_checksum(&self) -> bool {
+        self.info[22..] != [0; 16]
+    }
+
+    /// The stream cut into parts that are coded in one way each, with a head of its own each; none where all frames are coded alike.
+    pub fn parts(&self) -> Vec<(Layout, Stream)> {
+        let usual = self.layout();
+        // In nearly all files nothing looks like the head of a frame that is coded in another way, which is found out without the checksums
+        // of frames.
+        let places = (0..self.frames.len()).filter(|&at| self.frames[at] == 0xFF);
+        let mut layouts = places.filter_map(|at| Layout::of_frame(&self.frames[at..], usual));
+        if layouts.next().is_none_or(|first| layouts.all(|layout| layout == first)) {
+            return vec![];
+        }
+        let mut parts = Vec::<(Layout, usize)>::new();
         // The checksum of a frame with its own checksum behind it is 0: there, and only there, another one begins.
         let mut sum = 0;
         for (at, &byte) in self.frames.iter().enumerate() {
             // Most places are passed over by their first byte.
             if sum == 0
                 && byte == 0xFF
-                && let Some(head) = Frame::read(&self.frames[at..])
-                && parts.last().is_none_or(|(rate, _)| *rate != head.rate)
+                && let Some(layout) = Layout::of_frame(&self.frames[at..], usual)
+                && parts.last().is_none_or(|part| part.0 != layout)
             {
-                parts.push((head.rate, at));
+                parts.push((layout, at));
             }
             sum = sum << 8 ^ CRC16[usize::from((sum >> 8) as u8 ^ byte)];
         }
@@ -71,17 +93,24 @@ impl<'a> Flac<'a> {
             return vec![];
         }
         let ends = parts[1..].iter().map(|part| part.1).chain([self.frames.len()]);
-        parts.iter().zip(ends).map(|(&(rate, at), end)| self.part(rate, &self.frames[at..end])).collect()
+        let part = |(&(layout, at), end)| (layout, self.part(layout, self.frames.part(at..end)));
+        parts.iter().zip(ends).map(part).collect()
     }
 
-    fn part(&self, rate: u32, frames: &[u8]) -> Vec<u8> {
+    fn part(&self, layout: Layout, frames: Bytes) -> Stream {
         let mut info = self.info;
-        let fields = info[14..22].iter().fold(0u64, |sum, &byte| sum << 8 | u64::from(byte));
+        // Blocks may be longer than in the first part: as long as can be, and all of one length where they are numbered instead of samples.
+        let numbered = frames.get(1).is_some_and(|byte| byte & 1 == 0);
+        let shortest = if numbered { u16::MAX } else { 16 };
+        info[4..6].copy_from_slice(&shortest.to_be_bytes());
+        info[6..8].copy_from_slice(&u16::MAX.to_be_bytes());
+        info[8..14].fill(0);
         // How long it is, and the checksum of its samples, are not known.
-        let fields = fields & ((1 << 44) - 1) & !((1 << 36) - 1) | u64::from(rate) << 44;
+        let Layout { rate, channels, bits } = layout;
+        let fields = u64::from(rate) << 44 | u64::from(channels - 1) << 41 | u64::from(bits - 1) << 36;
         info[14..22].copy_from_slice(&fields.to_be_bytes());
         info[22..].fill(0);
-        [b"fLaC".as_slice(), &info, frames].concat()
+        Stream::new([b"fLaC".as_slice(), &info].concat(), frames)
     }
 }
 
@@ -101,14 +130,20 @@ const CRC16: [u16; 256] = {
     table
 };
 
-/// The head of a frame that says its sample rate itself.
-struct Frame {
-    rate: u32,
+/// How frames are coded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Layout {
+    /// Samples a second.
+    pub rate: u32,
+    pub channels: u32,
+    /// Bits of a sample.
+    pub bits: u32,
 }
 
-impl Frame {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let &[0xFF, 0xF8 | 0xF9, sizes, _, lead, ..] = bytes else { return None };
+impl Layout {
+    /// What a frame's head says, and `usual` where it refers to the head of the stream; none where no frame begins.
+    fn of_frame(bytes: &[u8], usual: Self) -> Option<Self> {
+        let &[0xFF, 0xF8 | 0xF9, sizes, samples, lead, ..] = bytes else { return None };
         // Behind them a number as UTF-8 has it, and longer.
         let at = match lead.leading_ones() {
             0 => 5,
@@ -137,12 +172,24 @@ impl Frame {
         const RATES: [u32; 11] =
             [88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000];
         let rate = match sizes & 15 {
+            0 => usual.rate,
             n @ 1..=11 => RATES[usize::from(n) - 1],
             12 => said * 1000,
             13 => said,
             14 => said * 10,
             _ => return None,
         };
-        Some(Self { rate })
+        let channels = match samples >> 4 {
+            n @ 0..=7 => u32::from(n) + 1,
+            // Left, right and what is between them.
+            8..=10 => 2,
+            _ => return None,
+        };
+        let bits = match samples >> 1 & 7 {
+            0 => usual.bits,
+            3 => return None,
+            code => [8, 12, 0, 16, 20, 24, 32][usize::from(code) - 1],
+        };
+        Some(Self { rate, channels, bits })
     }
 }

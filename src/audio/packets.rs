@@ -1,6 +1,5 @@
 //! One stream of packets, decoded one after the other.
 
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_MP3, CODEC_ID_OPUS};
@@ -14,7 +13,7 @@ use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 
-use super::bytes::Bytes;
+use super::bytes::Stream;
 use super::compressed::codecs;
 use super::container::{aac_kind, aiff_frames, discard_padding};
 use super::decode::Encoding;
@@ -46,8 +45,8 @@ pub(super) struct One {
 ///
 /// # Errors
 /// Where it is no sound, or none that can be decoded.
-pub(super) fn decode_one(bytes: Bytes, path: &Path, most: usize) -> Result<One> {
-    let mut packets = Packets::open(bytes, path, most)?;
+pub(super) fn decode_one(stream: Stream, path: &Path, most: usize) -> Result<One> {
+    let mut packets = Packets::open(stream, path, most)?;
     let mut samples: Vec<Vec<f32>> = Vec::new();
     while let Some(piece) = packets.next() {
         samples.resize(piece.len(), Vec::new());
@@ -137,15 +136,17 @@ pub(super) struct Ended {
 impl Packets {
     /// # Errors
     /// Where there is no sound track, or none of a codec that is known.
-    pub fn open(bytes: Bytes, path: &Path, most: usize) -> Result<Self> {
+    pub fn open(stream: Stream, path: &Path, most: usize) -> Result<Self> {
         let mut hint = Hint::new();
         if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
             hint.with_extension(&extension.to_ascii_lowercase());
         }
-        let edit = if bytes.get(4..8) == Some(b"ftyp") { mp4::part(&bytes) } else { None };
-        let counted = mpeg::is_counted(&bytes);
-        let (padding, promised) = (discard_padding(&bytes), aiff_frames(&bytes));
-        let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+        // What stands behind a head of our own are frames of FLAC alone.
+        let bytes: &[u8] = if stream.head.is_empty() { &stream.bytes } else { &[] };
+        let edit = if bytes.get(4..8) == Some(b"ftyp") { mp4::part(bytes) } else { None };
+        let counted = mpeg::is_counted(bytes);
+        let (padding, promised) = (discard_padding(bytes), aiff_frames(bytes));
+        let stream = MediaSourceStream::new(Box::new(stream), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|e| Error::file(path, format!("is no sound file that can be read ({KINDS}): {e}")))?;

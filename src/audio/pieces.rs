@@ -280,7 +280,7 @@ impl From {
         match self {
             Self::Wav(wav) => wav.warnings(),
             #[cfg(feature = "compressed-audio")]
-            Self::Compressed(compressed) => Ok(compressed.warnings()),
+            Self::Compressed(compressed) => compressed.warnings(),
         }
     }
 }
