@@ -5,39 +5,13 @@
 
 #[path = "common/bits.rs"]
 mod bits;
+#[path = "common/both_ways.rs"]
+mod both_ways;
 #[path = "common/program.rs"]
 mod program;
 
 use bits::Bits;
-use humdinger::audio::Audio;
-use humdinger::audio::decode::decode_bytes;
-use humdinger::audio::pieces::Pieces;
-use program::scratch;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// A file, decoded at once and, with the same result, piece by piece.
-fn decode(parts: &[&[u8]]) -> Result<Audio, String> {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let path = scratch().join(format!("{}-sound.flac", COUNT.fetch_add(1, Ordering::Relaxed)));
-    std::fs::write(&path, parts.concat()).unwrap();
-    let whole = decode_bytes(parts.concat(), &path).map_err(|e| e.to_string());
-    let pieces = Pieces::open_above(&path, 0, 0).unwrap();
-    match pieces.map(|pieces| pieces.read(whole.as_ref().map_or(8_000, |audio| audio.sample_rate), None)) {
-        Some(Ok(pieces)) => assert!(Ok(pieces) == whole, "other sound piece by piece"),
-        // Decoded at once, ffmpeg is asked, too, where there is one.
-        Some(Err(error)) => assert!(whole.as_ref().is_err_and(|text| text.starts_with(&error.to_string())), "{error}"),
-        None => assert!(whole.is_err(), "was not read in pieces"),
-    }
-    whole
-}
-
-fn read(parts: &[&[u8]]) -> Audio {
-    decode(parts).unwrap()
-}
-
-fn told(audio: &Audio) -> String {
-    audio.warnings.join("; ")
-}
+use both_ways::{decode, read, told};
 
 fn crc8(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum, b| (0..8).fold(sum ^ b, |sum, _| if sum & 0x80 != 0 { sum << 1 ^ 7 } else { sum << 1 }))
@@ -120,7 +94,7 @@ fn what_stands_around_the_frames_of_flac_does_no_harm() {
     let frame = flac_frame(0, &[(&left, 32), (&side, 33)], 8, 4, 7);
     let bytes = [flac_head(64, 8_000, 2, 32, 64, [7; 16], &[]), frame].concat();
     let error = decode(&[&bytes]).unwrap_err();
-    assert!(error.contains("sound.flac: "), "{error}");
+    assert!(error.contains("sound-file: "), "{error}");
 }
 
 /// A tone of so many samples, none of them above 20 000.
@@ -184,5 +158,35 @@ fn what_cannot_be_decoded_of_a_changing_file_is_said() {
     assert!(told(&audio).contains("1 more parts of the file hold no sound"), "{}", told(&audio));
     // 32 bits are not trusted without a checksum.
     let error = decode(&[&head(32, [1; 16]), &frame(0, 4, 7, 32), &frame(1, 5, 7, 32)]).unwrap_err();
-    assert!(error.contains("sound.flac") && error.contains("because its sample rate changes"), "{error}");
+    assert!(error.contains("sound-file: ") && error.contains("because its sample rate changes"), "{error}");
+}
+
+/// What the head says of blocks is only a promise, and what is cut out of a stream has none.
+#[test]
+fn frames_count_more_than_the_head() {
+    let samples = tone(9_000);
+    let expected: Vec<f32> = samples.iter().map(|&x| x as f32 / 32_768.0).collect();
+    let (first, rest) = samples.split_at(4_000);
+    let (second, third) = rest.split_at(3_000);
+    // Numbered, although not of one length, as old encoders wrote them.
+    let frames: Vec<u8> =
+        [first, second, third].iter().zip(0..).flat_map(|(part, i)| flac_frame(i, &[(part, 16)], 0, 4, 4)).collect();
+    let head = |least| flac_head(least, 8_000, 1, 16, 9_000, [0; 16], &[]);
+    let mut short_blocks = head(16);
+    short_blocks[10..12].copy_from_slice(&1_000u16.to_be_bytes());
+    let cases = [
+        ("blocks of several lengths", vec![head(2_000), frames.clone()]),
+        ("blocks of one length", vec![head(4_000), frames.clone()]),
+        ("blocks that are longer than the longest", vec![short_blocks, frames.clone()]),
+        ("more metadata than was said", vec![head(4_000), vec![0; 100], frames.clone()]),
+        ("no head", vec![frames]),
+    ];
+    for (name, parts) in cases {
+        let audio = read(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        assert!(audio.channels == [expected.clone()] && audio.warnings.is_empty(), "{name}: {}", told(&audio));
+    }
+    // A frame alone, or one that does not say how it is coded, may be anything.
+    assert!(decode(&[&flac_frame(0, &[(first, 16)], 0, 4, 4)]).is_err());
+    let silent: Vec<u8> = (0..3).flat_map(|i| flac_frame(i, &[(first, 16)], 0, 0, 4)).collect();
+    assert!(decode(&[&silent]).is_err());
 }

@@ -1,14 +1,19 @@
-//! MP3 and MP4 files as they are found: joined, tagged, without the tag that says how long they are, changing on the way.
+//! MP3, MP4, AIFF and WebM files as they are found: joined, tagged, without the tag that says how long they are, changing on the way.
 
 #![cfg(feature = "app")]
 #![cfg(feature = "compressed-audio")]
 
 #[path = "common/bits.rs"]
 mod bits;
+#[path = "common/both_ways.rs"]
+mod both_ways;
+#[path = "common/program.rs"]
+mod program;
 
 use bits::Bits;
+use both_ways::{read, told};
 use humdinger::audio::Audio;
-use humdinger::audio::decode::{decode_bytes, decode_file};
+use humdinger::audio::decode::decode_file;
 use std::path::{Path, PathBuf};
 
 fn sound(name: &str) -> PathBuf {
@@ -17,14 +22,6 @@ fn sound(name: &str) -> PathBuf {
 
 fn bytes(name: &str) -> Vec<u8> {
     std::fs::read(sound(name)).unwrap()
-}
-
-fn read(parts: &[&[u8]]) -> Audio {
-    decode_bytes(parts.concat(), Path::new("a file")).unwrap()
-}
-
-fn told(audio: &Audio) -> String {
-    audio.warnings.join("; ")
 }
 
 /// A granule of layer III for one channel: whether its windows differ, their type, whether blocks are mixed, and how many pairs of
@@ -200,4 +197,106 @@ fn an_mp4s_edit_list_is_followed() {
     // A sine of 440 Hz begins at its first sample, and not 1024 samples later.
     let first = audio.channels[0][..400].iter().map(|x| x.abs()).fold(0.0, f32::max);
     assert!((0.08..0.2).contains(&first), "{first}");
+}
+
+/// The encoder's padding is the last that a file has: one that was cut off has none, however much its tag says.
+#[test]
+fn of_an_mp3_that_was_cut_off_no_padding_is_cut() {
+    let tagged = bytes("tagged.mp3");
+    let whole = read(&[&tagged]);
+    // The last three frames are missing, or more than the sound's half.
+    for missing in [300, tagged.len() / 2] {
+        let cut = read(&[&tagged[..tagged.len() - missing]]);
+        let frames = cut.frames();
+        assert!(cut.channels[0] == whole.channels[0][..frames], "{missing}");
+        assert_eq!((frames + 1_105) % 1_152, 0, "{missing}: {frames} frames");
+        // A tenth of a second is not worth a word.
+        assert_eq!(told(&cut).contains("the file says"), missing > 300, "{frames} frames, {}", told(&cut));
+    }
+    // With more in front of the sound than there is, all of it is taken for sound.
+    let at = tagged.windows(4).position(|name| name == b"Lavf").unwrap() + 21;
+    let mut late = tagged[..tagged.len() - 17 * 104].to_vec();
+    assert_eq!(u16::from_be_bytes([tagged[at], tagged[at + 1]]) >> 4, 576, "the tag's delay");
+    late[at] = 0xFF;
+    let audio = read(&[&late]);
+    assert!(audio.frames() > 0 && audio.frames().is_multiple_of(1_152), "{} {}", audio.frames(), told(&audio));
+}
+
+fn chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    let padding = if body.len() % 2 == 1 { &[0][..] } else { &[] };
+    [name, &(body.len() as u32).to_be_bytes()[..], body, padding].concat()
+}
+
+#[test]
+fn aiff_is_read_whatever_stands_around_its_samples() {
+    let samples: Vec<f32> = (0..2_000).map(|t| (t * 37 % 201 - 100) as f32 / 256.0).collect();
+    let rate = [0x40, 0x0B, 0xFA, 0, 0, 0, 0, 0, 0, 0];
+    let common = |bits: u16, kind: &[u8]| {
+        let numbers = [&[0, 1][..], &2_000u32.to_be_bytes(), &bits.to_be_bytes(), &rate].concat();
+        chunk(b"COMM", &[&numbers[..], kind].concat())
+    };
+    let form = |kind: &[u8; 4], chunks: &[&[u8]]| chunk(b"FORM", &[&kind[..], &chunks.concat()].concat());
+    let sound = |bytes: &[u8]| chunk(b"SSND", &[&[0; 8], bytes].concat());
+    let words: Vec<u8> = samples.iter().flat_map(|x| ((x * 32_768.0) as i16).to_be_bytes()).collect();
+    let floats: Vec<u8> = samples.iter().flat_map(|x| x.to_be_bytes()).collect();
+    // The name of a type in a chunk that is much longer than the name, as some programs write it.
+    let long_name = [&b"fl32\0\0\x0032-bit floating point"[..], &[0; 391]].concat();
+    let behind = [&8u32.to_be_bytes()[..], &[0; 4], &[9; 8], &words].concat();
+    let mut streamed = form(b"AIFF", &[&common(16, b""), &sound(&words)]);
+    let at = streamed.windows(4).position(|name| name == b"SSND").unwrap();
+    streamed[at + 4..at + 8].fill(0);
+    let mut lengths = form(b"AIFF", &[&common(16, b""), &sound(&words)]);
+    lengths[4..8].copy_from_slice(&[0xFF; 4]);
+    let files = [
+        ("as it should be", form(b"AIFF", &[&common(16, b""), &sound(&words)])),
+        ("floating point", form(b"AIFC", &[&common(32, b"fl32\0\0"), &sound(&floats)])),
+        ("a long name", form(b"AIFC", &[&common(32, &long_name), &chunk(b"CHAN", &[0; 32]), &sound(&floats)])),
+        ("sound first", form(b"AIFF", &[&sound(&words), &chunk(b"odd ", b"123"), &common(16, b"")])),
+        ("tags without anything", form(b"AIFF", &[&common(16, b""), &sound(&words), &chunk(b"ID3 ", b"")])),
+        ("sound behind an offset", form(b"AIFF", &[&common(16, b""), &chunk(b"SSND", &behind)])),
+        ("no length of the sound", streamed),
+        ("a wrong length of the file", lengths),
+    ];
+    for (name, file) in files {
+        let audio = read(&[&file]);
+        assert!(audio.channels == [samples.clone()], "{name}: other samples, {}", audio.frames());
+        assert_eq!((audio.sample_rate, told(&audio).as_str()), (8_000, ""), "{name}");
+    }
+    let audio = read(&[&form(b"AIFF", &[&common(16, b""), &sound(&words[..2_000])])]);
+    assert!(told(&audio).contains("the file says 0.250 s, 0.125 s could be decoded"), "{}", told(&audio));
+}
+
+/// Matroska may put several packets into a block, which has the time of the first.
+#[test]
+fn packets_of_one_block_follow_each_other() {
+    let webm = bytes("browser.webm");
+    let at = webm.windows(4).position(|id| id == [0x1F, 0x43, 0xB6, 0x75]).unwrap();
+    let (mut head, mut rest) = (webm[..at].to_vec(), &webm[at + 9..]);
+    // The segment is of no known length.
+    let segment = head.windows(4).position(|id| id == [0x18, 0x53, 0x80, 0x67]).unwrap();
+    head[segment + 5..segment + 12].fill(0xFF);
+    // What says where its parts are becomes a filler.
+    let parts = head.windows(4).position(|id| id == [0x11, 0x4D, 0x9B, 0x74]).unwrap();
+    assert!((0x80..0xFC).contains(&head[parts + 4]), "a size of one byte");
+    (head[parts], head[parts + 1]) = (0xEC, head[parts + 4] + 3);
+    let mut packets = Vec::new();
+    while let [0xA3, size @ 0x81..=0xFE, ..] = *rest {
+        let end = 2 + usize::from(size & 0x7F);
+        packets.push(&rest[6..end]);
+        rest = &rest[end..];
+    }
+    assert!(packets.len() > 20 && packets.iter().all(|packet| packet.len() < 255));
+    let length = |bytes: usize| [&[0x10 | (bytes >> 24) as u8], &(bytes as u32).to_be_bytes()[1..]].concat();
+    let mut cluster = vec![0xE7, 0x81, 0];
+    for (i, packets) in packets.chunks(8).enumerate() {
+        let time = i * 160;
+        let mut body = vec![0x81, (time >> 8) as u8, time as u8, 0x82, packets.len() as u8 - 1];
+        body.extend(packets[..packets.len() - 1].iter().map(|packet| packet.len() as u8));
+        cluster.extend([&[0xA3], &length(body.len() + packets.concat().len())[..], &body, &packets.concat()].concat());
+    }
+    let laced = [&head[..], &[0x1F, 0x43, 0xB6, 0x75], &length(cluster.len()), &cluster].concat();
+    let (audio, whole) = (read(&[&laced]), read(&[&webm]));
+    assert!(!told(&audio).contains("missing"), "{}", told(&audio));
+    let frames = audio.frames().min(whole.frames());
+    assert!(frames >= 22_000 && audio.channels[0][..frames] == whole.channels[0][..frames]);
 }

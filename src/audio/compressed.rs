@@ -12,7 +12,7 @@ use super::decode::Encoding;
 use super::flac::{Flac, Layout};
 use super::opus::OpusDecoder;
 use super::packets::{One, decode_one};
-use super::{Audio, channels, mpeg};
+use super::{Audio, aiff, channels, mpeg};
 use crate::{Error, Result};
 
 /// The decoders: Symphonia's, and ours of Opus.
@@ -116,6 +116,9 @@ impl Streams {
             let changing = Some(Changing { layouts, said: flac.frames(), has_checksum: flac.has_checksum() });
             let all = parts.into_iter().map(|part| Single { stream: part, flac: None });
             return Self { all: all.collect(), changing };
+        }
+        if let Some(stream) = aiff::stream(&bytes) {
+            return Self { all: vec![Single { stream, flac: None }], changing: None };
         }
         let joined = if mpeg::is_mpeg(&bytes) { mpeg::recordings(&bytes) } else { vec![] };
         let parts = match joined.len() {

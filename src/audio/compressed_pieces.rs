@@ -9,7 +9,7 @@ use super::bytes::{Bytes, Stream};
 use super::channels;
 use super::compressed::{Streams, guarded};
 use super::decode::Encoding;
-use super::packets::{Packets, not_finite};
+use super::packets::{Packets, Sound, not_finite};
 use super::resample::{RATES, Resampler};
 use super::stream::StreamResampler;
 use super::wav::silence_non_finite;
@@ -27,15 +27,15 @@ struct Recording {
     rate: u32,
     /// Decoded frames, with the encoder's padding; known after the first pass.
     total: Option<usize>,
-    /// The first frame of the sound among them, and the one after its last.
-    part: (usize, usize),
+    /// Which of them are the sound.
+    sound: Sound,
 }
 
 impl Recording {
     /// Frames of the sound, after the first pass.
     fn frames(&self) -> usize {
-        let total = self.total.unwrap_or(0);
-        self.part.1.min(total).saturating_sub(self.part.0)
+        let (first, last) = self.sound.of(self.total.unwrap_or(0));
+        last - first
     }
 }
 
@@ -47,7 +47,37 @@ struct Decoding {
     resampler: StreamResampler,
     /// How many frames came.
     at: usize,
+    /// The last of them, while it is not known whether they are padding.
+    waiting: Vec<Vec<f32>>,
     silenced: usize,
+}
+
+impl Decoding {
+    /// With the first samples of a recording.
+    fn new(packets: Packets, first: Vec<Vec<f32>>, resampler: StreamResampler) -> Self {
+        let waiting = vec![Vec::new(); first.len()];
+        Self { packets, first: Some(first), resampler, at: 0, waiting, silenced: 0 }
+    }
+
+    /// Takes the next samples and returns those that come before the last `back`, of them what lies in a part of the recording.
+    fn take(&mut self, piece: Vec<Vec<f32>>, back: usize, part: (usize, usize)) -> Vec<Vec<f32>> {
+        self.at += piece[0].len();
+        for (waiting, new) in self.waiting.iter_mut().zip(piece) {
+            waiting.extend(new);
+        }
+        let ready = self.waiting[0].len().saturating_sub(back);
+        let at = self.at - self.waiting[0].len();
+        let [first, last] = [part.0, part.1].map(|place| place.saturating_sub(at).min(ready));
+        let mut silenced = 0;
+        let of = |waiting: &mut Vec<f32>| {
+            let mut new: Vec<f32> = waiting.drain(..ready).take(last).skip(first).collect();
+            silenced += silence_non_finite(&mut new);
+            new
+        };
+        let made = self.waiting.iter_mut().map(of).collect();
+        self.silenced += silenced;
+        made
+    }
 }
 
 /// See the top of this file.
@@ -62,6 +92,8 @@ pub(super) struct CompressedPieces {
     /// The number of the recording to decode, and its decoder; none before it begins.
     current: usize,
     decoding: Option<Decoding>,
+    /// Whether a recording turned out to be shorter than what is said to be in front of its sound and behind.
+    again: bool,
     pub sample_rate: u32,
     channels: usize,
     pub encoding: Encoding,
@@ -83,9 +115,7 @@ impl CompressedPieces {
                 continue;
             };
             let rate = packets.sample_rate();
-            // What a recording of no known length holds is known after the first pass.
-            let part = packets.part(usize::MAX);
-            recordings.push(Recording { single: at, rate, total: None, part });
+            recordings.push(Recording { single: at, rate, total: None, sound: packets.sound() });
             begun.get_or_insert((packets, first));
         }
         let (packets, first) = begun?;
@@ -97,7 +127,8 @@ impl CompressedPieces {
             streams,
             lost,
             current: 0,
-            decoding: Some(Decoding { packets, first: Some(first), resampler, at: 0, silenced: 0 }),
+            decoding: Some(Decoding::new(packets, first, resampler)),
+            again: false,
             sample_rate,
             channels,
             encoding,
@@ -109,6 +140,11 @@ impl CompressedPieces {
     /// Whether it is several recordings, one after the other.
     pub fn is_joined(&self) -> bool {
         self.recordings.len() > 1
+    }
+
+    /// Whether what was gone through was not yet the sound, so that it has to be gone through once more.
+    pub fn again(&mut self) -> bool {
+        std::mem::take(&mut self.again)
     }
 
     /// Begins again.
@@ -142,34 +178,34 @@ impl CompressedPieces {
             let mut decoding = match self.decoding.take() {
                 Some(decoding) => decoding,
                 None => {
-                    let (packets, first) = begin(&self.streams.all[recording.single].stream, &self.path)
-                        .ok_or_else(|| failed(&self.path))?;
-                    recording.part = packets.part(recording.total.unwrap_or(usize::MAX));
-                    let resampler = StreamResampler::new(recording.rate, self.sample_rate)?;
-                    Decoding { packets, first: Some(first), resampler, at: 0, silenced: 0 }
+                    let stream = &self.streams.all[recording.single].stream;
+                    let (packets, first) = begin(stream, &self.path).ok_or_else(|| failed(&self.path))?;
+                    Decoding::new(packets, first, StreamResampler::new(recording.rate, self.sample_rate)?)
                 }
             };
             let piece = match decoding.first.take() {
                 Some(first) => Some(first),
                 None => guarded(|| decoding.packets.next()).ok_or_else(|| failed(&self.path))?,
             };
+            let sound = recording.sound;
             let made = match piece {
-                Some(mut piece) => {
-                    let (length, at, (first, last)) = (piece[0].len(), decoding.at, recording.part);
-                    let [first, last] = [first, last].map(|place| place.saturating_sub(at).min(length));
-                    decoding.at += length;
-                    for channel in &mut piece {
-                        channel.truncate(last);
-                        channel.drain(..first.min(last));
-                        decoding.silenced += silence_non_finite(channel);
-                    }
+                Some(piece) => {
+                    let (back, part) = match recording.total {
+                        Some(total) => (0, sound.of(total)),
+                        None => (sound.back, (sound.front, sound.end)),
+                    };
+                    let piece = decoding.take(piece, back, part);
                     let made = decoding.resampler.push(piece, false);
                     self.decoding = Some(decoding);
                     made
                 }
                 None => {
+                    let part = sound.of(decoding.at);
+                    self.again |= recording.total.is_none() && part.0 < sound.front;
                     recording.total = Some(decoding.at);
-                    let made = decoding.resampler.push(vec![Vec::new(); decoding.packets.channels()], true);
+                    let nothing = vec![Vec::new(); decoding.packets.channels()];
+                    let rest = decoding.take(nothing, 0, part);
+                    let made = decoding.resampler.push(rest, true);
                     self.end(decoding)?;
                     self.current += 1;
                     made

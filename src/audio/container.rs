@@ -22,21 +22,6 @@ pub fn discard_padding(bytes: &[u8]) -> f64 {
     places.filter_map(|(at, _)| padding(at)).sum()
 }
 
-/// Frames that an AIFF file says it has, in its chunk `COMM`; none of other files.
-pub fn aiff_frames(bytes: &[u8]) -> Option<u32> {
-    let kind = bytes.get(8..12).filter(|_| bytes.starts_with(b"FORM"))?;
-    let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let mut at = 12;
-    while [&b"AIFF"[..], b"AIFC"].contains(&kind) {
-        let length = number(at + 4)? as usize;
-        if bytes.get(at..at + 4)? == b"COMM" {
-            return number(at + 10);
-        }
-        at = at.checked_add(8 + length + length % 2)?;
-    }
-    None
-}
-
 /// What an AAC stream is called that is not AAC-LC, by its `AudioSpecificConfig` (ISO 14496-3, 1.6.2.1).
 pub fn aac_kind(config: &[u8]) -> Option<&'static str> {
     let (first, second) = (*config.first()?, config.get(1).copied().unwrap_or(0));

@@ -12,9 +12,9 @@ pub struct Flac {
 }
 
 impl Flac {
-    /// Finds the frames behind the metadata; none where this is no FLAC file, or its metadata has no end.
+    /// Finds the frames behind the metadata, or without any; none where this is no FLAC file, or its metadata has no end.
     pub fn find(bytes: &Bytes) -> Option<Self> {
-        let rest = bytes.strip_prefix(b"fLaC")?;
+        let Some(rest) = bytes.strip_prefix(b"fLaC") else { return Self::without_head(bytes) };
         let mut info: [u8; STREAM_INFO] = rest.get(..STREAM_INFO)?.try_into().ok()?;
         if info[0] & 0x7F != 0 || info[1..4] != [0, 0, 34] {
             return None;
@@ -27,15 +27,32 @@ impl Flac {
                 break;
             }
         }
-        // Some encoders leave the smallest block out, which is only a promise.
-        if u16::from_be_bytes([info[4], info[5]]) < 16 {
-            let [high, low] = info[6..8] else { return None };
-            (info[4], info[5]) = (high, low);
-        }
+        rest.get(at..)?;
         // All other metadata are of no use here, and some readers refuse a file for what is in them.
         info[0] = 0x80;
-        rest.get(at..)?;
-        Some(Self { info, frames: bytes.part(4 + at..bytes.len()) })
+        let mut flac = Self { info, frames: bytes.part(4 + at..bytes.len()) };
+        let usual = flac.layout();
+        // Some blocks of metadata are longer than they say.
+        let mut places = (0..flac.frames.len()).filter(|&at| flac.frames[at] == 0xFF);
+        if let Some(first) = places.find(|&at| Layout::of_frame(&flac.frames[at..], usual).is_some()) {
+            flac.frames = flac.frames.part(first..flac.frames.len());
+            any_blocks(&mut flac.info, &flac.frames);
+        }
+        Some(flac)
+    }
+
+    /// A stream that begins with a frame, as what was cut out of a longer one, where the frame says how it is coded and another follows.
+    fn without_head(frames: &Bytes) -> Option<Self> {
+        let nothing = Layout { rate: 0, channels: 0, bits: 0 };
+        let layout = Layout::of_frame(frames, nothing).filter(|layout| layout.rate > 0 && layout.bits > 0)?;
+        // The longest frame, 65535 samples of eight channels and 32 bits, is shorter.
+        let near = &frames[..frames.len().min(1 << 22)];
+        starts(near).find(|&at| at > 0 && Layout::of_frame(&near[at..], nothing).is_some())?;
+        let mut info = [0; STREAM_INFO];
+        (info[0], info[3]) = (0x80, 34);
+        info[14..22].copy_from_slice(&layout.fields().to_be_bytes());
+        any_blocks(&mut info, frames);
+        Some(Self { info, frames: frames.clone() })
     }
 
     /// The stream without anything that is not needed to decode it.
@@ -76,18 +93,12 @@ impl Flac {
             return vec![];
         }
         let mut parts = Vec::<(Layout, usize)>::new();
-        // The checksum of a frame with its own checksum behind it is 0: there, and only there, another one begins.
-        let mut sum = 0;
-        for (at, &byte) in self.frames.iter().enumerate() {
-            // Most places are passed over by their first byte.
-            if sum == 0
-                && byte == 0xFF
-                && let Some(layout) = Layout::of_frame(&self.frames[at..], usual)
+        for at in starts(&self.frames) {
+            if let Some(layout) = Layout::of_frame(&self.frames[at..], usual)
                 && parts.last().is_none_or(|part| part.0 != layout)
             {
                 parts.push((layout, at));
             }
-            sum = sum << 8 ^ CRC16[usize::from((sum >> 8) as u8 ^ byte)];
         }
         if parts.len() < 2 {
             return vec![];
@@ -99,19 +110,33 @@ impl Flac {
 
     fn part(&self, layout: Layout, frames: Bytes) -> Stream {
         let mut info = self.info;
-        // Blocks may be longer than in the first part: as long as can be, and all of one length where they are numbered instead of samples.
-        let numbered = frames.get(1).is_some_and(|byte| byte & 1 == 0);
-        let shortest = if numbered { u16::MAX } else { 16 };
-        info[4..6].copy_from_slice(&shortest.to_be_bytes());
-        info[6..8].copy_from_slice(&u16::MAX.to_be_bytes());
-        info[8..14].fill(0);
+        any_blocks(&mut info, &frames);
         // How long it is, and the checksum of its samples, are not known.
-        let Layout { rate, channels, bits } = layout;
-        let fields = u64::from(rate) << 44 | u64::from(channels - 1) << 41 | u64::from(bits - 1) << 36;
-        info[14..22].copy_from_slice(&fields.to_be_bytes());
+        info[14..22].copy_from_slice(&layout.fields().to_be_bytes());
         info[22..].fill(0);
         Stream::new([b"fLaC".as_slice(), &info].concat(), frames)
     }
+}
+
+/// Allows blocks of any size: what the head says of them is only a promise, which some encoders break.
+fn any_blocks(info: &mut [u8; STREAM_INFO], frames: &[u8]) {
+    // All are of one length where they are numbered; else their samples are.
+    let numbered = frames.get(1).is_some_and(|byte| byte & 1 == 0);
+    let shortest = if numbered { u16::MAX } else { 16 };
+    info[4..6].copy_from_slice(&shortest.to_be_bytes());
+    info[6..8].copy_from_slice(&u16::MAX.to_be_bytes());
+    info[8..14].fill(0);
+}
+
+/// Where frames may begin. The checksum of a frame with its own checksum behind it is 0: there, and only there, another one begins.
+fn starts(frames: &[u8]) -> impl Iterator<Item = usize> {
+    let mut sum = 0;
+    frames.iter().enumerate().filter_map(move |(at, &byte)| {
+        // Most places are passed over by their first byte.
+        let begins = sum == 0 && byte == 0xFF;
+        sum = sum << 8 ^ CRC16[usize::from((sum >> 8) as u8 ^ byte)];
+        begins.then_some(at)
+    })
 }
 
 /// The sums of single bytes: CRC-16 with the polynomial 0x8005.
@@ -141,6 +166,11 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// As the head of a stream has them, of which it is not known how many samples there are.
+    fn fields(self) -> u64 {
+        u64::from(self.rate) << 44 | u64::from(self.channels - 1) << 41 | u64::from(self.bits - 1) << 36
+    }
+
     /// What a frame's head says, and `usual` where it refers to the head of the stream; none where no frame begins.
     fn of_frame(bytes: &[u8], usual: Self) -> Option<Self> {
         let &[0xFF, 0xF8 | 0xF9, sizes, samples, lead, ..] = bytes else { return None };

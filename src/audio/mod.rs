@@ -1,5 +1,7 @@
 //! WAV, resampling, channels, mel and window tables: everything about sound that needs no graph.
 
+#[cfg(feature = "compressed-audio")]
+mod aiff;
 #[cfg(feature = "app")]
 mod bytes;
 pub mod channels;

@@ -1,5 +1,5 @@
-//! Which part of an MP4 file's sound is to be played (ISO 14496-12): its edit list, which leaves out what the encoder put in
-//! front and behind.
+//! Which part of an MP4 file's sound is to be played: its edit list (ISO 14496-12), which leaves out what the encoder put in front and
+//! behind, or a comment of iTunes that says the same.
 
 /// A part of a track, in seconds of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,15 +44,37 @@ fn time(header: &[u8]) -> Option<(f64, f64)> {
     (scale > 0).then_some((scale as f64, duration as f64))
 }
 
-/// The part of the first sound track that its edit list names. None where there is no list, or one that takes a track apart into
-/// several pieces.
+/// The frames in front of the sound, and those of the sound, that the comment `iTunSMPB` of iTunes names: numbers in base 16, of which
+/// the second and the fourth are these.
+fn itunes(movie: &[u8]) -> Option<(f64, f64)> {
+    // `meta` begins with a version.
+    let list = find(find(movie, &[b"udta", b"meta"])?.get(4..)?, &[b"ilst"])?;
+    let named = |comment: &&[u8]| find(comment, &[b"name"]).is_some_and(|name| name.get(4..) == Some(b"iTunSMPB"));
+    let comment = boxes(list).filter(|(kind, _)| kind == b"----").map(|(_, body)| body).find(named)?;
+    let text = std::str::from_utf8(find(comment, &[b"data"])?.get(8..)?).ok()?;
+    let mut numbers = text.split_ascii_whitespace().map(|number| u64::from_str_radix(number, 16));
+    let (front, frames) = (numbers.nth(1)?.ok()?, numbers.nth(1)?.ok()?);
+    Some((front as f64, frames as f64))
+}
+
+/// The part of the first sound track that its edit list names, or where it has none, iTunes. None where neither does, or a list takes a
+/// track apart into several pieces.
 pub fn part(bytes: &[u8]) -> Option<Part> {
     let movie = find(bytes, &[b"moov"])?;
     let (movie_scale, _) = time(find(movie, &[b"mvhd"])?)?;
     let sounds = |track: &&[u8]| find(track, &[b"mdia", b"hdlr"]).and_then(|hdlr| hdlr.get(8..12)) == Some(b"soun");
     let track = boxes(movie).filter(|(kind, _)| kind == b"trak").map(|(_, body)| body).find(sounds)?;
     let (scale, duration) = time(find(track, &[b"mdia", b"mdhd"])?)?;
-    let list = find(track, &[b"edts", b"elst"])?;
+    let Some(list) = find(track, &[b"edts", b"elst"]) else {
+        let (front, frames) = itunes(movie)?;
+        let behind = if duration > 0.0 { duration - front - frames } else { 0.0 };
+        // They count samples, as the track does in nearly all files. No encoder adds a second: such numbers are those of another file.
+        if scale < 8_000.0 || front >= scale || frames == 0.0 || behind >= scale {
+            return None;
+        }
+        // A file that was cut off is shorter.
+        return Some(Part { start: front / scale, length: (behind >= 0.0).then_some(frames / scale) });
+    };
     let wide = *list.first()? == 1;
     let (size, count) = (if wide { 20 } else { 12 }, number(list, 4, 4)?);
     let mut edits = Vec::new();
@@ -97,6 +119,40 @@ mod tests {
             make(b"mdia", &[&make(b"mdhd", &[&time(8_000, duration)]), &make(b"hdlr", &[&[0; 8], handler, &[0; 12]])]);
         let track = make(b"trak", &[&make(b"tkhd", &[&[0; 20]]), &make(b"edts", &[&list]), &medium]);
         [make(b"ftyp", &[b"M4A "]), make(b"moov", &[&make(b"mvhd", &[&time(1_000, 0)]), &track])].concat()
+    }
+
+    #[test]
+    fn the_comment_of_itunes() {
+        let comment = |name: &[u8], text: &str| {
+            let parts = [make(b"mean", &[&[0; 4], b"com.apple.iTunes"]), make(b"name", &[&[0; 4], name])];
+            make(b"----", &[&parts.concat(), &make(b"data", &[&[0; 8], text.as_bytes()])])
+        };
+        let numbers = " 00000000 00000840 000001CA 0000000000004412 00000000 00000000";
+        let file = |comments: &[u8], list: &[u8]| {
+            let time = [&[0; 12], &8_000u32.to_be_bytes()[..], &20_000u32.to_be_bytes()].concat();
+            let medium =
+                make(b"mdia", &[&make(b"mdhd", &[&time]), &make(b"hdlr", &[&[0; 8], b"soun".as_slice(), &[0; 12]])]);
+            let tags =
+                make(b"udta", &[&make(b"meta", &[&[0; 4], &make(b"hdlr", &[&[0; 20]]), &make(b"ilst", &[comments])])]);
+            make(b"moov", &[&make(b"mvhd", &[&time]), &make(b"trak", &[list, &medium]), &tags])
+        };
+        let both = [comment(b"iTunNORM", " 0000"), comment(b"iTunSMPB", numbers)].concat();
+        let expected = Part { start: 2_112.0 / 8_000.0, length: Some(17_426.0 / 8_000.0) };
+        assert_eq!(part(&file(&both, &[])), Some(expected));
+        let longer = comment(b"iTunSMPB", &numbers.replace("4412", "9999"));
+        assert_eq!(part(&file(&longer, &[])), Some(Part { length: None, ..expected }));
+        // An edit list counts before it; without numbers it says nothing.
+        let edits = make(
+            b"edts",
+            &[&make(b"elst", &[&[0, 0, 0, 0, 0, 0, 0, 1], &800u32.to_be_bytes(), &[0; 4], &[0, 1, 0, 0]])],
+        );
+        assert_eq!(part(&file(&both, &edits)).map(|part| part.start), Some(0.0));
+        let cut = " 00000000 00000011 000001CA 0000000000000011";
+        let late = " 00000000 00001F40 000001CA 00000000000003E8";
+        for text in ["", " 00000000 xyz 0 0", " 00000000 00000840 000001CA", cut, late] {
+            assert_eq!(part(&file(&comment(b"iTunSMPB", text), &[])), None, "{text}");
+        }
+        assert_eq!(part(&file(&comment(b"iTunNORM", numbers), &[])), None);
     }
 
     #[test]

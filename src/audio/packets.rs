@@ -15,11 +15,11 @@ use symphonia::core::meta::MetadataOptions;
 
 use super::bytes::Stream;
 use super::compressed::codecs;
-use super::container::{aac_kind, aiff_frames, discard_padding};
+use super::container::{aac_kind, discard_padding};
 use super::decode::Encoding;
 use super::opus;
 use super::resample::RATES;
-use super::{Audio, channels, mp4, mpeg, wav};
+use super::{Audio, aiff, channels, mp4, mpeg, wav};
 use crate::{Error, Result};
 
 /// What can be read, worded to stand in brackets behind "can be read".
@@ -56,7 +56,7 @@ pub(super) fn decode_one(stream: Stream, path: &Path, most: usize) -> Result<One
         }
     }
     let held = samples.first().map_or(0, Vec::len);
-    let (start, end) = packets.part(held);
+    let (start, end) = packets.sound().of(held);
     let Ended { encoding, sample_rate, matches, mut warnings } = packets.end()?;
     if (start, end) != (0, held) {
         samples.iter_mut().for_each(|all| {
@@ -111,6 +111,8 @@ pub(super) struct Packets {
     usual: usize,
     /// When the next packet is due, in seconds; none where that is not known.
     due: Option<f64>,
+    /// When the last packet came.
+    last: Option<f64>,
     /// Seconds of the unit in which packets have their times, where the container has a time for each.
     unit: Option<f64>,
     /// Recordings that are joined.
@@ -141,11 +143,11 @@ impl Packets {
         if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
             hint.with_extension(&extension.to_ascii_lowercase());
         }
-        // What stands behind a head of our own are frames of FLAC alone.
+        // What stands behind a head of our own is sound alone.
         let bytes: &[u8] = if stream.head.is_empty() { &stream.bytes } else { &[] };
         let edit = if bytes.get(4..8) == Some(b"ftyp") { mp4::part(bytes) } else { None };
         let counted = mpeg::is_counted(bytes);
-        let (padding, promised) = (discard_padding(bytes), aiff_frames(bytes));
+        let (padding, promised) = (discard_padding(bytes), aiff::frames(&stream.head));
         let stream = MediaSourceStream::new(Box::new(stream), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
@@ -175,6 +177,7 @@ impl Packets {
             pending: 0,
             usual: 0,
             due: None,
+            last: None,
             unit,
             missing: 0,
             links: 1,
@@ -188,7 +191,7 @@ impl Packets {
     }
 
     /// The next samples, at most two channels of one length, with silence for what was lost before them; none at the end. What an encoder
-    /// has put in front and behind is among them: see [`Packets::part`].
+    /// has put in front and behind is among them: see [`Packets::sound`].
     pub fn next(&mut self) -> Option<Vec<Vec<f32>>> {
         if self.ended {
             return None;
@@ -231,6 +234,9 @@ impl Packets {
             };
             let at = self.unit.map(|unit| packet.pts.get() as f64 * unit);
             self.make_up_for(at);
+            // Packets of one block of Matroska, where it does not say how long they are, all have its time: each comes behind the other.
+            let laced = std::mem::replace(&mut self.last, at) == at;
+            let begins = self.due.filter(|_| laced).or(at);
             self.due = at
                 .zip(self.unit)
                 .filter(|_| packet.dur.get() > 0)
@@ -265,7 +271,7 @@ impl Packets {
             let rate = decoded.spec().rate();
             // Matroska often does not say how long its packets are; those of Opus are as long as what comes of them.
             if self.opus && self.due.is_none() {
-                self.due = at.map(|at| at + decoded.frames() as f64 / f64::from(rate));
+                self.due = begins.map(|at| at + decoded.frames() as f64 / f64::from(rate));
             }
             decoded.copy_to_vecs_planar(&mut self.planes);
             self.encoding.channels = self.encoding.channels.max(self.planes.len());
@@ -324,26 +330,25 @@ impl Packets {
         &self.encoding
     }
 
-    /// Which of so many frames are the sound, without what an encoder put in front and behind: as an MP4's edit list says, or the tag of
-    /// an MP3.
-    pub fn part(&self, held: usize) -> (usize, usize) {
+    /// Which frames are the sound, without what an encoder put in front and behind: as an MP4's edit list says, or the tag of an MP3.
+    pub fn sound(&self) -> Sound {
+        let frames = |seconds: f64| (seconds * f64::from(self.sample_rate)).round() as usize;
+        let mut sound = Sound { front: 0, end: usize::MAX, back: 0, all: 0 };
         let track = self.format.default_track(TrackType::Audio);
-        let (start, end) = match (self.edit, track) {
+        match (self.edit, track) {
             (Some(part), _) => {
-                let frames = |seconds: f64| (seconds * f64::from(self.sample_rate)).round() as usize;
-                (frames(part.start), part.length.map_or(held, |length| frames(part.start) + frames(length)))
+                sound.front = frames(part.start);
+                sound.end = part.length.map_or(usize::MAX, |length| sound.front.saturating_add(frames(length)));
             }
             (None, Some(track)) if is_mpeg(&*self.format) => {
-                let (delay, padding) = (track.delay.unwrap_or(0) as usize, track.padding.unwrap_or(0) as usize);
-                (delay, held.saturating_sub(padding))
+                (sound.front, sound.back) = (track.delay.unwrap_or(0) as usize, track.padding.unwrap_or(0) as usize);
+                let told = track.num_frames.filter(|_| self.counted).unwrap_or(0) as usize;
+                sound.all = if told > 0 { told.saturating_add(sound.front + sound.back) } else { 0 };
             }
-            _ if self.format.format_info().format == FORMAT_ID_MKV => {
-                (0, held.saturating_sub((self.padding * f64::from(self.sample_rate)).round() as usize))
-            }
-            _ => return (0, held),
-        };
-        // What would leave nothing is a mistake.
-        if start < end.min(held) { (start, end.min(held)) } else { (0, held) }
+            _ if self.format.format_info().format == FORMAT_ID_MKV => sound.back = frames(self.padding),
+            _ => {}
+        }
+        sound
     }
 
     /// Seconds that the container says, of the whole track; none where it does not, or only guesses.
@@ -379,7 +384,7 @@ impl Packets {
         }
         let mut warnings = Vec::new();
         // The tag of an MP3 counts without what the encoder has put in front and behind, other containers with it.
-        let (start, end) = if is_mpeg(&*self.format) { self.part(self.held) } else { (0, self.held) };
+        let (start, end) = if is_mpeg(&*self.format) { self.sound().of(self.held) } else { (0, self.held) };
         let held = (end - start) as f64 / f64::from(sample_rate);
         let said = self.said().filter(|said| (said - held).abs() > LENGTH_TOLERANCE);
         let matches =
@@ -405,6 +410,28 @@ impl Packets {
     }
 }
 
+/// Which frames of a stream are its sound.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sound {
+    /// The first of them.
+    pub front: usize,
+    /// The one after the last, however many there are.
+    pub end: usize,
+    /// Frames behind them that the encoder has added.
+    pub back: usize,
+    /// How many frames there have to be so that those behind are among them: a file that was cut off has lost them first.
+    all: usize,
+}
+
+impl Sound {
+    /// Those of so many frames: the first, and the one after the last.
+    pub fn of(&self, held: usize) -> (usize, usize) {
+        let end = held.min(held.max(self.all).saturating_sub(self.back)).min(self.end);
+        // What would leave nothing is a mistake.
+        if self.front < end { (self.front, end) } else { (0, held) }
+    }
+}
+
 /// Seconds of a track's units of time, where the container says when each packet comes: Ogg by its pages, Matroska by its blocks.
 fn unit(format: &dyn FormatReader) -> Option<f64> {
     let kind = format.format_info().format;
@@ -422,7 +449,7 @@ fn open(format: &dyn FormatReader, path: &Path) -> Result<(u32, Box<dyn AudioDec
     let track = format.default_track(TrackType::Audio).ok_or_else(|| Error::file(path, "holds no sound track"))?;
     let parameters: Option<&AudioCodecParameters> = track.codec_params.as_ref().and_then(|p| p.audio());
     let parameters = parameters.ok_or_else(|| Error::file(path, "does not say how its sound is encoded"))?;
-    // Its reader guesses how long an MP3 is from the first frames, and would have the rest cut off: see `Packets::part`.
+    // Its reader guesses how long an MP3 is from the first frames, and would have the rest cut off: see `Packets::sound`.
     let options = AudioDecoderOptions::default().gapless(!is_mpeg(format)).verify(true);
     let decoder = codecs().make_audio_decoder(parameters, &options).map_err(|e| {
         let aac = if parameters.codec == CODEC_ID_AAC { parameters.extra_data.as_deref() } else { None };

@@ -100,12 +100,15 @@ impl Pieces {
 
     /// Goes through the file for the first time, if that has not been done yet.
     fn examine(&mut self) -> Result<&Scan> {
-        if self.scan.is_none() {
+        while self.scan.is_none() {
             let mut scan = Scan::new(self.sample_rate());
             while let Some(channels) = self.from.next(FRAMES)? {
                 scan.push(&channels);
             }
             self.from.rewind()?;
+            if self.from.again() {
+                continue;
+            }
             self.tops = scan.tops();
             self.scan = Some(scan);
         }
@@ -135,7 +138,7 @@ impl Pieces {
     /// # Errors
     /// Where the file cannot be read.
     pub fn frames(&mut self) -> Result<u64> {
-        if !matches!(self.from, From::Wav(_)) {
+        if self.from.wav().is_none() {
             // How long it is is known at its end.
             self.examine()?;
         }
@@ -152,7 +155,7 @@ impl Pieces {
     /// # Errors
     /// Where there is not.
     pub fn fits(&self, rate: u32, most: Option<usize>) -> Result<()> {
-        let From::Wav(wav) = &self.from else { return Ok(()) };
+        let Some(wav) = self.from.wav() else { return Ok(()) };
         let mut into = Into::new(&self.path, wav.sample_rate(), rate, most)?;
         into.expect(wav.frames);
         let samples = into.expected.saturating_mul(wav.encoding().channels.min(2));
@@ -239,6 +242,15 @@ impl Pieces {
 }
 
 impl From {
+    /// Of a WAV file whose length is known; none of what is compressed.
+    fn wav(&self) -> Option<&WavPieces> {
+        match self {
+            Self::Wav(wav) => Some(wav),
+            #[cfg(feature = "compressed-audio")]
+            Self::Compressed(_) => None,
+        }
+    }
+
     fn next(&mut self, most: u64) -> Result<Option<Vec<Vec<f32>>>> {
         match self {
             Self::Wav(wav) => wav.next(most),
@@ -253,6 +265,15 @@ impl From {
             Self::Wav(_) => false,
             #[cfg(feature = "compressed-audio")]
             Self::Compressed(compressed) => compressed.is_joined(),
+        }
+    }
+
+    /// Whether it has to be gone through once more, since only now it is known what of it is sound.
+    fn again(&mut self) -> bool {
+        match self {
+            Self::Wav(_) => false,
+            #[cfg(feature = "compressed-audio")]
+            Self::Compressed(compressed) => compressed.again(),
         }
     }
 
