@@ -178,6 +178,8 @@ fn frames_count_more_than_the_head() {
         ("blocks of several lengths", vec![head(2_000), frames.clone()]),
         ("blocks of one length", vec![head(4_000), frames.clone()]),
         ("blocks that are longer than the longest", vec![short_blocks, frames.clone()]),
+        ("other channels than it has", vec![flac_head(4_000, 8_000, 2, 16, 9_000, [0; 16], &[]), frames.clone()]),
+        ("another rate than it has", vec![flac_head(4_000, 44_100, 1, 16, 9_000, [0; 16], &[]), frames.clone()]),
         ("more metadata than was said", vec![head(4_000), vec![0; 100], frames.clone()]),
         ("no head", vec![frames]),
     ];

@@ -91,6 +91,7 @@ fn joined_recordings_are_the_same_piece_by_piece() {
 }
 
 /// Blocks of compressed samples, of any bytes behind the head of each channel in each, which is `head` and what fills it up to `length`.
+#[cfg(feature = "compressed-audio")]
 fn blocks(count: usize, size: usize, channels: usize, head: &[u8], length: usize) -> Vec<u8> {
     let mut data: Vec<u8> = (0..count * size).map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     for block in data.chunks_mut(size) {

@@ -33,8 +33,12 @@ impl Flac {
         let mut flac = Self { info, frames: bytes.part(4 + at..bytes.len()) };
         let usual = flac.layout();
         // Some blocks of metadata are longer than they say.
-        let mut places = (0..flac.frames.len()).filter(|&at| flac.frames[at] == 0xFF);
-        if let Some(first) = places.find(|&at| Layout::of_frame(&flac.frames[at..], usual).is_some()) {
+        let places = (0..flac.frames.len()).filter(|&at| flac.frames[at] == 0xFF);
+        let mut frames = places.filter_map(|at| Some((at, Layout::of_frame(&flac.frames[at..], usual)?)));
+        if let Some((first, layout)) = frames.next() {
+            // What a frame says of itself counts more than what the head says.
+            let fields = layout.fields() | flac.fields() & ((1 << 36) - 1);
+            flac.info[14..22].copy_from_slice(&fields.to_be_bytes());
             flac.frames = flac.frames.part(first..flac.frames.len());
             any_blocks(&mut flac.info, &flac.frames);
         }
