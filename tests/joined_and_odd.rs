@@ -300,3 +300,34 @@ fn packets_of_one_block_follow_each_other() {
     let frames = audio.frames().min(whole.frames());
     assert!(frames >= 22_000 && audio.channels[0][..frames] == whole.channels[0][..frames]);
 }
+
+/// Readers refuse whole files for pictures and chapters that they do not understand.
+#[test]
+fn sound_is_read_whatever_stands_beside_it() {
+    let boxed = |kind: &[u8; 4], body: &[u8]| [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat();
+    // A track of pictures without anything that a track must have, behind all others, where nothing else moves.
+    let sound = bytes("lossless.m4a");
+    let movie = sound.windows(4).position(|name| name == b"moov").unwrap() - 4;
+    assert!(movie > sound.windows(4).position(|name| name == b"mdat").unwrap());
+    let handler = boxed(b"hdlr", &[&[0; 8], &b"vide"[..], &[0; 12]].concat());
+    let pictures = boxed(b"trak", &boxed(b"mdia", &handler));
+    let film = [&sound[..movie], &boxed(b"moov", &[&sound[movie + 8..], &pictures].concat())].concat();
+    let audio = read(&[&film]);
+    assert!(audio == read(&[&sound]) && audio.warnings.is_empty(), "{}", told(&audio));
+    // Without a track of sound there is none.
+    let mut silent = film.clone();
+    let handlers = film.windows(4).enumerate().filter(|(_, name)| *name == b"soun").map(|(at, _)| at);
+    handlers.for_each(|at| silent[at..at + 4].copy_from_slice(b"vide"));
+    assert!(both_ways::decode(&[&silent]).is_err());
+
+    // Chapters whose edition has no number.
+    let webm = bytes("browser.webm");
+    let at = webm.windows(4).position(|id| id == [0x1F, 0x43, 0xB6, 0x75]).unwrap();
+    let chapters = [0x10, 0x43, 0xA7, 0x70, 0x83, 0x45, 0xB9, 0x80];
+    let mut file = [&webm[..at], &chapters, &webm[at..]].concat();
+    let segment = file.windows(4).position(|id| id == [0x18, 0x53, 0x80, 0x67]).unwrap();
+    let size = u64::from_be_bytes(file[segment + 4..segment + 12].try_into().unwrap()) + chapters.len() as u64;
+    file[segment + 4..segment + 12].copy_from_slice(&size.to_be_bytes());
+    let audio = read(&[&file]);
+    assert!(audio == read(&[&webm]) && audio.warnings.is_empty(), "{}", told(&audio));
+}

@@ -40,19 +40,33 @@ impl AsRef<[u8]> for Bytes {
     }
 }
 
-/// Bytes of a file behind a head that was made for them, read without a copy of them.
+/// Other bytes than a file has, from a place of it on.
+#[cfg(feature = "compressed-audio")]
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Patch {
+    pub at: usize,
+    pub bytes: Vec<u8>,
+}
+
+/// Bytes of a file behind a head that was made for them, and with some of them changed, read without a copy of them.
 #[cfg(feature = "compressed-audio")]
 #[derive(Clone)]
 pub(super) struct Stream {
     pub head: Vec<u8>,
     pub bytes: Bytes,
+    patches: Vec<Patch>,
     at: u64,
 }
 
 #[cfg(feature = "compressed-audio")]
 impl Stream {
     pub fn new(head: Vec<u8>, bytes: Bytes) -> Self {
-        Self { head, bytes, at: 0 }
+        Self { head, bytes, patches: Vec::new(), at: 0 }
+    }
+
+    /// The same from its beginning, with these changes.
+    pub fn changed(self, patches: Vec<Patch>) -> Self {
+        Self { patches, at: 0, ..self }
     }
 
     pub fn len(&self) -> usize {
@@ -70,6 +84,13 @@ impl Read for Stream {
         };
         let count = rest.len().min(out.len());
         out[..count].copy_from_slice(&rest[..count]);
+        for patch in &self.patches {
+            let from = self.head.len() + patch.at;
+            let (first, last) = (from.max(at), (from + patch.bytes.len()).min(at.saturating_add(count)));
+            if first < last {
+                out[first - at..last - at].copy_from_slice(&patch.bytes[first - from..last - from]);
+            }
+        }
         self.at += count as u64;
         Ok(count)
     }

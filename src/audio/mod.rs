@@ -18,6 +18,8 @@ pub mod decode;
 pub mod faults;
 #[cfg(feature = "app")]
 mod ffmpeg;
+#[cfg(feature = "compressed-audio")]
+mod film;
 pub mod filterbank;
 #[cfg(feature = "compressed-audio")]
 mod flac;

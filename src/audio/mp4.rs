@@ -44,6 +44,11 @@ fn time(header: &[u8]) -> Option<(f64, f64)> {
     (scale > 0).then_some((scale as f64, duration as f64))
 }
 
+/// Whether a movie comes in fragments, of whose lengths its head says nothing.
+pub fn is_fragmented(bytes: &[u8]) -> bool {
+    find(bytes, &[b"moov", b"mvex"]).is_some()
+}
+
 /// The frames in front of the sound, and those of the sound, that the comment `iTunSMPB` of iTunes names: numbers in base 16, of which
 /// the second and the fourth are these.
 fn itunes(movie: &[u8]) -> Option<(f64, f64)> {

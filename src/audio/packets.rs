@@ -19,7 +19,7 @@ use super::container::{aac_kind, discard_padding};
 use super::decode::Encoding;
 use super::opus;
 use super::resample::RATES;
-use super::{Audio, aiff, channels, mp4, mpeg, wav};
+use super::{Audio, aiff, channels, film, mp4, mpeg, wav};
 use crate::{Error, Result};
 
 /// What can be read, worded to stand in brackets behind "can be read".
@@ -122,7 +122,7 @@ pub(super) struct Packets {
     opus: bool,
     ended: bool,
     ended_early: Option<String>,
-    /// Whether an encoder's tag of the first frame tells how many there are.
+    /// Whether an encoder's tag of the first frame tells how many there are, or the head of an MP4 does.
     counted: bool,
 }
 
@@ -145,12 +145,18 @@ impl Packets {
         }
         // What stands behind a head of our own is sound alone.
         let bytes: &[u8] = if stream.head.is_empty() { &stream.bytes } else { &[] };
-        let edit = if bytes.get(4..8) == Some(b"ftyp") { mp4::part(bytes) } else { None };
-        let counted = mpeg::is_counted(bytes);
+        let is_mp4 = bytes.get(4..8) == Some(b"ftyp");
+        let edit = if is_mp4 { mp4::part(bytes) } else { None };
+        let counted = mpeg::is_counted(bytes) || is_mp4 && !mp4::is_fragmented(bytes);
         let (padding, promised) = (discard_padding(bytes), aiff::frames(&stream.head));
-        let stream = MediaSourceStream::new(Box::new(stream), Default::default());
-        let format = symphonia::default::get_probe()
-            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+        // Where a file is refused, for its pictures perhaps.
+        let patches = || Some(film::without_pictures(bytes)).filter(|patches| !patches.is_empty());
+        let probe = |stream: Stream| {
+            let stream = MediaSourceStream::new(Box::new(stream), Default::default());
+            symphonia::default::get_probe().probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+        };
+        let format = probe(stream.clone())
+            .or_else(|error| patches().and_then(|patches| probe(stream.clone().changed(patches)).ok()).ok_or(error))
             .map_err(|e| Error::file(path, format!("is no sound file that can be read ({KINDS}): {e}")))?;
         let (track, decoder, skip) = open(&*format, path)?;
         let encoding = Encoding { codec: decoder.codec_info().short_name.into(), channels: 0 };
@@ -353,13 +359,11 @@ impl Packets {
 
     /// Seconds that the container says, of the whole track; none where it does not, or only guesses.
     fn said(&self) -> Option<f64> {
-        let kind = self.format.format_info().format;
         if let Some(frames) = self.promised.filter(|&frames| frames > 0) {
             return Some(f64::from(frames) / f64::from(self.sample_rate));
         }
         // CAF's reader takes every packet for a whole one.
-        let known = kind == FORMAT_ID_ISOMP4 || self.counted;
-        let track = self.format.default_track(TrackType::Audio).filter(|_| known && self.links == 1)?;
+        let track = self.format.default_track(TrackType::Audio).filter(|_| self.counted && self.links == 1)?;
         let frames = track.num_frames.map(|frames| frames as f64 / f64::from(self.sample_rate));
         let said = track.time_base.zip(track.duration).and_then(|(base, duration)| base.calc_duration(duration));
         let said = said.map(|time| time.as_secs_f64()).or(frames)?;
