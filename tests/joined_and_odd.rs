@@ -301,6 +301,15 @@ fn packets_of_one_block_follow_each_other() {
     assert!(frames >= 22_000 && audio.channels[0][..frames] == whole.channels[0][..frames]);
 }
 
+/// Frames lie in it in pieces, between heads of packets.
+#[test]
+fn a_transport_stream_is_not_taken_for_what_it_holds() {
+    let packets: Vec<u8> =
+        bytes("soft.mp3").chunks(184).flat_map(|part| [&[0x47, 0, 0x40, 0x10], part].concat()).collect();
+    let error = both_ways::decode(&[&packets]).unwrap_err();
+    assert!(error.contains("transport stream"), "{error}");
+}
+
 /// Readers refuse whole files for pictures and chapters that they do not understand.
 #[test]
 fn sound_is_read_whatever_stands_beside_it() {

@@ -72,12 +72,12 @@ pub fn part(bytes: &[u8]) -> Option<Part> {
     let (scale, duration) = time(find(track, &[b"mdia", b"mdhd"])?)?;
     let Some(list) = find(track, &[b"edts", b"elst"]) else {
         let (front, frames) = itunes(movie)?;
-        let behind = if duration > 0.0 { duration - front - frames } else { 0.0 };
+        let behind = if duration > 0.0 { duration - front - frames } else { -1.0 };
         // They count samples, as the track does in nearly all files. No encoder adds a second: such numbers are those of another file.
         if scale < 8_000.0 || front >= scale || frames == 0.0 || behind >= scale {
             return None;
         }
-        // A file that was cut off is shorter.
+        // A file that was cut off is shorter, and of one of no known length nothing is left out.
         return Some(Part { start: front / scale, length: (behind >= 0.0).then_some(frames / scale) });
     };
     let wide = *list.first()? == 1;

@@ -143,6 +143,11 @@ impl Packets {
         if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
             hint.with_extension(&extension.to_ascii_lowercase());
         }
+        // Readers of MPEG audio find frames in there, cut to pieces.
+        if is_transport_stream(&stream.bytes) {
+            let text = "is an MPEG transport stream, which is no sound file that can be read";
+            return Err(Error::file(path, format!("{text} ({KINDS})")));
+        }
         // What stands behind a head of our own is sound alone.
         let bytes: &[u8] = if stream.head.is_empty() { &stream.bytes } else { &[] };
         let is_mp4 = bytes.get(4..8) == Some(b"ftyp");
@@ -434,6 +439,11 @@ impl Sound {
         // What would leave nothing is a mistake.
         if self.front < end { (self.front, end) } else { (0, held) }
     }
+}
+
+/// Whether packets of 188 bytes begin as those of an MPEG transport stream do (ISO 13818-1).
+fn is_transport_stream(bytes: &[u8]) -> bool {
+    bytes.len() >= 4 * 188 && bytes.chunks(188).take(4).all(|packet| packet[0] == 0x47)
 }
 
 /// Seconds of a track's units of time, where the container says when each packet comes: Ogg by its pages, Matroska by its blocks.
