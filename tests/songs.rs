@@ -47,6 +47,8 @@ fn abc_pitches_and_lengths() {
     assert_eq!(sung("(3CDE F2"), [(60, 0.67), (62, 0.67), (64, 0.67), (65, 2.0)]);
     assert_eq!(sung("C2-|C2 D- E"), [(60, 4.0), (62, 1.0), (64, 1.0)]);
     assert_eq!(sung("[CEG]2 \"Am\"{cd}A !trill!~B (cd)"), [(67, 2.0), (69, 1.0), (71, 1.0), (72, 1.0), (74, 1.0)]);
+    // Between lines of old files stands an exclamation mark alone: what lies between two of them is music.
+    assert_eq!(sung("C D! E F|G A!"), sung("C D E F|G A"));
     // Rests take their time.
     let tune = tune("X:1\nL:1/4\nQ:120\nK:C\nC z D Z E");
     let starts: Vec<f64> = tune.notes.iter().map(|n| n.start).collect();
@@ -91,12 +93,12 @@ fn abc_keys() {
 #[test]
 fn abc_files_of_several_tunes_and_what_is_wrong_with_them() {
     let tunes =
-        read_abc("% a book\n\nX:1\nT:One\nT:Other name\nK:C\nCDEF\nw: la la\n\nX:2\nT:Two\nK:Q\nC\n\nX:3\nK:C\n!C\n");
+        read_abc("% a book\n\nX:1\nT:One\nT:Other name\nK:C\nCDEF\nw: la la\n\nX:2\nT:Two\nK:Q\nC\n\nX:3\nK:C\n\"C\n");
     assert_eq!(tunes.len(), 3);
     assert_eq!(tunes[0].as_ref().unwrap().title, "One");
     let (number, reason) = tunes[1].as_ref().unwrap_err();
     assert!(number == "2" && reason.contains("line 3") && reason.contains("K:Q"), "{reason}");
-    assert!(tunes[2].as_ref().unwrap_err().1.contains('!'));
+    assert!(tunes[2].as_ref().unwrap_err().1.contains('"'));
     // Of several voices the first.
     let voices = tune("X:1\nL:1/8\nV:1\nV:2\nK:C\nV:1\nCD\nV:2\nGA\nV:1\nEF\n");
     assert_eq!(voices.notes.iter().map(|n| n.midi as i32).collect::<Vec<_>>(), [60, 62, 64, 65]);

@@ -2,7 +2,7 @@
 
 use super::notes::SungNote;
 use super::song::usual_tempo;
-use fields::{LETTERS, closing, fraction, key, length, meter, tempo};
+use fields::{LETTERS, closing, decoration, fraction, key, length, meter, tempo};
 use std::collections::HashMap;
 
 mod fields;
@@ -161,7 +161,8 @@ impl Reader {
         let mut i = 0;
         while i < c.len() {
             match c[i] {
-                '"' | '!' | '+' => i = closing(&c, i + 1, c[i]).ok_or(format!("`{}` is not closed", c[i]))? + 1,
+                '"' => i = closing(&c, i + 1, '"').ok_or("`\"` is not closed")? + 1,
+                '!' | '+' => i = decoration(&c, i).unwrap_or(i) + 1,
                 '{' => i = closing(&c, i + 1, '}').ok_or("`{` is not closed")? + 1,
                 '[' if i + 2 < c.len() && c[i + 2] == ':' && c[i + 1].is_ascii_alphabetic() => {
                     let end = closing(&c, i, ']').ok_or("`[` is not closed")?;

@@ -7,6 +7,14 @@ pub(super) fn closing(c: &[char], from: usize, end: char) -> Option<usize> {
     c[from.min(c.len())..].iter().position(|c| *c == end).map(|k| from + k)
 }
 
+/// Where a decoration such as `!trill!` (in older files `+trill+`) ends; none where the sign at its beginning stands alone, as that between
+/// lines of old files does.
+pub(super) fn decoration(c: &[char], at: usize) -> Option<usize> {
+    let end = closing(c, at + 1, c[at])?;
+    let is_name = !c[at + 1..end].iter().any(|c| c.is_whitespace() || *c == '|');
+    is_name.then_some(end)
+}
+
 /// A length behind a note: `2`, `3/2`, `/`, `//4`; and where it ends.
 pub(super) fn length(c: &[char], start: usize) -> (f64, usize) {
     let number = |from: usize| -> (Option<f64>, usize) {
