@@ -100,6 +100,8 @@ pub fn part(bytes: &[u8]) -> Option<Part> {
         (true, _) => Some(length),
         (false, held) => held,
     };
+    // What a head says does not hold for fragments that follow it.
+    let length = length.filter(|_| find(movie, &[b"mvex"]).is_none());
     Some(Part { start: start / scale, length })
 }
 
@@ -172,6 +174,12 @@ mod tests {
         assert_eq!(part(0, &[(0, 800)]), some(0.1, None));
         assert_eq!(part(16_000, &[(500, 0), (500, 8_000)]), None);
         assert_eq!(super::part(&movie(b"vide", 8_000, &[(1_000, 0)])), None);
+        // What follows in fragments is not left out.
+        let head = movie(b"soun", 9_024, &[(1_000, 1_024)]);
+        let fragmented = make(b"moov", &[&head[20..], &make(b"mvex", &[])]);
+        assert!(!is_fragmented(&head));
+        assert!(is_fragmented(&fragmented));
+        assert_eq!(super::part(&fragmented), some(0.128, None));
         let whole = movie(b"soun", 9_024, &[(1_000, 1_024)]);
         // Cut short anywhere, it gives a part or none.
         assert!((0..whole.len()).any(|cut| super::part(&whole[..cut]).is_none()));
