@@ -2,29 +2,20 @@
 
 #![cfg(feature = "app")]
 
+#[path = "common/both_ways.rs"]
+mod both_ways;
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/wav_builder.rs"]
 mod wav_builder;
 
+use both_ways::in_pieces;
 use humdinger::audio::decode::decode_file;
 use humdinger::audio::pieces::Pieces;
 use program::{humdinger, scratch, small_data, text};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use wav_builder::{Wav, le16};
-
-/// All of a file, piece by piece however short it is.
-fn in_pieces(path: &Path, rate: Option<u32>) -> Option<humdinger::Result<humdinger::audio::Audio>> {
-    match Pieces::open_above(path, 0, 0) {
-        Ok(pieces) => {
-            let pieces = pieces?;
-            let rate = rate.unwrap_or_else(|| pieces.sample_rate());
-            Some(pieces.read(rate, None))
-        }
-        Err(error) => Some(Err(error)),
-    }
-}
 
 fn compare(path: &Path) -> bool {
     let Some(pieces) = in_pieces(path, None) else { return false };

@@ -24,7 +24,7 @@ pub fn stream(bytes: &Bytes) -> Option<Stream> {
             b"COMM" => common = bytes.get(from..from + if compressed { COMMON + 4 } else { COMMON }),
             b"SSND" => {
                 let start = from.checked_add(8)?.checked_add(number(from)? as usize)?;
-                // A length of 0 is that of a file that was written as it came.
+                // A file that was written to a pipe has a length of 0.
                 let end = if length == 0 { bytes.len() } else { from.saturating_add(length) };
                 sound = Some(start..end.max(start));
                 if length == 0 {

@@ -40,7 +40,7 @@ impl AsRef<[u8]> for Bytes {
     }
 }
 
-/// Other bytes than a file has, from a place of it on.
+/// Bytes that replace those of a file from a place on.
 #[cfg(feature = "compressed-audio")]
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Patch {

@@ -98,7 +98,7 @@ pub(super) struct Streams {
 struct Changing {
     /// How the parts are coded.
     layouts: Vec<Layout>,
-    /// Frames in all parts that it says that there are.
+    /// How many frames all parts have together, where the head says so.
     said: Option<u64>,
     /// Whether there is an MD5 sum, which is that of all parts and cannot be checked.
     has_checksum: bool,

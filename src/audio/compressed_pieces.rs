@@ -92,7 +92,7 @@ pub(super) struct CompressedPieces {
     /// The number of the recording to decode, and its decoder; none before it begins.
     current: usize,
     decoding: Option<Decoding>,
-    /// Whether a recording turned out to be shorter than what is said to be in front of its sound and behind.
+    /// Whether a recording turned out to have no frames but those that were taken for padding, which are its sound then.
     again: bool,
     pub sample_rate: u32,
     channels: usize,
@@ -142,7 +142,7 @@ impl CompressedPieces {
         self.recordings.len() > 1
     }
 
-    /// Whether what was gone through was not yet the sound, so that it has to be gone through once more.
+    /// Whether the last pass left out frames that turned out to be sound, so that another pass is needed.
     pub fn again(&mut self) -> bool {
         std::mem::take(&mut self.again)
     }

@@ -1,9 +1,11 @@
 //! What files say of their sound that Symphonia's readers of containers do not hand on, read out of their bytes.
 
+use super::matroska::MAGIC;
+
 /// Seconds of padding in the last packets of a Matroska file (`DiscardPadding`, in nanoseconds), which its reader does not hand on; 0 where
 /// there is none.
 pub fn discard_padding(bytes: &[u8]) -> f64 {
-    if !bytes.starts_with(&[0x1A, 0x45, 0xDF, 0xA3]) {
+    if !bytes.starts_with(MAGIC) {
         return 0.0;
     }
     // It stands behind a packet, in the packet's group; what follows is another group or block, the index, or nothing.

@@ -5,6 +5,9 @@ use super::bytes::{Bytes, Stream};
 /// Bytes of the block that says what the stream is, with its head, behind `fLaC`.
 const STREAM_INFO: usize = 4 + 34;
 
+/// The bits of the stream's fields that say how many samples a channel has.
+const TOTAL: u64 = (1 << 36) - 1;
+
 /// A FLAC stream in memory.
 pub struct Flac {
     info: [u8; STREAM_INFO],
@@ -33,11 +36,10 @@ impl Flac {
         let mut flac = Self { info, frames: bytes.part(4 + at..bytes.len()) };
         let usual = flac.layout();
         // Some blocks of metadata are longer than they say.
-        let places = (0..flac.frames.len()).filter(|&at| flac.frames[at] == 0xFF);
-        let mut frames = places.filter_map(|at| Some((at, Layout::of_frame(&flac.frames[at..], usual)?)));
-        if let Some((first, layout)) = frames.next() {
+        let found = heads(&flac.frames, usual).next();
+        if let Some((first, layout)) = found {
             // What a frame says of itself counts more than what the head says.
-            let fields = layout.fields() | flac.fields() & ((1 << 36) - 1);
+            let fields = layout.fields() | flac.fields() & TOTAL;
             flac.info[14..22].copy_from_slice(&fields.to_be_bytes());
             flac.frames = flac.frames.part(first..flac.frames.len());
             any_blocks(&mut flac.info, &flac.frames);
@@ -66,7 +68,7 @@ impl Flac {
 
     /// Samples per channel, where the stream says how many.
     pub fn frames(&self) -> Option<u64> {
-        let total = u64::from_be_bytes(self.info[14..22].try_into().ok()?) & ((1 << 36) - 1);
+        let total = self.fields() & TOTAL;
         (total > 0).then_some(total)
     }
 
@@ -91,8 +93,7 @@ impl Flac {
         let usual = self.layout();
         // In nearly all files nothing looks like the head of a frame that is coded in another way, which is found out without the checksums
         // of frames.
-        let places = (0..self.frames.len()).filter(|&at| self.frames[at] == 0xFF);
-        let mut layouts = places.filter_map(|at| Layout::of_frame(&self.frames[at..], usual));
+        let mut layouts = heads(&self.frames, usual).map(|head| head.1);
         if layouts.next().is_none_or(|first| layouts.all(|layout| layout == first)) {
             return vec![];
         }
@@ -118,18 +119,24 @@ impl Flac {
         // How long it is, and the checksum of its samples, are not known.
         info[14..22].copy_from_slice(&layout.fields().to_be_bytes());
         info[22..].fill(0);
-        Stream::new([b"fLaC".as_slice(), &info].concat(), frames)
+        Self { info, frames }.stream()
     }
 }
 
-/// Allows blocks of any size: what the head says of them is only a promise, which some encoders break.
+/// Allows blocks of any size: some encoders write others than the head says.
 fn any_blocks(info: &mut [u8; STREAM_INFO], frames: &[u8]) {
-    // All are of one length where they are numbered; else their samples are.
+    // Frames have a number of their own where all blocks are of one size, and else that of their first sample.
     let numbered = frames.get(1).is_some_and(|byte| byte & 1 == 0);
     let shortest = if numbered { u16::MAX } else { 16 };
     info[4..6].copy_from_slice(&shortest.to_be_bytes());
     info[6..8].copy_from_slice(&u16::MAX.to_be_bytes());
     info[8..14].fill(0);
+}
+
+/// What looks like the head of a frame: where, and how the frame is coded.
+fn heads(frames: &[u8], usual: Layout) -> impl Iterator<Item = (usize, Layout)> {
+    let places = (0..frames.len()).filter(|&at| frames[at] == 0xFF);
+    places.filter_map(move |at| Some((at, Layout::of_frame(&frames[at..], usual)?)))
 }
 
 /// Where frames may begin. The checksum of a frame with its own checksum behind it is 0: there, and only there, another one begins.
@@ -170,7 +177,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// As the head of a stream has them, of which it is not known how many samples there are.
+    /// As the head of a stream has them, without the number of samples.
     fn fields(self) -> u64 {
         u64::from(self.rate) << 44 | u64::from(self.channels - 1) << 41 | u64::from(self.bits - 1) << 36
     }

@@ -18,13 +18,13 @@ pub mod decode;
 pub mod faults;
 #[cfg(feature = "app")]
 mod ffmpeg;
-#[cfg(feature = "compressed-audio")]
-mod film;
 pub mod filterbank;
 #[cfg(feature = "compressed-audio")]
 mod flac;
 #[cfg(feature = "app")]
 pub mod live;
+#[cfg(feature = "compressed-audio")]
+mod matroska;
 #[cfg(feature = "compressed-audio")]
 mod mp4;
 #[cfg(feature = "compressed-audio")]

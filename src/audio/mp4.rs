@@ -1,6 +1,8 @@
 //! Which part of an MP4 file's sound is to be played: its edit list (ISO 14496-12), which leaves out what the encoder put in front and
 //! behind, or a comment of iTunes that says the same.
 
+use super::bytes::Patch;
+
 /// A part of a track, in seconds of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Part {
@@ -10,10 +12,19 @@ pub struct Part {
     pub length: Option<f64>,
 }
 
-/// The boxes in `bytes`: their types and contents.
-fn boxes(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
-    let mut rest = bytes;
+/// A box: its type, where its head and its contents begin, and its contents.
+struct Atom<'a> {
+    kind: [u8; 4],
+    at: usize,
+    from: usize,
+    body: &'a [u8],
+}
+
+/// The boxes in `bytes`, with places in them. One that is cut off is as long as there are bytes.
+fn boxes(bytes: &[u8]) -> impl Iterator<Item = Atom<'_>> {
+    let mut at = 0;
     std::iter::from_fn(move || {
+        let rest = &bytes[at..];
         let head = rest.get(..8)?;
         let mut size = number(head, 0, 4)? as usize;
         let mut from = 8;
@@ -22,18 +33,47 @@ fn boxes(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
         } else if size == 0 {
             size = rest.len();
         }
-        let kind = [head[4], head[5], head[6], head[7]];
-        let body = rest.get(from..size.min(rest.len()))?;
-        rest = &rest[size.min(rest.len())..];
-        Some((kind, body))
+        let size = size.min(rest.len());
+        let atom =
+            Atom { kind: [head[4], head[5], head[6], head[7]], at, from: at + from, body: rest.get(from..size)? };
+        at += size;
+        Some(atom)
     })
 }
 
 fn find<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
-    path.iter().try_fold(bytes, |bytes, kind| boxes(bytes).find(|(found, _)| found == *kind).map(|(_, body)| body))
+    path.iter().try_fold(bytes, |bytes, kind| boxes(bytes).find(|atom| atom.kind == **kind).map(|atom| atom.body))
 }
 
-fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
+/// Whether this is a track of sound.
+fn is_sound(track: &[u8]) -> bool {
+    find(track, &[b"mdia", b"hdlr"]).and_then(|hdlr| hdlr.get(8..12)) == Some(b"soun")
+}
+
+/// Whether a file is MP4, as its first box says.
+pub fn is_mp4(bytes: &[u8]) -> bool {
+    bytes.get(4..8) == Some(b"ftyp")
+}
+
+/// The changes that hide everything but sound from a reader: other tracks, and comments.
+pub fn without_pictures(bytes: &[u8]) -> Vec<Patch> {
+    let Some(movie) = boxes(bytes).find(|atom| atom.kind == *b"moov") else { return Vec::new() };
+    let hide = |place: usize| Patch { at: place + 4, bytes: b"free".to_vec() };
+    let is_comment = |atom: &Atom| [b"udta", b"meta"].contains(&&atom.kind);
+    let mut patches = Vec::new();
+    for part in boxes(movie.body) {
+        if is_comment(&part) || part.kind == *b"trak" && !is_sound(part.body) {
+            patches.push(hide(movie.from + part.at));
+        } else if part.kind == *b"trak" {
+            let comments = boxes(part.body).filter(is_comment);
+            patches.extend(comments.map(|comment| hide(movie.from + part.from + comment.at)));
+        }
+    }
+    patches
+}
+
+/// The number in so many bytes at a place, the highest first.
+pub fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
     Some(bytes.get(at..at.checked_add(length)?)?.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)))
 }
 
@@ -55,7 +95,7 @@ fn itunes(movie: &[u8]) -> Option<(f64, f64)> {
     // `meta` begins with a version.
     let list = find(find(movie, &[b"udta", b"meta"])?.get(4..)?, &[b"ilst"])?;
     let named = |comment: &&[u8]| find(comment, &[b"name"]).is_some_and(|name| name.get(4..) == Some(b"iTunSMPB"));
-    let comment = boxes(list).filter(|(kind, _)| kind == b"----").map(|(_, body)| body).find(named)?;
+    let comment = boxes(list).filter(|atom| atom.kind == *b"----").map(|atom| atom.body).find(named)?;
     let text = std::str::from_utf8(find(comment, &[b"data"])?.get(8..)?).ok()?;
     let mut numbers = text.split_ascii_whitespace().map(|number| u64::from_str_radix(number, 16));
     let (front, frames) = (numbers.nth(1)?.ok()?, numbers.nth(1)?.ok()?);
@@ -67,8 +107,8 @@ fn itunes(movie: &[u8]) -> Option<(f64, f64)> {
 pub fn part(bytes: &[u8]) -> Option<Part> {
     let movie = find(bytes, &[b"moov"])?;
     let (movie_scale, _) = time(find(movie, &[b"mvhd"])?)?;
-    let sounds = |track: &&[u8]| find(track, &[b"mdia", b"hdlr"]).and_then(|hdlr| hdlr.get(8..12)) == Some(b"soun");
-    let track = boxes(movie).filter(|(kind, _)| kind == b"trak").map(|(_, body)| body).find(sounds)?;
+    let track =
+        boxes(movie).filter(|atom| atom.kind == *b"trak").map(|atom| atom.body).find(|track| is_sound(track))?;
     let (scale, duration) = time(find(track, &[b"mdia", b"mdhd"])?)?;
     let Some(list) = find(track, &[b"edts", b"elst"]) else {
         let (front, frames) = itunes(movie)?;

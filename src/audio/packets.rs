@@ -19,7 +19,7 @@ use super::container::{aac_kind, discard_padding};
 use super::decode::Encoding;
 use super::opus;
 use super::resample::RATES;
-use super::{Audio, aiff, channels, film, mp4, mpeg, wav};
+use super::{Audio, aiff, channels, matroska, mp4, mpeg, wav};
 use crate::{Error, Result};
 
 /// What can be read, worded to stand in brackets behind "can be read".
@@ -143,25 +143,32 @@ impl Packets {
         if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
             hint.with_extension(&extension.to_ascii_lowercase());
         }
-        // Readers of MPEG audio find frames in there, cut to pieces.
+        // A reader of MPEG audio would find pieces of frames in it.
         if is_transport_stream(&stream.bytes) {
             let text = "is an MPEG transport stream, which is no sound file that can be read";
             return Err(Error::file(path, format!("{text} ({KINDS})")));
         }
         // What stands behind a head of our own is sound alone.
         let bytes: &[u8] = if stream.head.is_empty() { &stream.bytes } else { &[] };
-        let is_mp4 = bytes.get(4..8) == Some(b"ftyp");
+        let is_mp4 = mp4::is_mp4(bytes);
         let edit = if is_mp4 { mp4::part(bytes) } else { None };
         let counted = mpeg::is_counted(bytes) || is_mp4 && !mp4::is_fragmented(bytes);
         let (padding, promised) = (discard_padding(bytes), aiff::frames(&stream.head));
-        // Where a file is refused, for its pictures perhaps.
-        let patches = || Some(film::without_pictures(bytes)).filter(|patches| !patches.is_empty());
+        // A file that is refused may be refused for what stands beside its sound.
+        let patches = || match bytes {
+            _ if is_mp4 => mp4::without_pictures(bytes),
+            _ if bytes.starts_with(matroska::MAGIC) => matroska::without_chapters(bytes),
+            _ => Vec::new(),
+        };
         let probe = |stream: Stream| {
             let stream = MediaSourceStream::new(Box::new(stream), Default::default());
             symphonia::default::get_probe().probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
         };
         let format = probe(stream.clone())
-            .or_else(|error| patches().and_then(|patches| probe(stream.clone().changed(patches)).ok()).ok_or(error))
+            .or_else(|error| {
+                let hidden = Some(patches()).filter(|patches| !patches.is_empty());
+                hidden.and_then(|patches| probe(stream.clone().changed(patches)).ok()).ok_or(error)
+            })
             .map_err(|e| Error::file(path, format!("is no sound file that can be read ({KINDS}): {e}")))?;
         let (track, decoder, skip) = open(&*format, path)?;
         let encoding = Encoding { codec: decoder.codec_info().short_name.into(), channels: 0 };
@@ -245,7 +252,7 @@ impl Packets {
             };
             let at = self.unit.map(|unit| packet.pts.get() as f64 * unit);
             self.make_up_for(at);
-            // Packets of one block of Matroska, where it does not say how long they are, all have its time: each comes behind the other.
+            // All packets of a block of Matroska have its time, where it does not say how long they are: each follows the one before.
             let laced = std::mem::replace(&mut self.last, at) == at;
             let begins = self.due.filter(|_| laced).or(at);
             self.due = at

@@ -268,7 +268,7 @@ impl From {
         }
     }
 
-    /// Whether it has to be gone through once more, since only now it is known what of it is sound.
+    /// Whether another pass is needed, since only now it is known which frames are sound.
     fn again(&mut self) -> bool {
         match self {
             Self::Wav(_) => false,

@@ -76,7 +76,7 @@ pub fn run(device: &Device, variant: &str, batch: usize, seconds: f64, json: boo
     }
     say(format!(
         "step {:.1} us, kernels {:.1} us, idle {:.1} % of the step; peak measured here {:.1} GFLOP/s and {:.1} GB/s\n\
-         operations are counted as if every multiplication was made, of which the CPU's convolutions leave some out",
+         operations count all multiplications, also those that the CPU's convolutions save by minimal filtering",
         step * 1e6,
         busy * 1e6,
         100.0 * idle,
