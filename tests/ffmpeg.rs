@@ -117,3 +117,62 @@ fn the_real_ffmpeg_reads_windows_media() {
     let (code, said) = draw(&list, "ffmpeg");
     assert!(code == Some(1) && said.contains("nor can ffmpeg read it"), "{said}");
 }
+
+#[test]
+fn in_folders_what_only_ffmpeg_reads_is_a_recording() {
+    let folder = scratch().join("folder");
+    for song in ["A", "B"] {
+        std::fs::create_dir_all(folder.join(song)).unwrap();
+        for clip in 0..2 {
+            let mut wav = std::fs::File::create(folder.join(song).join(format!("{clip}.wav"))).unwrap();
+            let mut bytes =
+                b"RIFF\xa4\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x80\x3e\0\0"
+                    .to_vec();
+            bytes.extend((0..8_000).flat_map(|t| (((t * (clip + 3)) % 50) as i16 * 200 - 5_000).to_le_bytes()));
+            std::io::Write::write_all(&mut wav, &bytes).unwrap();
+        }
+    }
+    std::fs::write(folder.join("A/voice.AMR"), b"#!AMR\n and then speech").unwrap();
+    std::fs::write(folder.join("A/other.amr"), b"neither speech nor song").unwrap();
+    std::fs::write(folder.join("B/film.ts"), [&[0x47; 200][..], b"and so on"].concat()).unwrap();
+    std::fs::write(folder.join("B/program.ts"), "const tune = 'of a program, and of no film at all'").unwrap();
+    // To open it would be to wait for ever.
+    assert!(Command::new("mkfifo").arg(folder.join("B/.pipe.wma")).status().unwrap().success());
+    let made = scratch().join("amr.wav");
+    std::fs::copy(folder.join("A/0.wav"), &made).unwrap();
+    let says = "echo '  Stream #0:0: Audio: amr_nb (samr / 0x726D6173), 8000 Hz' >&2";
+    let ffmpeg = stand_in("for folders", &format!("{says}\nexec cat '{}'", text(&made)));
+    let checked = |ffmpeg: &str, data: &Path| -> serde_json::Value {
+        let output =
+            humdinger().args(["check", "--json", text(data)]).env("HUMDINGER_FFMPEG", ffmpeg).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let file = |report: &serde_json::Value, path: &str| -> serde_json::Value {
+        let files = report["files"].as_array().unwrap();
+        files.iter().find(|file| file["path"] == path).unwrap_or_else(|| panic!("{path}: {report}")).clone()
+    };
+    let with = checked(text(&ffmpeg), &folder);
+    for path in ["A/voice.AMR", "B/film.ts"] {
+        let read = file(&with, path);
+        assert!(read["left_out"].is_null() && read["codec"] == "amr_nb" && read["seconds"] == 1.0, "{read}");
+        assert!(read["warnings"].to_string().contains("read by ffmpeg"), "{read}");
+    }
+    assert_eq!(with["songs"], serde_json::json!({"A": 3, "B": 3}));
+    let without = checked("", &folder);
+    for (path, ending) in [("A/voice.AMR", ".amr"), ("B/film.ts", ".ts")] {
+        let why = file(&without, path)["left_out"].to_string();
+        assert!(why.contains(&format!("only ffmpeg reads ({ending}); install it")), "{why}");
+    }
+    for report in [&with, &without] {
+        for path in ["A/other.amr", "B/program.ts"] {
+            let why = file(report, path)["left_out"].to_string();
+            assert!(why.contains("of a kind that is not read"), "{why}");
+        }
+    }
+    // A table without a header is known by the names in it.
+    std::fs::remove_file(folder.join("B/.pipe.wma")).unwrap();
+    std::fs::write(folder.join("songs.csv"), "A/voice.AMR,one\nB/1.wav,two\n").unwrap();
+    let table = checked(text(&ffmpeg), &folder.join("songs.csv"));
+    assert_eq!(table["songs"], serde_json::json!({"one": 1, "two": 1}));
+}

@@ -27,6 +27,22 @@ pub fn is_sound_file(path: &Path) -> bool {
     path.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
 }
 
+/// Whether the name ends like a sound file's, of a kind that only ffmpeg reads or any other.
+pub fn names_sound(path: &Path) -> bool {
+    is_sound_file(path) || ffmpeg::names(path)
+}
+
+/// Whether a file of a folder is one to be read: by its name, or, where ffmpeg is installed, as one that only ffmpeg reads. Such a
+/// file must also begin as its name says.
+pub fn is_recording(path: &Path) -> bool {
+    is_sound_file(path) || only_ffmpeg_reads(path) && ffmpeg::program().is_some()
+}
+
+/// Whether a file is, by its name and by how it begins, of a kind that only ffmpeg reads.
+pub fn only_ffmpeg_reads(path: &Path) -> bool {
+    ffmpeg::knows(path)
+}
+
 /// How a file holds its sound.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Encoding {

@@ -23,6 +23,54 @@ const MESSAGES: u64 = 1 << 16;
 const KINDS: &str = "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,gsm,matroska,webm,matroska,webm,mov,\
     mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,ogg,oma,rm,sds,sox,spdif,tak,tta,voc,w64,wav,wsd,wv,xwma,iff,nut,mpegvideo,mpegps";
 
+/// Endings (lower case) of files that only it reads, and how such files begin; MPEG's streams repeat a byte instead.
+const ONLY: &[(&[&str], &[&[u8]])] = &[
+    (&["amr", "awb"], &[b"#!AMR"]),
+    (&["wma", "wmv", "asf"], &[b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"]),
+    (&["avi"], &[b"RIFF", b"RIFX"]),
+    (&["ac3", "eac3"], &[b"\x0b\x77", b"\x77\x0b"]),
+    (&["dts"], &[b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"DTSHDHDR"]),
+    (&["ape"], &[b"MAC ", b"ID3"]),
+    (&["wv"], &[b"wvpk", b"ID3"]),
+    (&["mpc"], &[b"MPCK", b"MP+", b"ID3"]),
+    (&["tta"], &[b"TTA1", b"ID3"]),
+    (&["tak"], &[b"tBaK"]),
+    (&["oma", "aa3"], &[b"EA3", b"ea3"]),
+    (&["dsf"], &[b"DSD "]),
+    (&["au", "snd"], &[b".snd"]),
+    (&["voc"], &[b"Creative Voice File"]),
+    (&["flv"], &[b"FLV"]),
+    (&["rm", "ra"], &[b".RMF", b".ra\xfd"]),
+    (&["spx", "ogv"], &[b"OggS"]),
+    (&["mpg", "mpeg", "vob"], &[b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"]),
+    (&["ts", "mts", "m2ts"], &[]),
+];
+
+/// Whether the name ends like that of a file that only the program reads.
+pub fn names(path: &Path) -> bool {
+    starts(path).is_some()
+}
+
+/// Whether a file has such a name and begins as it says, so that it is worth a try. A `.ts` may be a program, too.
+pub fn knows(path: &Path) -> bool {
+    let Some(starts) = starts(path) else {
+        return false;
+    };
+    let mut head = Vec::new();
+    // To open a FIFO is to wait for somebody who writes to it.
+    let file = std::fs::metadata(path).is_ok_and(|meta| meta.is_file()).then(|| std::fs::File::open(path).ok());
+    let read = file.flatten().is_some_and(|file| file.take(512).read_to_end(&mut head).is_ok());
+    let stream = || {
+        [(0, 188), (4, 192)].iter().any(|&(at, step)| [at, at + step].iter().all(|&sync| head.get(sync) == Some(&0x47)))
+    };
+    read && (starts.iter().any(|start| head.starts_with(start)) || starts.is_empty() && stream())
+}
+
+fn starts(path: &Path) -> Option<&'static [&'static [u8]]> {
+    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    ONLY.iter().find(|(endings, _)| endings.contains(&&*ending)).map(|&(_, starts)| starts)
+}
+
 /// The program, where there is one.
 pub fn program() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os(VARIABLE) {

@@ -5,7 +5,7 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 pub use super::dataset::LeftOut;
-use crate::audio::decode::is_sound_file;
+use crate::audio::decode::{is_recording, only_ffmpeg_reads};
 use crate::{Error, Result};
 
 /// Refuses what was left out, where it is not harmless: for those who want every recording read or none.
@@ -127,10 +127,10 @@ const TABLES: &[&str] = &["csv", "tsv", "tab"];
 
 /// Endings of sound and of films; those that are not read are no documents either.
 const MEDIA: &[&str] = &[
-    "3g2", "3ga", "3gp", "aac", "ac3", "aif", "aifc", "aiff", "alac", "amr", "ape", "asf", "au", "avi", "awb", "bw64",
-    "caf", "dsf", "dts", "eac3", "flac", "flv", "gsm", "m2ts", "m4a", "m4b", "m4r", "m4v", "mka", "mkv", "mov", "mp2",
-    "mp3", "mp4", "mpc", "mpeg", "mpg", "mts", "oga", "ogg", "ogv", "opus", "ra", "raw", "rf64", "rm", "snd", "sph",
-    "spx", "ts", "tta", "voc", "w64", "wav", "wave", "weba", "webm", "wma", "wmv", "wv",
+    "3g2", "3ga", "3gp", "aa3", "aac", "ac3", "aif", "aifc", "aiff", "alac", "amr", "ape", "asf", "au", "avi", "awb",
+    "bw64", "caf", "dsf", "dts", "eac3", "flac", "flv", "gsm", "m2ts", "m4a", "m4b", "m4r", "m4v", "mka", "mkv", "mov",
+    "mp2", "mp3", "mp4", "mpc", "mpeg", "mpg", "mts", "oga", "ogg", "ogv", "oma", "opus", "ra", "raw", "rf64", "rm",
+    "snd", "sph", "spx", "tak", "ts", "tta", "vob", "voc", "w64", "wav", "wave", "weba", "webm", "wma", "wmv", "wv",
 ];
 
 /// Endings of what often lies beside recordings, and is none.
@@ -222,8 +222,12 @@ fn is_document(name: &str) -> bool {
 }
 
 /// Why a file that is not read is not, by its kind, and whether that is harmless.
-fn unread(name: &str) -> (String, bool) {
+fn unread(path: &Path, name: &str) -> (String, bool) {
     match ending(name) {
+        Some(ending) if only_ffmpeg_reads(path) => (
+            format!("sound or film that only ffmpeg reads (.{ending}); install it, or convert the file to WAV or FLAC"),
+            false,
+        ),
         Some(ending) if MEDIA.contains(&ending.as_str()) => {
             (format!("sound or film of a kind that is not read (.{ending}); convert it to WAV or FLAC"), false)
         }
@@ -240,7 +244,7 @@ fn unread(name: &str) -> (String, bool) {
 /// # Errors
 /// When `root` itself cannot be listed; a folder below it that cannot is left out, as a file is.
 pub fn find(root: &Path) -> Result<Found> {
-    find_kind(root, is_sound_file)
+    find_kind(root, is_recording)
 }
 
 /// [`find`] for files of another kind: those of which `wanted` says so by their name.
@@ -372,7 +376,7 @@ impl Search {
                 self.found.tables.push(id);
                 return;
             }
-            let (reason, harmless) = unread(name);
+            let (reason, harmless) = unread(&path, name);
             match harmless {
                 true => self.found.excluded.harmless(reason, id),
                 false => self.found.excluded.add(reason, id),

@@ -63,7 +63,7 @@ fn kind(path: &Path) -> Option<Kind> {
         Some("musicxml" | "mxl" | "xml") => Some(Kind::Score),
         Some("abc") => Some(Kind::Abc),
         Some("jianpu") => Some(Kind::Numbered),
-        _ => decode::is_sound_file(path).then_some(Kind::Sound),
+        _ => decode::is_recording(path).then_some(Kind::Sound),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::text;
-use crate::audio::decode::is_sound_file;
+use crate::audio::decode::{is_sound_file, names_sound};
 use crate::{Error, Result};
 
 pub use super::dataset::Stretch;
@@ -38,9 +38,9 @@ pub fn sound_beside(path: &Path) -> Option<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|other| is_sound_file(Path::new(other)) && other != name)
+        .filter(|other| names_sound(Path::new(other)) && other != name)
         .collect();
-    names.sort();
+    names.sort_by_key(|other| (!is_sound_file(Path::new(other)), other.clone()));
     let of = |stem: &str| names.iter().find(|other| other.rsplit_once('.').is_some_and(|(other, _)| other == stem));
     of(stem).or_else(|| of(raven?)).cloned()
 }

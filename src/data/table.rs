@@ -9,7 +9,7 @@ use super::labels::{Labelled, Listing, Source, file_name};
 use super::split::{SPLIT_COLUMNS, column_key};
 use super::stretch::{self, Stretch};
 use super::text;
-use crate::audio::decode::is_sound_file;
+use crate::audio::decode::names_sound;
 use crate::{Error, Result};
 
 /// Whether a file is a table with a file and a song column.
@@ -160,7 +160,7 @@ impl CsvColumns {
             .headers()
             .map_err(|e| Error::file(path, format!("cannot be read as CSV: {e}")))?
             .iter()
-            .map(|cell| is_sound_file(Path::new(cell)))
+            .map(|cell| names_sound(Path::new(cell)))
             .collect();
         let file = match first[..] {
             [true, false] => 0,
