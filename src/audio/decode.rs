@@ -155,10 +155,11 @@ fn decode(whole: Bytes, path: &Path, most: usize) -> Result<(Audio, Encoding)> {
         return wav::decode(&bytes, path);
     }
     let named_wav = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("wav") || e.eq_ignore_ascii_case("wave"));
-    if [b"RIFF", b"RIFX", b"RF64", b"BW64"].iter().any(|magic| bytes.starts_with(*magic))
-        || (bytes.len() < 12 && tag == 0)
-    {
+    if [b"RIFF", b"RIFX", b"RF64", b"BW64"].iter().any(|magic| bytes.starts_with(*magic)) {
         return Err(Error::file(path, "is not a WAV file that can be read (cut short, or no WAVE inside)"));
+    }
+    if bytes.len() < 12 && tag == 0 {
+        return Err(Error::file(path, format!("is cut short: {} bytes are too few for a sound file", bytes.len())));
     }
     compressed::decode(bytes, path, most).map_err(|error| match error {
         Error::File { path, detail } if named_wav => {
