@@ -55,6 +55,24 @@ fn without_ffmpeg_the_codec_and_the_command_are_named() {
 }
 
 #[test]
+fn frames_of_mpeg_in_another_kinds_data_are_no_sound() {
+    // In half a megabyte of WavPack there are some by chance; a minute of noise was made of them.
+    let mpeg = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sounds/loud.mp3")).unwrap();
+    for (name, head, kind) in [
+        ("x.wv", &b"wvpk"[..], "WavPack"),
+        ("x.ape", b"MAC ", "Monkey's Audio"),
+        ("x.mp3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
+        ("x.mpg", b"\x00\x00\x01\xba", "an MPEG film"),
+    ] {
+        let file = scratch().join(name);
+        std::fs::write(&file, [head, &[0; 40], &mpeg].concat()).unwrap();
+        let (code, said) = draw(&file, "");
+        assert!(code == Some(1) && said.contains(&format!("is {kind}, which is no sound file")), "{said}");
+        assert!(said.contains("ffmpeg -i"), "{said}");
+    }
+}
+
+#[test]
 fn what_ffmpeg_gives_is_read_within_bounds() {
     // A second of a square wave, as ffmpeg writes to a pipe: the head says no length.
     let mut wav =
@@ -134,7 +152,7 @@ fn in_folders_what_only_ffmpeg_reads_is_a_recording() {
     }
     std::fs::write(folder.join("A/voice.AMR"), b"#!AMR\n and then speech").unwrap();
     std::fs::write(folder.join("A/other.amr"), b"neither speech nor song").unwrap();
-    std::fs::write(folder.join("B/film.ts"), [&[0x47; 200][..], b"and so on"].concat()).unwrap();
+    std::fs::write(folder.join("B/film.ts"), [&[0x47; 4 * 188][..], b"and so on"].concat()).unwrap();
     std::fs::write(folder.join("B/program.ts"), "const tune = 'of a program, and of no film at all'").unwrap();
     // To open it would be to wait for ever.
     assert!(Command::new("mkfifo").arg(folder.join("B/.pipe.wma")).status().unwrap().success());

@@ -230,7 +230,7 @@ fn hostile_files_are_refused_by_name() {
         ("empty", vec![], "empty"),
         ("RIFF alone", b"RIFF".to_vec(), "not a WAV"),
         // Whatever it is called, it was not WAV that was cut off.
-        ("AIFF alone", b"FORM".to_vec(), "cut short: 4 bytes are too few"),
+        ("AIFF alone", b"FORM".to_vec(), "cut short: 4 B are too few"),
         ("twelve bytes", bytes[..12].to_vec(), "no format chunk"),
         ("format cut short", bytes[..24].to_vec(), "no format chunk"),
         ("no data chunk", bytes[..36].to_vec(), "no data chunk"),

@@ -159,7 +159,7 @@ fn decode(whole: Bytes, path: &Path, most: usize) -> Result<(Audio, Encoding)> {
         return Err(Error::file(path, "is not a WAV file that can be read (cut short, or no WAVE inside)"));
     }
     if bytes.len() < 12 && tag == 0 {
-        return Err(Error::file(path, format!("is cut short: {} bytes are too few for a sound file", bytes.len())));
+        return Err(Error::file(path, format!("is cut short: {} B are too few for a sound file", bytes.len())));
     }
     compressed::decode(bytes, path, most).map_err(|error| match error {
         Error::File { path, detail } if named_wav => {

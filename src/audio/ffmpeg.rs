@@ -23,28 +23,33 @@ const MESSAGES: u64 = 1 << 16;
 const KINDS: &str = "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,gsm,matroska,webm,matroska,webm,mov,\
     mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,ogg,oma,rm,sds,sox,spdif,tak,tta,voc,w64,wav,wsd,wv,xwma,iff,nut,mpegvideo,mpegps";
 
-/// Endings (lower case) of files that only it reads, and how such files begin; MPEG's streams repeat a byte instead.
-const ONLY: &[(&[&str], &[&[u8]])] = &[
-    (&["amr", "awb"], &[b"#!AMR"]),
-    (&["wma", "wmv", "asf"], &[b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"]),
-    (&["avi"], &[b"RIFF", b"RIFX"]),
-    (&["ac3", "eac3"], &[b"\x0b\x77", b"\x77\x0b"]),
-    (&["dts"], &[b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"DTSHDHDR"]),
-    (&["ape"], &[b"MAC ", b"ID3"]),
-    (&["wv"], &[b"wvpk", b"ID3"]),
-    (&["mpc"], &[b"MPCK", b"MP+", b"ID3"]),
-    (&["tta"], &[b"TTA1", b"ID3"]),
-    (&["tak"], &[b"tBaK"]),
-    (&["oma", "aa3"], &[b"EA3", b"ea3"]),
-    (&["dsf"], &[b"DSD "]),
-    (&["au", "snd"], &[b".snd"]),
-    (&["voc"], &[b"Creative Voice File"]),
-    (&["flv"], &[b"FLV"]),
-    (&["rm", "ra"], &[b".RMF", b".ra\xfd"]),
-    (&["spx", "ogv"], &[b"OggS"]),
-    (&["mpg", "mpeg", "vob"], &[b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"]),
-    (&["ts", "mts", "m2ts"], &[]),
+/// The ways in which files of a kind begin.
+type Starts = &'static [&'static [u8]];
+
+/// What only it reads: the endings of such files (lower case), how they begin, and what they are. Those of MPEG's transport streams repeat
+/// a byte. The last are also of kinds that are read here.
+const ONLY: &[(&[&str], Starts, &str)] = &[
+    (&["amr", "awb"], &[b"#!AMR"], "AMR"),
+    (&["wma", "wmv", "asf"], &[b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"], "Windows Media"),
+    (&["ac3", "eac3"], &[b"\x0b\x77", b"\x77\x0b"], "AC-3"),
+    (&["dts"], &[b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"DTSHDHDR"], "DTS"),
+    (&["ape"], &[b"MAC "], "Monkey's Audio"),
+    (&["wv"], &[b"wvpk"], "WavPack"),
+    (&["mpc"], &[b"MPCK", b"MP+"], "Musepack"),
+    (&["tta"], &[b"TTA1", b"TTA2"], "True Audio"),
+    (&["tak"], &[b"tBaK"], "TAK"),
+    (&["oma", "aa3"], &[b"EA3", b"ea3"], "ATRAC"),
+    (&["dsf"], &[b"DSD "], "DSF"),
+    (&["au", "snd"], &[b".snd"], "AU"),
+    (&["voc"], &[b"Creative Voice File"], "VOC"),
+    (&["flv"], &[b"FLV\x01"], "Flash Video"),
+    (&["rm", "ra"], &[b".RMF", b".ra\xfd"], "RealMedia"),
+    (&["mpg", "mpeg", "vob"], &[b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"], "an MPEG film"),
+    (&["ts", "mts", "m2ts"], &[], TRANSPORT),
+    (&["avi"], &[b"RIFF", b"RIFX"], ""),
+    (&["spx", "ogv"], &[b"OggS"], ""),
 ];
+const TRANSPORT: &str = "an MPEG transport stream";
 
 /// Whether the name ends like that of a file that only the program reads.
 pub fn names(path: &Path) -> bool {
@@ -59,16 +64,28 @@ pub fn knows(path: &Path) -> bool {
     let mut head = Vec::new();
     // To open a FIFO is to wait for somebody who writes to it.
     let file = std::fs::metadata(path).is_ok_and(|meta| meta.is_file()).then(|| std::fs::File::open(path).ok());
-    let read = file.flatten().is_some_and(|file| file.take(512).read_to_end(&mut head).is_ok());
-    let stream = || {
-        [(0, 188), (4, 192)].iter().any(|&(at, step)| [at, at + step].iter().all(|&sync| head.get(sync) == Some(&0x47)))
-    };
-    read && (starts.iter().any(|start| head.starts_with(start)) || starts.is_empty() && stream())
+    let read = file.flatten().is_some_and(|file| file.take(1024).read_to_end(&mut head).is_ok());
+    let begins = starts.iter().any(|start| head.starts_with(start)) || head.starts_with(b"ID3");
+    read && (begins || starts.is_empty() && is_transport_stream(&head))
 }
 
-fn starts(path: &Path) -> Option<&'static [&'static [u8]]> {
+fn starts(path: &Path) -> Option<Starts> {
     let ending = path.extension()?.to_str()?.to_ascii_lowercase();
-    ONLY.iter().find(|(endings, _)| endings.contains(&&*ending)).map(|&(_, starts)| starts)
+    ONLY.iter().find(|(endings, ..)| endings.contains(&&*ending)).map(|&(_, starts, _)| starts)
+}
+
+/// What a file is that nothing else reads, by its first bytes. A reader of MPEG audio that is asked for it would find frames in its data
+/// now and then, and make noise of them.
+#[cfg(feature = "compressed-audio")]
+pub fn kind(bytes: &[u8]) -> Option<&'static str> {
+    let named = ONLY.iter().filter(|(.., kind)| !kind.is_empty());
+    let found = named.clone().find(|(_, starts, _)| starts.iter().any(|start| bytes.starts_with(start)));
+    found.map(|&(.., kind)| kind).or_else(|| is_transport_stream(bytes).then_some(TRANSPORT))
+}
+
+/// Whether packets of 188 bytes begin as those of an MPEG transport stream do (ISO 13818-1), or four bytes later as on Blu-ray discs.
+fn is_transport_stream(bytes: &[u8]) -> bool {
+    [(0, 188), (4, 192)].iter().any(|&(at, step)| (0..4).all(|packet| bytes.get(at + packet * step) == Some(&0x47)))
 }
 
 /// The program, where there is one.

@@ -19,7 +19,7 @@ use super::container::{aac_kind, discard_padding};
 use super::decode::Encoding;
 use super::opus;
 use super::resample::RATES;
-use super::{Audio, aiff, channels, matroska, mp4, mpeg, wav};
+use super::{Audio, aiff, channels, ffmpeg, matroska, mp4, mpeg, wav};
 use crate::{Error, Result};
 
 /// What can be read, worded to stand in brackets behind "can be read".
@@ -143,13 +143,11 @@ impl Packets {
         if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
             hint.with_extension(&extension.to_ascii_lowercase());
         }
-        // A reader of MPEG audio would find pieces of frames in it.
-        if is_transport_stream(&stream.bytes) {
-            let text = "is an MPEG transport stream, which is no sound file that can be read";
-            return Err(Error::file(path, format!("{text} ({KINDS})")));
-        }
         // What stands behind a head of our own is sound alone.
         let bytes: &[u8] = if stream.head.is_empty() { &stream.bytes } else { &[] };
+        if let Some(kind) = ffmpeg::kind(bytes) {
+            return Err(Error::file(path, format!("is {kind}, which is no sound file that can be read ({KINDS})")));
+        }
         let is_mp4 = mp4::is_mp4(bytes);
         let edit = if is_mp4 { mp4::part(bytes) } else { None };
         let counted = mpeg::is_counted(bytes) || is_mp4 && !mp4::is_fragmented(bytes);
@@ -446,11 +444,6 @@ impl Sound {
         // What would leave nothing is a mistake.
         if self.front < end { (self.front, end) } else { (0, held) }
     }
-}
-
-/// Whether packets of 188 bytes begin as those of an MPEG transport stream do (ISO 13818-1).
-fn is_transport_stream(bytes: &[u8]) -> bool {
-    bytes.len() >= 4 * 188 && bytes.chunks(188).take(4).all(|packet| packet[0] == 0x47)
 }
 
 /// Seconds of a track's units of time, where the container says when each packet comes: Ogg by its pages, Matroska by its blocks.

@@ -70,6 +70,8 @@ impl Pieces {
         let from = match is_wav && !holds_mpeg {
             true if meta.len() <= wav / 4 => None,
             false if meta.len() <= compressed => None,
+            #[cfg(feature = "compressed-audio")]
+            false if super::ffmpeg::kind(&head[tag.min(head.len())..]).is_some() => None,
             true => {
                 let opened = WavPieces::open(file, path, &head[tag..], tag as u64, meta.len())?;
                 opened.filter(|opened| opened.is_compressed() || meta.len() > wav).map(From::Wav)

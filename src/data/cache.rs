@@ -20,7 +20,7 @@ const DEFAULT_BOUND: u64 = 2 << 30;
 /// An entry larger than this share of the bound is not worth keeping.
 const LARGEST_SHARE: u64 = 8;
 /// Begins every entry; changes with the layout and with whatever changes decoded samples.
-pub(super) const MAGIC: &[u8; 8] = b"humclip5";
+pub(super) const MAGIC: &[u8; 8] = b"humclip6";
 const HEADER: usize = 8 + 8 + 4 + 4 + 8 + 8 + 16;
 const ENDING: &str = "clip";
 
