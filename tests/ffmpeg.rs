@@ -5,11 +5,14 @@
 
 #[path = "common/program.rs"]
 mod program;
+#[path = "common/wav.rs"]
+mod wav;
 
 use program::{humdinger, scratch, text};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use wav::write_wav;
 
 /// A WAV file of GSM 6.10, whose two blocks are of no use to anybody.
 fn gsm(name: &str) -> PathBuf {
@@ -56,7 +59,7 @@ fn without_ffmpeg_the_codec_and_the_command_are_named() {
 
 #[test]
 fn frames_of_mpeg_in_another_kinds_data_are_no_sound() {
-    // In half a megabyte of WavPack there are some by chance; a minute of noise was made of them.
+    // Other formats' data holds such frames by chance, and a minute of noise was made of those in a WavPack file.
     let mpeg = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sounds/loud.mp3")).unwrap();
     for (name, head, kind) in [
         ("x.wv", &b"wvpk"[..], "WavPack"),
@@ -140,14 +143,9 @@ fn the_real_ffmpeg_reads_windows_media() {
 fn in_folders_what_only_ffmpeg_reads_is_a_recording() {
     let folder = scratch().join("folder");
     for song in ["A", "B"] {
-        std::fs::create_dir_all(folder.join(song)).unwrap();
         for clip in 0..2 {
-            let mut wav = std::fs::File::create(folder.join(song).join(format!("{clip}.wav"))).unwrap();
-            let mut bytes =
-                b"RIFF\xa4\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x80\x3e\0\0"
-                    .to_vec();
-            bytes.extend((0..8_000).flat_map(|t| (((t * (clip + 3)) % 50) as i16 * 200 - 5_000).to_le_bytes()));
-            std::io::Write::write_all(&mut wav, &bytes).unwrap();
+            let samples = (0..8_000).map(|t| ((t * (clip + 3)) % 50) as i16 * 200 - 5_000);
+            write_wav(&folder.join(song).join(format!("{clip}.wav")), 8_000, samples);
         }
     }
     std::fs::write(folder.join("A/voice.AMR"), b"#!AMR\n and then speech").unwrap();

@@ -35,7 +35,8 @@ pub fn names_sound(path: &Path) -> bool {
 /// Whether a file of a folder is one to be read: by its name, or, where ffmpeg is installed, as one that only ffmpeg reads. Such a
 /// file must also begin as its name says.
 pub fn is_recording(path: &Path) -> bool {
-    is_sound_file(path) || only_ffmpeg_reads(path) && ffmpeg::program().is_some()
+    // The name first: neither the program nor the file is looked at for every text in a folder.
+    is_sound_file(path) || ffmpeg::names(path) && ffmpeg::program().is_some() && only_ffmpeg_reads(path)
 }
 
 /// Whether a file is, by its name and by how it begins, of a kind that only ffmpeg reads.

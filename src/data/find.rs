@@ -5,7 +5,7 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 pub use super::dataset::LeftOut;
-use crate::audio::decode::{is_recording, only_ffmpeg_reads};
+use crate::audio::decode::{is_recording, names_sound, only_ffmpeg_reads};
 use crate::{Error, Result};
 
 /// Refuses what was left out, where it is not harmless: for those who want every recording read or none.
@@ -125,13 +125,8 @@ pub(super) const AGAIN: &str = "the same file under another name, counted once";
 /// Endings of tables that may list recordings.
 const TABLES: &[&str] = &["csv", "tsv", "tab"];
 
-/// Endings of sound and of films; those that are not read are no documents either.
-const MEDIA: &[&str] = &[
-    "3g2", "3ga", "3gp", "aa3", "aac", "ac3", "aif", "aifc", "aiff", "alac", "amr", "ape", "asf", "au", "avi", "awb",
-    "bw64", "caf", "dsf", "dts", "eac3", "flac", "flv", "gsm", "m2ts", "m4a", "m4b", "m4r", "m4v", "mka", "mkv", "mov",
-    "mp2", "mp3", "mp4", "mpc", "mpeg", "mpg", "mts", "oga", "ogg", "ogv", "oma", "opus", "ra", "raw", "rf64", "rm",
-    "snd", "sph", "spx", "tak", "ts", "tta", "vob", "voc", "w64", "wav", "wave", "weba", "webm", "wma", "wmv", "wv",
-];
+/// Endings of sound that nothing reads, not even ffmpeg as it is called here.
+const UNREAD: &[&str] = &["alac", "gsm", "raw", "sph"];
 
 /// Endings of what often lies beside recordings, and is none.
 const DOCUMENTS: &[&str] = &[
@@ -228,7 +223,7 @@ fn unread(path: &Path, name: &str) -> (String, bool) {
             format!("sound or film that only ffmpeg reads (.{ending}); install it, or convert the file to WAV or FLAC"),
             false,
         ),
-        Some(ending) if MEDIA.contains(&ending.as_str()) => {
+        Some(ending) if names_sound(path) || UNREAD.contains(&ending.as_str()) => {
             (format!("sound or film of a kind that is not read (.{ending}); convert it to WAV or FLAC"), false)
         }
         Some(ending) if is_document(name) => (format!("no recording (.{ending})"), true),
